@@ -1,0 +1,123 @@
+"""The error tree of the router.
+
+::
+
+    RouterError
+    ├── ConfigError            the routing config, the home or an input file is not usable; carries every problem
+    ├── RequestRejectedError   refused before any request was made (unknown payload type, guardrail says reject)
+    ├── CallError              one request to one target failed; ``kind`` says how
+    └── RouteExhaustedError    no target of the path gave a valid answer; carries every attempt
+
+Adapters translate foreign errors into this tree once, with ``raise ... from``.
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from router_core.types import AttemptRecord
+
+ErrorKind = Literal[
+    "rate_limit",
+    "quota",
+    "timeout",
+    "server",
+    "connection",
+    "bad_response",
+    "auth",
+    "not_found",
+    "context_overflow",
+    "content_policy",
+    "bad_request",
+    "missing_key",
+    "internal",
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """One thing wrong with an input.
+
+    Attributes:
+        path: Where it is, e.g. ``payload_types.invoice.extract.path[1].tier``; empty for the whole input.
+        message: What is wrong and what to do.
+        line: 1-based line in the file, when known.
+    """
+
+    path: str
+    message: str
+    line: int | None = None
+
+    def __str__(self) -> str:
+        where = self.path or "file"
+        if self.line is not None:
+            where = f"{where} (line {self.line})"
+        return f"{where}: {self.message}"
+
+
+class RouterError(Exception):
+    """Any error this package raises on purpose."""
+
+
+class ConfigError(RouterError):
+    """A config, home or input file that cannot be used; ``problems`` lists everything that is wrong with it."""
+
+    def __init__(self, source: str, problems: "Sequence[Problem]") -> None:
+        self.source = source
+        self.problems = tuple(problems)
+        listed = "\n".join(f"  - {problem}" for problem in self.problems)
+        super().__init__(f"{source}: {len(self.problems)} problem{'s' * (len(self.problems) != 1)}\n{listed}")
+
+
+class RequestRejectedError(RouterError):
+    """A call that was refused before any request was made."""
+
+
+class CallError(RouterError):
+    """One request to one target failed.
+
+    Attributes:
+        kind: What happened, one of ``ErrorKind``.
+        status_code: HTTP status, when there was one.
+        retry_after_s: Seconds the provider asked to wait, when it did.
+        billed: False when the provider certainly charged nothing (it refused the request or was never reached);
+            None when it may have charged (a timeout after sending).
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        kind: ErrorKind,
+        status_code: int | None = None,
+        retry_after_s: float | None = None,
+        billed: bool | None = False,
+    ) -> None:
+        super().__init__(message)
+        self.kind: ErrorKind = kind
+        self.status_code = status_code
+        self.retry_after_s = retry_after_s
+        self.billed = billed
+
+
+class RouteExhaustedError(RouterError):
+    """No target of the path gave a valid answer.
+
+    Attributes:
+        call_id: The call's id, as in the log.
+        attempts: Every attempt that was made, in order.
+        cost_nusd: What they cost together, nano-dollars.
+    """
+
+    def __init__(self, message: str, *, call_id: str, attempts: "Sequence[AttemptRecord]", cost_nusd: int) -> None:
+        super().__init__(message)
+        self.call_id = call_id
+        self.attempts = tuple(attempts)
+        self.cost_nusd = cost_nusd
+
+    @property
+    def cost_usd(self) -> float:
+        """What the attempts cost together, in USD."""
+        return self.cost_nusd / 1e9

@@ -1,0 +1,247 @@
+"""Frozen records that cross module boundaries.
+
+Money is integer nano-dollars (``*_nusd``) or integer nano-dollars per million tokens (``*_nusd_per_m``); instants are
+integer microseconds since the epoch, UTC (``*_us``); durations are seconds (``*_s``) or milliseconds (``*_ms``).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+NANO = 1_000_000_000
+
+Role = Literal["serve", "retry", "fallback", "escalate", "correct", "judge", "sample", "shadow"]
+AttemptStatus = Literal["ok", "failed", "invalid", "cancelled", "unknown"]
+CallStatus = Literal["ok", "failed", "rejected", "interrupted", "evaluation"]
+CostStatus = Literal["provider", "exact", "estimated", "unpriced", "unknown"]
+GuardState = Literal["normal", "taper", "capped", "stopped"]
+ConfidenceSource = Literal["check", "logprob", "field", "judge", "agreement", "caller", "none"]
+OutcomeSource = Literal["gold", "user", "judge", "transfer"]
+Message = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """Tokens of one request, as the provider counts them.
+
+    Attributes:
+        input_tokens: All prompt tokens, cached and cache-write ones included; None when not reported.
+        cached_tokens: Prompt tokens read from the provider's cache.
+        cache_write_5m_tokens: Prompt tokens written to the five-minute cache.
+        cache_write_1h_tokens: Prompt tokens written to the one-hour cache.
+        output_tokens: All completion tokens, reasoning included; None when not reported.
+        reasoning_tokens: Completion tokens spent on reasoning.
+    """
+
+    input_tokens: int | None = None
+    cached_tokens: int = 0
+    cache_write_5m_tokens: int = 0
+    cache_write_1h_tokens: int = 0
+    output_tokens: int | None = None
+    reasoning_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Price:
+    """One dated price row, in nano-dollars per million tokens (1 USD per million = 1_000_000_000).
+
+    Attributes:
+        input_nusd_per_m: Fresh prompt tokens.
+        cached_nusd_per_m: Prompt tokens read from cache.
+        write_5m_nusd_per_m: Prompt tokens written to the five-minute cache.
+        write_1h_nusd_per_m: Prompt tokens written to the one-hour cache.
+        output_nusd_per_m: Completion tokens.
+        source: ``override``, ``genai-prices``, ``litellm`` or ``pessimistic``.
+        date: ISO date from which the row holds, or the version of its list.
+        max_output_tokens: The model's largest completion, when the list knows it.
+        context_tokens: The model's context window, when the list knows it.
+    """
+
+    input_nusd_per_m: int
+    cached_nusd_per_m: int
+    write_5m_nusd_per_m: int
+    write_1h_nusd_per_m: int
+    output_nusd_per_m: int
+    source: str
+    date: str
+    max_output_tokens: int | None = None
+    context_tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receipt:
+    """What one request cost.
+
+    Attributes:
+        cost_nusd: The cost that counts, nano-dollars; None when it is not known.
+        cost_status: How it is known.
+        cost_source_nusd: What the provider itself reported, when it did.
+        price: The price row it was computed with, when there was one.
+    """
+
+    cost_nusd: int | None
+    cost_status: CostStatus
+    cost_source_nusd: int | None = None
+    price: Price | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Confidence:
+    """How sure an answer is, and who says so.
+
+    Attributes:
+        value: 0..1, or None when nothing told.
+        source: Where the value comes from; ``none`` with ``value=None``.
+        calibration: Id of the calibration that was applied; None = uncalibrated.
+    """
+
+    value: float | None
+    source: ConfidenceSource
+    calibration: str | None = None
+
+
+NO_CONFIDENCE = Confidence(value=None, source="none")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckResult:
+    """Verdict of one free check.
+
+    Attributes:
+        name: The check's name.
+        ms: How long it took, milliseconds.
+        verdict: ``passed``, ``failed``, or ``error`` (the check itself raised; counts as failed).
+        detail: Why, in the check's words; never logged, because it may quote the answer.
+    """
+
+    name: str
+    ms: float
+    verdict: Literal["passed", "failed", "error"]
+    detail: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """One request to one target, as a backend receives it.
+
+    Attributes:
+        request_id: Unique per request sent.
+        call_id: The call it is made for.
+        payload_type: The call's payload type.
+        model: ``provider/model`` of the target.
+        messages: Chat messages, as the caller gave them.
+        response_format: pydantic model class or JSON schema the answer should follow.
+        timeout_s: Seconds after which the request is given up.
+        max_output_tokens: Limit of the target, if it has one.
+        logprobs: Whether token log-probabilities are wanted.
+        params: The caller's extra keyword arguments, unchanged.
+    """
+
+    request_id: str
+    call_id: str
+    payload_type: str
+    model: str
+    messages: Sequence[Message]
+    response_format: Any = None
+    timeout_s: float = 60.0
+    max_output_tokens: int | None = None
+    logprobs: bool = False
+    params: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Response:
+    """What a backend returns for one request.
+
+    Attributes:
+        text: The answer's text ("" when the model said nothing).
+        usage: Tokens, as reported.
+        response_model: The model that the provider says has answered.
+        service_tier: The provider's service tier, when it said so.
+        finish_reason: ``stop``, ``length``, ...
+        cost_nusd: Cost reported by the provider itself, nano-dollars.
+        token_logprobs: Natural log-probabilities of the answer's tokens, shape ``(n_tokens,)``; empty if none came.
+        ttft_ms: Time to the first token, for streams.
+        raw: The client's own response object, for the caller.
+    """
+
+    text: str
+    usage: Usage
+    response_model: str | None = None
+    service_tier: str | None = None
+    finish_reason: str | None = None
+    cost_nusd: int | None = None
+    token_logprobs: tuple[float, ...] = ()
+    ttft_ms: float | None = None
+    raw: Any = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptRecord:
+    """One request made for one call, as the caller may inspect it.
+
+    Attributes:
+        attempt_id: Its id in the log.
+        request_id: The request it was part of.
+        n: 1-based position in the call.
+        role: Why it was made.
+        tier: Tier of the target.
+        model: The target's model.
+        status: How it ended.
+        error_type: Kind of the failure, if it failed.
+        confidence: Confidence of its answer.
+        checks: Verdicts of the free checks.
+        receipt: What it cost.
+        latency_ms: Wall time of the request.
+    """
+
+    attempt_id: str
+    request_id: str
+    n: int
+    role: Role
+    tier: str
+    model: str
+    status: AttemptStatus
+    error_type: str | None
+    confidence: Confidence
+    checks: tuple[CheckResult, ...]
+    receipt: Receipt
+    latency_ms: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """The answer to one call.
+
+    Attributes:
+        text: The served answer's text.
+        parsed: The validated object, when ``response_format`` was given; else None.
+        confidence: How sure it is, and who says so.
+        tier: Tier that served.
+        model: Model that served.
+        cost_nusd: Sum over all attempts of the call, nano-dollars; unknown costs count at their reserved estimate.
+        attempts: Every attempt, in order.
+        call_id: The call's id in the log.
+        degraded: True when a limit moved the call below its plan.
+        reason: Why this answer was served, e.g. ``accepted``, ``last_step``, ``escalation_failed``, ``guard``.
+        latency_ms: Wall time of the whole call.
+        raw: The client's own response object of the served attempt.
+    """
+
+    text: str
+    parsed: Any
+    confidence: Confidence
+    tier: str
+    model: str
+    cost_nusd: int
+    attempts: tuple[AttemptRecord, ...]
+    call_id: str
+    degraded: bool
+    reason: str
+    latency_ms: float
+    raw: Any = None
+
+    @property
+    def cost_usd(self) -> float:
+        """What the call cost, in USD."""
+        return self.cost_nusd / NANO
