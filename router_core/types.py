@@ -135,6 +135,8 @@ class Request:
         max_output_tokens: Limit of the target, if it has one.
         logprobs: Whether token log-probabilities are wanted.
         params: The caller's extra keyword arguments, unchanged.
+        api_base: Address of the target's API; None = the provider's own.
+        api_key_env: Name of the environment variable with the target's key; None = the provider's usual one.
     """
 
     request_id: str
@@ -147,6 +149,8 @@ class Request:
     max_output_tokens: int | None = None
     logprobs: bool = False
     params: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    api_base: str | None = None
+    api_key_env: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
