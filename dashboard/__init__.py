@@ -1,0 +1,1 @@
+"""The dashboard and the `tierwise` command: what an analyst sees of the call log."""

@@ -1,0 +1,86 @@
+"""What every test may use: where the public logs are, and the rule that nothing is skipped in CI."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+DATA_VARIABLE = "TIERWISE_DATA"
+
+
+def _in_ci() -> bool:
+    return os.environ.get("CI", "").lower() in {"1", "true", "yes"}
+
+
+def _data_dir() -> Path:
+    configured = os.environ.get(DATA_VARIABLE)
+    return Path(configured) if configured else ROOT.parent / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """The folder of public logs that `realdata` tests read."""
+    folder = _data_dir()
+    if not folder.is_dir():
+        pytest.fail(f"no folder {folder}: set {DATA_VARIABLE} to the folder of public logs, or mark the test realdata")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """The checkout's root."""
+    return ROOT
+
+
+class _RealData:
+    """Leaves `realdata` tests out where their folder is missing, in one line; in CI their absence is a failure."""
+
+    def __init__(self) -> None:
+        self.left_out = 0
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
+        if _in_ci() or _data_dir().is_dir():
+            return
+        wanting = [item for item in items if item.get_closest_marker("realdata")]
+        self.left_out = len(wanting)
+        items[:] = [item for item in items if item not in wanting]
+        config.hook.pytest_deselected(items=wanting)
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        if self.left_out:
+            terminalreporter.write_line(
+                f"{self.left_out} realdata tests left out: no folder {_data_dir()} (set {DATA_VARIABLE})", yellow=True
+            )
+
+
+class _NothingSkippedInCi:
+    """Turns a skip in CI into a failure: a check that quietly did not run is worse than one that failed."""
+
+    def __init__(self) -> None:
+        self.skipped: list[str] = []
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.skipped and not hasattr(report, "wasxfail"):
+            self.skipped.append(report.nodeid)
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        if report.skipped:
+            self.skipped.append(report.nodeid)
+
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        if _in_ci() and self.skipped and session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        if _in_ci() and self.skipped:
+            terminalreporter.section("skipped in CI, which is a failure", red=True)
+            for nodeid in self.skipped:
+                terminalreporter.write_line(nodeid)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the two rules above."""
+    config.pluginmanager.register(_RealData(), "tierwise-realdata")
+    config.pluginmanager.register(_NothingSkippedInCi(), "tierwise-no-skips-in-ci")
