@@ -6,6 +6,7 @@ integer microseconds since the epoch, UTC (``*_us``); durations are seconds (``*
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any, Literal
 
 NANO = 1_000_000_000
@@ -18,6 +19,11 @@ GuardState = Literal["normal", "taper", "capped", "stopped"]
 ConfidenceSource = Literal["check", "logprob", "field", "judge", "agreement", "caller", "none"]
 OutcomeSource = Literal["gold", "user", "judge", "transfer"]
 Message = Mapping[str, Any]
+
+
+def usd_to_nusd(usd: Decimal) -> int:
+    """Return USD as integer nano-dollars; fractions of a nano-dollar are cut."""
+    return int(usd * NANO)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +60,9 @@ class Price:
         source: ``override``, ``genai-prices``, ``litellm`` or ``pessimistic``.
         date: ISO date from which the row holds, or the version of its list.
         max_output_tokens: The model's largest completion, when the list knows it.
-        context_tokens: The model's context window, when the list knows it.
+        context_tokens: The largest input the model takes, when the list knows it.
+        long_above_tokens: Input size above which every token of the request costs ``long_price``; None = never.
+        long_price: The row for such long requests.
     """
 
     input_nusd_per_m: int
@@ -66,6 +74,8 @@ class Price:
     date: str
     max_output_tokens: int | None = None
     context_tokens: int | None = None
+    long_above_tokens: int | None = None
+    long_price: "Price | None" = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
