@@ -1,0 +1,1 @@
+"""Logs and evaluations that were made elsewhere, brought into the call log."""

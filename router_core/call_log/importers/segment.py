@@ -1,0 +1,64 @@
+"""Handing imported lines to the ingester: one finished spool segment, there whole or not at all."""
+
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from router_core.call_log.home import Home
+from router_core.errors import RouterError
+
+_PREFIX = "import-"
+_UNFINISHED = ".tmp"
+
+
+@contextmanager
+def import_lock(home: Home) -> Iterator[None]:
+    """Keep other imports out of this home, and remove what a killed one has left.
+
+    Raises:
+        RouterError: Another import is at work.
+    """
+    with (home.root / "import.lock").open("ab") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            message = f"another import into {home.root} is at work; try again when it has ended"
+            raise RouterError(message) from error
+        for leftover in home.spool.glob(f"{_PREFIX}*{_UNFINISHED}"):
+            leftover.unlink()
+        yield
+
+
+def publish(home: Home, parts: Sequence[Path], file_hash: str, now_us: int) -> Path:
+    """Return the spool segment made of these files of whole lines.
+
+    It is written under another name and renamed when it is complete and on disk.
+
+    Args:
+        home: Where the spool is.
+        parts: Files of spool lines, in order.
+        file_hash: Hash of the imported file, hex; part of the name.
+        now_us: The present instant, microseconds since the epoch; makes the name unique.
+    """
+    target = home.spool / f"{_PREFIX}{file_hash[:12]}-{now_us}.jsonl"
+    unfinished = target.with_name(target.name + _UNFINISHED)
+    try:
+        # as the spool's other segments: nobody else's to read
+        with open(unfinished, "wb", opener=_private) as out:  # noqa: PTH123
+            for part in parts:
+                with part.open("rb") as lines:
+                    shutil.copyfileobj(lines, out, 1 << 20)
+            out.flush()
+            os.fsync(out.fileno())
+        unfinished.rename(target)
+    except BaseException:
+        unfinished.unlink(missing_ok=True)
+        raise
+    return target
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
