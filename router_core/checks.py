@@ -1,0 +1,100 @@
+"""Free checks of an answer: parse it against the wanted format, then ask the caller's own checks."""
+
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from router_core.types import CheckResult
+
+CheckFunction = Callable[[Any], Any]
+"""Gets the parsed answer (the text when no format was asked for); falsy or an exception = failed, None = passed."""
+
+_FENCED = re.compile(r"\A\s*```[\w-]*\s*\n(.*?)\n?\s*```\s*\Z", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checked:
+    """The result of all free checks of one answer.
+
+    Attributes:
+        parsed: The answer in the wanted format; None when none was asked for or it does not fit.
+        results: One verdict per check, in order; those after a failed format are not run.
+        valid: Whether every check passed.
+    """
+
+    parsed: Any
+    results: tuple[CheckResult, ...]
+    valid: bool
+
+
+def run_checks(text: str, response_format: Any, checks: Sequence[CheckFunction]) -> Checked:
+    """Return the verdicts of the format and of the caller's checks on an answer.
+
+    Args:
+        text: The answer.
+        response_format: pydantic model class, JSON schema, ``{"type": "json_object"}``, or None.
+        checks: The caller's checks.
+    """
+    if response_format is None and not checks:
+        return Checked(parsed=None, results=(), valid=True)
+    results: list[CheckResult] = []
+    parsed: Any = None
+    if response_format is not None:
+        outcome: list[Any] = []
+        results.append(_timed("format", lambda _: outcome.append(_parse(text, response_format)), None))
+        if results[0].verdict != "passed":
+            # what does not parse is an answer that failed, not a check that broke
+            failed = CheckResult(name="format", ms=results[0].ms, verdict="failed", detail=results[0].detail)
+            return Checked(parsed=None, results=(failed,), valid=False)
+        parsed = outcome[0]
+    subject = text if response_format is None else parsed
+    results += [_timed(_name(check), check, subject) for check in checks]
+    return Checked(parsed=parsed, results=tuple(results), valid=all(result.verdict == "passed" for result in results))
+
+
+def _timed(name: str, check: CheckFunction, subject: Any) -> CheckResult:
+    began = time.perf_counter_ns()
+    try:
+        said = check(subject)
+    except Exception as error:  # noqa: BLE001 - a caller's check may raise anything; that is a verdict, not a crash
+        verdict, detail = "error", f"{type(error).__name__}: {error}"
+    else:
+        verdict, detail = ("passed" if said is None or said else "failed"), None
+    return CheckResult(name=name, ms=(time.perf_counter_ns() - began) / 1e6, verdict=verdict, detail=detail)
+
+
+def _name(check: CheckFunction) -> str:
+    return getattr(check, "__name__", type(check).__name__)[:100]
+
+
+def _parse(text: str, response_format: Any) -> Any:
+    """Return the text as the wanted format.
+
+    Raises:
+        ValueError: It is not JSON, or does not fit (pydantic's and jsonschema's errors included).
+    """
+    fenced = _FENCED.match(text)
+    body = fenced.group(1) if fenced else text
+    if isinstance(response_format, type):
+        return response_format.model_validate_json(body)  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType, reportUnknownVariableType]
+    import orjson
+
+    value = orjson.loads(body)
+    schema = json_schema(response_format)
+    if schema is not None:
+        import jsonschema
+
+        jsonschema.validate(value, schema)
+    return value
+
+
+def json_schema(response_format: Any) -> Mapping[str, Any] | None:
+    """Return the JSON schema inside a response format, or None when it only asks for JSON."""
+    if not isinstance(response_format, Mapping):
+        return None
+    wanted: Mapping[str, Any] = response_format
+    if wanted.get("type") == "json_schema":
+        return wanted["json_schema"].get("schema")
+    return None if wanted.get("type") == "json_object" else wanted

@@ -1,0 +1,100 @@
+"""A routing config → one ready plan per payload type, compiled once per config version."""
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from router_core.decide.guard import Limit
+from router_core.decide.plan import Plan, PlanStep, PlanTarget
+from router_core.types import usd_to_nusd
+
+if TYPE_CHECKING:
+    from router_core.config import PayloadType, RoutingConfig, Step, Target
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plans:
+    """Everything the router needs of one config version.
+
+    Attributes:
+        by_type: Plan per payload type, before any limit.
+        other: Plan of payload types that the config does not name; None = they are refused.
+        tiers: One step per tier, cheapest first, at the default threshold.
+        limit: The daily limit; None = nothing ever blocks.
+    """
+
+    by_type: dict[str, Plan]
+    other: Plan | None
+    tiers: tuple[PlanStep, ...]
+    limit: Limit | None
+
+    def plan_for(self, payload_type: str) -> Plan | None:
+        """Return the plan of a payload type, or None when it is unknown and nothing stands for unknown ones."""
+        known = self.by_type.get(payload_type)
+        if known is None and self.other is not None:
+            return replace(self.other, payload_type=payload_type)
+        return known
+
+
+def compile_plans(config: "RoutingConfig") -> Plans:
+    """Return the plans of a config."""
+    by_type = {name: _plan(config, name, rule) for name, rule in config.payload_types.items() if name != "*"}
+    fallback = config.payload_types.get("*")
+    budget = config.budgets[0] if config.budgets else None
+    return Plans(
+        by_type=by_type,
+        other=None if fallback is None else replace(_plan(config, "*", fallback), reason="default_type"),
+        tiers=tuple(_tier_step(config, tier) for tier in config.tiers),
+        limit=None
+        if budget is None
+        else Limit(
+            name=budget.name,
+            limit_nusd=usd_to_nusd(budget.usd),
+            critical_reserve_nusd=usd_to_nusd(budget.critical_reserve_usd),
+        ),
+    )
+
+
+def _plan(config: "RoutingConfig", name: str, rule: "PayloadType") -> Plan:
+    confidence = rule.confidence or config.defaults.confidence
+    limits = rule.limits or config.defaults.limits
+    steps = tuple(_step(config, step) for step in rule.path)
+    return Plan(
+        payload_type=name,
+        config_version=config.content_hash,
+        steps=steps,
+        tier_planned=steps[0].tier,
+        attempts=limits.attempts,
+        deadline_us=round(limits.deadline_s * 1e6),
+        cost_nusd=None if limits.cost_usd is None else usd_to_nusd(limits.cost_usd),
+        retries=limits.retries,
+        confidence_source=confidence.source,
+        confidence_field=confidence.field,
+        on_missing=confidence.on_missing,
+        escalation=rule.escalation,
+        critical=rule.critical,
+        error_cost_nusd=None if rule.error_cost_usd is None else usd_to_nusd(rule.error_cost_usd),
+        min_tier=rule.min_tier,
+    )
+
+
+def _step(config: "RoutingConfig", step: "Step") -> PlanStep:
+    return replace(
+        _tier_step(config, step.tier),
+        accept_at=config.defaults.accept_at if step.accept_at is None else step.accept_at,
+        straight_to_last_below=step.straight_to_last_below,
+    )
+
+
+def _tier_step(config: "RoutingConfig", tier: str) -> PlanStep:
+    targets = tuple(_target(target) for target in config.tiers[tier])
+    return PlanStep(tier=tier, targets=targets, accept_at=config.defaults.accept_at)
+
+
+def _target(target: "Target") -> PlanTarget:
+    return PlanTarget(
+        model=target.model,
+        timeout_s=target.timeout_s,
+        max_output_tokens=target.max_output_tokens,
+        api_base=target.api_base,
+        api_key_env=target.api_key_env,
+    )

@@ -1,0 +1,58 @@
+"""Signals of an answer → its confidence, with provenance."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from router_core.types import NO_CONFIDENCE, Confidence, ConfidenceSource
+
+
+def measure(
+    source: str,
+    *,
+    caller: float | None,
+    parsed: Any,
+    field: str,
+    token_logprobs: tuple[float, ...],
+) -> Confidence:
+    """Return the confidence of an answer.
+
+    ``auto`` takes the first that is there: the caller's value, the self-reported field, the token log-probabilities.
+    What is missing is None with source ``none``, never a constant.
+
+    Args:
+        source: ``auto``, ``caller``, ``field``, ``logprob`` or ``none``.
+        caller: What the caller's own function said, 0..1.
+        parsed: The parsed answer, a mapping or an object.
+        field: Name of the self-reported field.
+        token_logprobs: Natural log-probabilities of the answer's tokens, shape ``(n_tokens,)``.
+    """
+    values: dict[ConfidenceSource, float | None] = {
+        "caller": _fraction(caller),
+        "field": _fraction(_self_reported(parsed, field)),
+        "logprob": _geometric_mean(token_logprobs),
+    }
+    for name, value in values.items():
+        if source in ("auto", name) and value is not None:
+            return Confidence(value=value, source=name)
+    return NO_CONFIDENCE
+
+
+def _self_reported(parsed: Any, field: str) -> Any:
+    if isinstance(parsed, Mapping):
+        return parsed.get(field)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+    return getattr(parsed, field, None)
+
+
+def _fraction(value: Any) -> float | None:
+    """Return the value when it is a number within 0..1; anything else is no confidence."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if 0 <= value <= 1 else None
+
+
+def _geometric_mean(token_logprobs: tuple[float, ...]) -> float | None:
+    """Return exp(mean log-probability): the per-token probability of the answer, comparable across lengths."""
+    if not token_logprobs or any(math.isnan(value) or value > 0 for value in token_logprobs):
+        return None
+    return math.exp(math.fsum(token_logprobs) / len(token_logprobs))

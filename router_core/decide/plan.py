@@ -1,0 +1,143 @@
+"""Payload type + config + guard verdict → the plan of one call."""
+
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from router_core.decide.guard import Verdict
+from router_core.types import GuardState
+
+PlanReason = Literal["path", "default_type", "degraded", "degraded_no_target"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanTarget:
+    """One target that a plan may use.
+
+    Attributes:
+        model: ``provider/model``.
+        timeout_s: Seconds after which one request is given up.
+        max_output_tokens: Largest completion asked for.
+        api_base: Endpoint, when the config names one.
+        api_key_env: Environment variable that holds the key, when the config names one.
+    """
+
+    model: str
+    timeout_s: float = 60.0
+    max_output_tokens: int | None = None
+    api_base: str | None = None
+    api_key_env: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanStep:
+    """One step of a path, with defaults filled in.
+
+    Attributes:
+        tier: The tier's name.
+        targets: Its targets in fallback order.
+        accept_at: Confidence at which an answer is served, 0..1.
+        straight_to_last_below: Confidence below which the steps in between are left out.
+    """
+
+    tier: str
+    targets: tuple[PlanTarget, ...]
+    accept_at: float
+    straight_to_last_below: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """Everything that is settled before a call's first request.
+
+    Attributes:
+        payload_type: The call's payload type.
+        config_version: Content hash of the config it was made from.
+        steps: The path that this call may use.
+        tier_planned: Tier of the first step that the config asks for, before any limit.
+        attempts: Most requests of the call, shadows excepted.
+        deadline_us: Microseconds after the call's start from which no request starts.
+        cost_nusd: Most the call may cost, nano-dollars; None = no limit.
+        retries: How often one target may be asked again in one step.
+        confidence_source: Where confidence comes from (``auto`` picks).
+        confidence_field: Name of the self-reported field.
+        on_missing: What a missing confidence means.
+        escalation: Whether the next tier redoes the task or corrects the draft.
+        critical: Whether limits leave the call alone.
+        error_cost_nusd: Price of a wrong answer, nano-dollars; None = not priced.
+        min_tier: Lowest tier a limit may move the call to; None = the lowest there is.
+        guard_state: The guard's verdict at the call's start.
+        budget: Name of the budget that decided, if one did.
+        degraded: Whether a limit moved the call below its plan.
+        reason: Why these steps.
+    """
+
+    payload_type: str
+    config_version: str
+    steps: tuple[PlanStep, ...]
+    tier_planned: str
+    attempts: int
+    deadline_us: int
+    cost_nusd: int | None
+    retries: int
+    confidence_source: str
+    confidence_field: str
+    on_missing: Literal["escalate", "accept"]
+    escalation: Literal["redo", "correct"]
+    critical: bool
+    error_cost_nusd: int | None
+    min_tier: str | None = None
+    guard_state: GuardState = "normal"
+    budget: str | None = None
+    degraded: bool = False
+    reason: PlanReason = "path"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """A target that a degraded call could use.
+
+    Attributes:
+        tier: Its tier.
+        target: The target.
+        reserve_nusd: What this request is estimated to cost there, nano-dollars.
+    """
+
+    tier: str
+    target: PlanTarget
+    reserve_nusd: int
+
+
+def under_guard(plan: Plan, verdict: Verdict, tiers: tuple[PlanStep, ...], candidates: Collection[Candidate]) -> Plan:
+    """Return the plan that the guard's verdict leaves of ``plan``.
+
+    A capped non-critical call gets one step: the tier of the cheapest candidate, that candidate first. Without a
+    candidate the plan's own first step runs, marked.
+
+    Args:
+        plan: The plan that the config asks for.
+        verdict: The guard's verdict at the call's first attempt.
+        tiers: One step per tier, cheapest first: where the candidates' other targets are found.
+        candidates: Priced, healthy targets of tier >= the type's ``min_tier``.
+    """
+    if plan.critical:
+        return replace(plan, budget=verdict.budget, guard_state=verdict.state)
+    if verdict.state not in ("capped", "stopped"):
+        if verdict.state == plan.guard_state and verdict.budget == plan.budget:
+            return plan
+        return replace(plan, budget=verdict.budget, guard_state=verdict.state)
+    if not candidates:
+        step, reason = plan.steps[0], "degraded_no_target"
+    else:
+        best = min(candidates, key=lambda candidate: candidate.reserve_nusd)
+        home = next(step for step in tiers if step.tier == best.tier)
+        others = tuple(target for target in home.targets if target.model != best.target.model)
+        step, reason = replace(home, targets=(best.target, *others)), "degraded"
+    return replace(
+        plan,
+        steps=(step,),
+        budget=verdict.budget,
+        guard_state=verdict.state,
+        degraded=True,
+        reason=reason,
+    )

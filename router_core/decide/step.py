@@ -1,0 +1,342 @@
+"""Plan + what happened so far → what to do next. Retry, fallback and escalation are decided here and nowhere else.
+
+The driver appends a fact for everything that happened and asks again; the same facts always give the same decisions, so
+a call can be replayed from its log.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from router_core.decide.plan import Plan, PlanStep
+from router_core.errors import ErrorKind
+from router_core.types import Confidence, GuardState, Role
+
+AcceptReason = Literal[
+    "accepted",  # confident enough
+    "accepted_unscored",  # no confidence, and the config accepts that
+    "last_step",  # valid, and there is no higher step
+    "escalation_failed",  # a higher step was tried or wanted, and could not answer
+    "guard",  # a limit forbids going up
+    "limits",  # the call's own limits forbid going on
+]
+ExhaustedReason = Literal["no_valid_answer", "limits", "guard", "bad_request", "content_policy"]
+
+_SURFACED: frozenset[ErrorKind] = frozenset({"bad_request", "content_policy"})
+_RETRYABLE: frozenset[ErrorKind] = frozenset({"rate_limit", "timeout", "server", "connection", "bad_response"})
+_BACKOFF_US = 500_000
+# a provider that asks for more than this is left for another target, where there is one
+_PATIENCE_US = 2_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """The world at the moment of a decision, as the driver saw it.
+
+    Attributes:
+        elapsed_us: Microseconds since the call's start.
+        guard: The guard's present verdict; ``normal`` for critical calls.
+        down: Models that cool down.
+        unaffordable: Models whose next request is estimated dearer than what the call may still spend.
+    """
+
+    elapsed_us: int = 0
+    guard: GuardState = "normal"
+    down: frozenset[str] = frozenset()
+    unaffordable: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opened:
+    """The call began."""
+
+    facts: Facts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failed:
+    """Attempt ``n`` failed.
+
+    Attributes:
+        n: 1-based number of the attempt.
+        step: Index of its step in the plan.
+        target: Index of its target in the step.
+        kind: How it failed.
+        retry_after_us: Wait that the provider asked for.
+        draw: Uniform 0..1 for the jitter of a backoff.
+        facts: The world afterwards.
+    """
+
+    n: int
+    step: int
+    target: int
+    kind: ErrorKind
+    retry_after_us: int | None = None
+    draw: float = 0.0
+    facts: Facts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Returned:
+    """Attempt ``n`` came back with an answer, not yet checked."""
+
+    n: int
+    step: int
+    target: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checked:
+    """The answer of attempt ``n`` was checked.
+
+    Attributes:
+        n: 1-based number of the attempt.
+        step: Index of its step.
+        target: Index of its target.
+        valid: Whether every check passed.
+        confidence: How sure it is.
+        corrects: The draft's attempt number, when this was a correction.
+        facts: The world afterwards.
+    """
+
+    n: int
+    step: int
+    target: int
+    valid: bool
+    confidence: Confidence
+    corrects: int | None = None
+    facts: Facts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Merged:
+    """The correction of attempt ``n`` was merged into its draft."""
+
+    n: int
+    step: int
+    target: int
+    valid: bool
+    confidence: Confidence
+    facts: Facts
+
+
+Fact = Opened | Failed | Returned | Checked | Merged
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """Make one request.
+
+    Attributes:
+        n: 1-based number of the attempt.
+        step: Index of the step.
+        target: Index of the target in the step.
+        role: Why.
+        wait_us: Pause before it.
+        timeout_us: Time it may take.
+        draft: Attempt whose answer is to be corrected, for role ``correct``.
+    """
+
+    n: int
+    step: int
+    target: int
+    role: Role
+    wait_us: int = 0
+    timeout_us: int
+    draft: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """Check the answer of attempt ``n`` and measure its confidence."""
+
+    n: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Merge:
+    """Merge the correction of attempt ``n`` into the draft of attempt ``draft``."""
+
+    n: int
+    draft: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accept:
+    """Serve the answer of attempt ``n``."""
+
+    n: int
+    reason: AcceptReason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exhausted:
+    """There is nothing to serve and nothing left to try."""
+
+    reason: ExhaustedReason
+
+
+Action = Call | Check | Merge | Accept | Exhausted
+Trace = tuple[Fact, ...]
+
+
+def decide(plan: Plan, trace: Trace) -> Action:
+    """Return what to do next in a call.
+
+    Args:
+        plan: The call's plan.
+        trace: Everything that happened so far, in order; begins with ``Opened``.
+    """
+    match trace[-1]:
+        case Opened(facts=facts):
+            return _begin(plan, facts)
+        case Returned(n=n):
+            return Check(n=n)
+        case Failed() as failed:
+            return _after_failure(plan, trace, failed)
+        case Checked(n=n, corrects=int(draft), valid=True):
+            return Merge(n=n, draft=draft)
+        case Checked() | Merged() as answered:
+            return _after_answer(plan, trace, answered)
+
+
+def replay(plan: Plan, trace: Trace) -> tuple[Action, ...]:
+    """Return the decision after each fact of a recorded trace, shape ``(len(trace),)``."""
+    return tuple(decide(plan, trace[: end + 1]) for end in range(len(trace)))
+
+
+def _begin(plan: Plan, facts: Facts) -> Action:
+    # where everything cools down, asking anyway is better than failing without having tried
+    for seen in (facts, replace(facts, down=frozenset[str]())):
+        for index, step in enumerate(plan.steps):
+            target = _usable(step, seen, frozenset())
+            if target is not None:
+                return _call(plan, (), facts, step=index, target=target, role="serve")
+    return Exhausted(reason="limits")
+
+
+def _after_answer(plan: Plan, trace: Trace, answered: Checked | Merged) -> Action:
+    if not answered.valid:
+        return _after_invalid(plan, trace, answered)
+    value, step = answered.confidence.value, plan.steps[answered.step]
+    if value is not None and value >= step.accept_at:
+        return Accept(n=answered.n, reason="accepted")
+    if value is None and plan.on_missing == "accept":
+        return Accept(n=answered.n, reason="accepted_unscored")
+    if answered.step == len(plan.steps) - 1:
+        return Accept(n=answered.n, reason="last_step")
+    if answered.facts.guard != "normal":
+        return Accept(n=answered.n, reason="guard")
+    return _go_up(plan, trace, answered) or Accept(n=answered.n, reason="escalation_failed")
+
+
+def _after_invalid(plan: Plan, trace: Trace, answered: Checked | Merged) -> Action:
+    guard = answered.facts.guard
+    up = _go_up(plan, trace, answered) if guard in ("normal", "taper") else None
+    if up is not None:
+        return up
+    tries = _tries(trace, answered.step, answered.target)
+    if guard != "stopped" and _best_valid(trace) is None and tries <= plan.retries:
+        return _call(plan, trace, answered.facts, step=answered.step, target=answered.target, role="retry")
+    return _finish(trace, "no_valid_answer")
+
+
+def _after_failure(plan: Plan, trace: Trace, failed: Failed) -> Action:
+    facts = failed.facts
+    if failed.kind in _SURFACED:
+        return _finish(trace, "content_policy" if failed.kind == "content_policy" else "bad_request")
+    if facts.guard == "stopped":
+        return _finish(trace, "guard")
+    other = _usable(plan.steps[failed.step], facts, _spent_targets(trace, failed.step))
+    if _may_retry(plan, trace, failed, other):
+        wait = _backoff_us(trace, failed)
+        retry = _call(plan, trace, facts, step=failed.step, target=failed.target, role="retry", wait_us=wait)
+        if isinstance(retry, Call) or other is None:
+            return retry
+    if other is not None:
+        return _call(plan, trace, facts, step=failed.step, target=other, role="fallback")
+    if facts.guard == "capped" and failed.step < len(plan.steps) - 1:
+        return _finish(trace, "guard")
+    return _go_up(plan, trace, failed) or _finish(trace, "no_valid_answer")
+
+
+def _may_retry(plan: Plan, trace: Trace, failed: Failed, other: int | None) -> bool:
+    model = plan.steps[failed.step].targets[failed.target].model
+    if failed.kind not in _RETRYABLE or model in failed.facts.unaffordable:
+        return False
+    if _tries(trace, failed.step, failed.target) > plan.retries:
+        return False
+    if failed.retry_after_us is not None:  # the pause outlasts the cool-down that the same answer caused
+        return other is None or failed.retry_after_us <= _PATIENCE_US
+    return model not in failed.facts.down
+
+
+def _go_up(plan: Plan, trace: Trace, fact: Failed | Checked | Merged) -> Action | None:
+    """Return the next step's first usable target, or None when there is no higher step to go to."""
+    last = len(plan.steps) - 1
+    first = fact.step + 1
+    if isinstance(fact, Checked | Merged) and fact.valid and fact.confidence.value is not None:
+        straight = plan.steps[fact.step].straight_to_last_below
+        if straight is not None and fact.confidence.value < straight:
+            first = last
+    for index in range(first, last + 1):
+        target = _usable(plan.steps[index], fact.facts, frozenset())
+        if target is not None:
+            return _call(plan, trace, fact.facts, step=index, target=target, role="escalate")
+    return None
+
+
+def _call(
+    plan: Plan, trace: Trace, facts: Facts, *, step: int, target: int, role: Role, wait_us: int = 0
+) -> Action:
+    """Return the request, or the end of the call when its limits leave no room for one."""
+    made = sum(isinstance(fact, Failed | Returned) for fact in trace)
+    left_us = plan.deadline_us - facts.elapsed_us - wait_us
+    if made >= plan.attempts or left_us <= 0:
+        return _finish(trace, "limits")
+    timeout_us = min(round(plan.steps[step].targets[target].timeout_s * 1e6), left_us)
+    draft = _best_valid(trace) if plan.escalation == "correct" else None
+    if draft is not None and role == "escalate":
+        role = "correct"
+    return Call(n=made + 1, step=step, target=target, role=role, wait_us=wait_us, timeout_us=timeout_us, draft=draft)
+
+
+def _finish(trace: Trace, reason: ExhaustedReason) -> Accept | Exhausted:
+    """Return the best earlier valid answer, marked, or the end."""
+    best = _best_valid(trace)
+    if best is None:
+        return Exhausted(reason=reason)
+    marks: dict[ExhaustedReason, AcceptReason] = {"limits": "limits", "guard": "guard"}
+    return Accept(n=best, reason=marks.get(reason, "escalation_failed"))
+
+
+def _usable(step: PlanStep, facts: Facts, spent: frozenset[int]) -> int | None:
+    for index, target in enumerate(step.targets):
+        if index not in spent and target.model not in facts.barred:
+            return index
+    return None
+
+
+def _spent_targets(trace: Trace, step: int) -> frozenset[int]:
+    return frozenset(fact.target for fact in trace if isinstance(fact, Failed | Returned) and fact.step == step)
+
+
+def _tries(trace: Trace, step: int, target: int) -> int:
+    return sum(isinstance(fact, Failed | Returned) and fact.step == step and fact.target == target for fact in trace)
+
+
+def _best_valid(trace: Trace) -> int | None:
+    """Return the latest valid answer's attempt; steps only go up, so it comes from the highest tier."""
+    valid = [
+        fact.n
+        for fact in trace
+        if (isinstance(fact, Merged) or (isinstance(fact, Checked) and fact.corrects is None)) and fact.valid
+    ]
+    return valid[-1] if valid else None
+
+
+def _backoff_us(trace: Trace, failed: Failed) -> int:
+    """Return the pause before a retry: what the provider asks, else 0.5 s doubling, jittered to 50-100 %."""
+    if failed.retry_after_us is not None:
+        return failed.retry_after_us
+    doublings = _tries(trace, failed.step, failed.target) - 1
+    return round(_BACKOFF_US * 2**doublings * (0.5 + failed.draw / 2))

@@ -1,0 +1,119 @@
+"""Facts of a call ↔ its log rows, so that a logged call can be replayed to the same decisions."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from router_core.decide.plan import Plan, PlanStep
+from router_core.decide.step import Accept, Action, Checked, Fact, Facts, Failed, Opened, Returned, Trace
+from router_core.types import Confidence
+
+_SETTLED = frozenset({"accepted", "accepted_unscored", "last_step"})
+# roles that are part of the path; shadows, judges and samples decide nothing here
+_ON_PATH = frozenset({"serve", "retry", "fallback", "escalate", "correct"})
+
+
+def facts_extra(fact: Failed | Checked, action: Action) -> dict[str, Any] | None:
+    """Return what the attempt's row must carry beyond its columns, or None when the columns say it all."""
+    if isinstance(action, Accept) and action.reason in _SETTLED:
+        return None
+    extra = _dump(fact.facts)
+    if isinstance(fact, Failed):
+        extra["draw"] = fact.draw
+        if fact.retry_after_us is not None:
+            extra["retry_after_us"] = fact.retry_after_us
+    return extra
+
+
+def opened_extra(facts: Facts) -> dict[str, Any] | None:
+    """Return what the call's row must carry of the world at its start, or None when nothing was special."""
+    return _dump(facts) if facts.down or facts.unaffordable else None
+
+
+def as_planned(plan: Plan, call: Mapping[str, Any], attempts: Sequence[Mapping[str, Any]]) -> Plan:
+    """Return the plan of a logged call: the config's plan, moved to the degraded step where a limit did that.
+
+    Args:
+        plan: What the config of the call's version plans for its payload type.
+        call: The call's row.
+        attempts: Its attempt rows in order.
+    """
+    plan = replace(plan, guard_state=call["guard_state"], budget=call["budget_scope"])
+    if not call["degraded"] or not attempts:
+        return plan
+    first = attempts[0]
+    step = PlanStep(tier=first["tier"], targets=(), accept_at=plan.steps[0].accept_at)
+    for known in plan.steps:
+        if known.tier == first["tier"]:
+            step = known
+    models = dict.fromkeys(row["request_model"] for row in attempts)
+    known_targets = {target.model: target for target in step.targets}
+    template = plan.steps[0].targets[0]
+    targets = tuple(known_targets.get(model, replace(template, model=model)) for model in models)
+    return replace(plan, steps=(replace(step, targets=targets),), degraded=True)
+
+
+def trace_from_rows(plan: Plan, call: Mapping[str, Any], attempts: Sequence[Mapping[str, Any]]) -> Trace:
+    """Return the facts of a logged call, in order.
+
+    Args:
+        plan: The call's plan (``as_planned``).
+        call: The call's row, with ``extra`` as a mapping or None.
+        attempts: Its attempt rows in order, with ``extra`` as a mapping or None.
+    """
+    opening = _load((call.get("extra") or {}).get("opened"))
+    trace: list[Fact] = [Opened(facts=replace(opening, guard="normal" if plan.critical else plan.guard_state))]
+    for row in attempts:
+        if row["role"] in _ON_PATH:
+            trace += _facts_of(plan, row)
+    return tuple(trace)
+
+
+def _facts_of(plan: Plan, row: Mapping[str, Any]) -> list[Fact]:
+    if row["status"] in ("cancelled", "unknown"):
+        return []  # the call ended there: nothing was decided
+    step = next(index for index, known in enumerate(plan.steps) if known.tier == row["tier"])
+    models = [target.model for target in plan.steps[step].targets]
+    target, n = models.index(row["request_model"]), row["n"]
+    logged: Mapping[str, Any] = (row.get("extra") or {}).get("facts") or {}
+    facts = _load(logged)
+    if row["status"] == "failed":
+        return [
+            Failed(
+                n=n,
+                step=step,
+                target=target,
+                kind=row["error_type"],
+                retry_after_us=logged.get("retry_after_us"),
+                draw=logged.get("draw", 0.0),
+                facts=facts,
+            )
+        ]
+    confidence = Confidence(
+        value=row["confidence"], source=row["confidence_source"] or "none", calibration=row["calibration"]
+    )
+    return [
+        Returned(n=n, step=step, target=target),
+        Checked(n=n, step=step, target=target, valid=row["status"] == "ok", confidence=confidence, facts=facts),
+    ]
+
+
+def _dump(facts: Facts) -> dict[str, Any]:
+    dumped: dict[str, Any] = {"elapsed_us": facts.elapsed_us}
+    if facts.guard != "normal":
+        dumped["guard"] = facts.guard
+    if facts.down:
+        dumped["down"] = sorted(facts.down)
+    if facts.unaffordable:
+        dumped["unaffordable"] = sorted(facts.unaffordable)
+    return dumped
+
+
+def _load(dumped: Mapping[str, Any] | None) -> Facts:
+    dumped = dumped or {}
+    return Facts(
+        elapsed_us=dumped.get("elapsed_us", 0),
+        guard=dumped.get("guard", "normal"),
+        down=frozenset(dumped.get("down", ())),
+        unaffordable=frozenset(dumped.get("unaffordable", ())),
+    )

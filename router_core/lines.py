@@ -1,0 +1,270 @@
+"""What happened → spool lines. Column names and units: ``call_log/schema.py``."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from router_core.decide.plan import Plan, PlanTarget
+from router_core.types import AttemptStatus, CallStatus, CheckResult, Confidence, Receipt, Role, Usage
+
+Line = dict[str, Any]
+_NO_USAGE = Usage()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallFacts:
+    """What is the same on every line of one call.
+
+    Attributes:
+        call_id: The call's id.
+        opened_us: When it began, microseconds since the epoch.
+        payload_type: Its payload type.
+        run: The caller's job.
+        step: The caller's step in the job.
+        tags: The caller's tags.
+        prompt_hash: Hash of the system prompt.
+    """
+
+    call_id: str
+    opened_us: int
+    payload_type: str
+    run: str | None
+    step: str | None
+    tags: Mapping[str, str] | None
+    prompt_hash: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sent:
+    """One request that was sent.
+
+    Attributes:
+        attempt_id: The attempt's id; of an unpacked request also the request's.
+        n: 1-based number in the call.
+        role: Why it was made.
+        tier: Tier of the target.
+        target: Whom it was sent to.
+        started_us: When, microseconds since the epoch.
+        reserved_nusd: Estimated cost set aside, nano-dollars.
+        step: Index of the step in the plan.
+        target_index: Index of the target in the step.
+        draft: Attempt that it corrects.
+    """
+
+    attempt_id: str
+    n: int
+    role: Role
+    tier: str
+    target: PlanTarget
+    started_us: int
+    reserved_nusd: int
+    step: int
+    target_index: int
+    draft: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """How a request ended.
+
+    Attributes:
+        ended_us: When.
+        status: How.
+        receipt: What it cost.
+        usage: Tokens, as far as reported.
+        error_type: Kind of failure, if it failed.
+        confidence: Confidence of the answer, if there is one.
+        checks: Verdicts on the answer.
+        response_model: The model that the provider says has answered.
+        service_tier: The provider's service tier.
+        ttft_ms: Time to the first token.
+        facts: What a replay needs beyond the columns.
+    """
+
+    ended_us: int
+    status: AttemptStatus
+    receipt: Receipt
+    usage: Usage = _NO_USAGE
+    error_type: str | None = None
+    confidence: Confidence | None = None
+    checks: tuple[CheckResult, ...] = ()
+    response_model: str | None = None
+    service_tier: str | None = None
+    ttft_ms: float | None = None
+    facts: Mapping[str, Any] | None = None
+
+
+def started_line(plan: Plan, call: CallFacts, sent: Sent) -> Line:
+    """Return the line that precedes a request."""
+    item: Line = {
+        "attempt_id": sent.attempt_id,
+        "call_id": call.call_id,
+        "n": sent.n,
+        "payload_type": call.payload_type,
+        "config_version": plan.config_version,
+        "critical": plan.critical,
+        "role": sent.role,
+        "tier": sent.tier,
+        "tier_planned": plan.tier_planned,
+        "provider_name": provider_of(sent.target.model),
+        "request_model": sent.target.model,
+        "prompt_hash": call.prompt_hash,
+        "reserved_nusd": sent.reserved_nusd,
+        "error_cost_nusd": plan.error_cost_nusd,
+        "guard_state": plan.guard_state,
+        "budget_scope": plan.budget,
+        "degraded": plan.degraded,
+    }
+    if call.run is not None:
+        item["run"] = call.run
+    if call.step is not None:
+        item["step"] = call.step
+    if call.tags:
+        item["tags"] = call.tags
+    return {"k": "started", "request_id": sent.attempt_id, "at": sent.started_us, "items": [item]}
+
+
+def attempt_line(plan: Plan, call: CallFacts, sent: Sent, ended: Ended) -> Line:
+    """Return the line of an ended attempt; columns that would be NULL are left out."""
+    receipt, price, usage = ended.receipt, ended.receipt.price, ended.usage
+    line: Line = {
+        "k": "attempt",
+        "attempt_id": sent.attempt_id,
+        "request_id": sent.attempt_id,
+        "call_id": call.call_id,
+        "n": sent.n,
+        "started_at": sent.started_us,
+        "ended_at": ended.ended_us,
+        "payload_type": call.payload_type,
+        "config_version": plan.config_version,
+        "critical": plan.critical,
+        "role": sent.role,
+        "tier": sent.tier,
+        "provider_name": provider_of(sent.target.model),
+        "request_model": sent.target.model,
+        "cost_nusd": receipt.cost_nusd,
+        "cost_status": receipt.cost_status,
+        "latency_ms": (ended.ended_us - sent.started_us) / 1000,
+        "status": ended.status,
+        "source": "router",
+    }
+    optional: Line = {
+        "run": call.run,
+        "prompt_hash": call.prompt_hash,
+        "response_model": ended.response_model,
+        "service_tier": ended.service_tier,
+        "input_tokens": usage.input_tokens,
+        "output_tokens": usage.output_tokens,
+        "cached_tokens": usage.cached_tokens or None,
+        "cache_write_5m_tokens": usage.cache_write_5m_tokens or None,
+        "cache_write_1h_tokens": usage.cache_write_1h_tokens or None,
+        "reasoning_tokens": usage.reasoning_tokens or None,
+        "cost_source_nusd": receipt.cost_source_nusd,
+        "error_type": ended.error_type,
+        "ttft_ms": ended.ttft_ms,
+    }
+    line.update({key: value for key, value in optional.items() if value is not None})
+    if price is not None:
+        line["price_in"], line["price_cached"] = price.input_nusd_per_m, price.cached_nusd_per_m
+        line["price_write"], line["price_out"] = price.write_5m_nusd_per_m, price.output_nusd_per_m
+        line["price_source"], line["price_date"] = price.source, price.date
+    if ended.confidence is not None:
+        line["confidence"], line["confidence_source"] = ended.confidence.value, ended.confidence.source
+        line["calibration"] = ended.confidence.calibration
+    if ended.checks:
+        line["checks"] = [
+            {"name": check.name, "ms": round(check.ms, 3), "verdict": check.verdict} for check in ended.checks
+        ]
+    extra = _attempt_extra(ended)
+    if extra:
+        line["extra"] = extra
+    return line
+
+
+def _attempt_extra(ended: Ended) -> Line:
+    extra: Line = {}
+    price = ended.receipt.price
+    if ended.facts is not None:
+        extra["facts"] = ended.facts
+    if price is not None and ended.usage.cache_write_1h_tokens:
+        extra["price_write_1h"] = price.write_1h_nusd_per_m
+    return extra
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Closed:
+    """How a call ended.
+
+    Attributes:
+        status: How.
+        reason: Why this answer, or why none.
+        ended_us: When.
+        served: The served attempt; None = none.
+        confidence: Confidence of the served answer.
+        error_type: What stood in the way, if nothing was served.
+        cost_nusd: Sum over its attempts, nano-dollars.
+        attempts: How many there were.
+        escalations: How many went a step up.
+        fallbacks: How many went to another target of the tier.
+        opened: What a replay needs of the world at its start.
+    """
+
+    status: CallStatus
+    reason: str
+    ended_us: int
+    served: Sent | None = None
+    confidence: Confidence | None = None
+    error_type: str | None = None
+    cost_nusd: int = 0
+    attempts: int = 0
+    escalations: int = 0
+    fallbacks: int = 0
+    opened: Mapping[str, Any] | None = None
+
+
+def call_line(plan: Plan, call: CallFacts, closed: Closed) -> Line:
+    """Return the line of an ended call, without worker and seq; columns that would be NULL are left out."""
+    line: Line = {
+        "k": "call",
+        "call_id": call.call_id,
+        "ts": call.opened_us,
+        "payload_type": call.payload_type,
+        "config_version": plan.config_version,
+        "tier_planned": plan.tier_planned,
+        "reason": closed.reason,
+        "critical": plan.critical,
+        "guard_state": plan.guard_state,
+        "degraded": plan.degraded,
+        "escalations": closed.escalations,
+        "fallbacks": closed.fallbacks,
+        "cost_nusd": closed.cost_nusd,
+        "attempts": closed.attempts,
+        "latency_ms": (closed.ended_us - call.opened_us) / 1000,
+        "status": closed.status,
+        "cache_hit": False,
+        "source": "router",
+    }
+    served, confidence = closed.served, closed.confidence
+    optional: Line = {
+        "run": call.run,
+        "step": call.step,
+        "served_attempt_id": served.attempt_id if served else None,
+        "tier_served": served.tier if served else None,
+        "model_served": served.target.model if served else None,
+        "budget_scope": plan.budget,
+        "confidence": confidence.value if confidence else None,
+        "confidence_source": confidence.source if confidence else None,
+        "calibration": confidence.calibration if confidence else None,
+        "error_cost_nusd": plan.error_cost_nusd,
+        "error_type": closed.error_type,
+        "tags": call.tags or None,
+    }
+    line.update({key: value for key, value in optional.items() if value is not None})
+    if closed.opened is not None:
+        line["extra"] = {"opened": closed.opened}
+    return line
+
+
+def provider_of(model: str) -> str:
+    """Return the provider part of ``provider/model``; the whole name when it has none."""
+    return model.partition("/")[0]
