@@ -2,12 +2,12 @@
 
 A spool line is one JSON object with the discriminator ``k`` (``started``, ``attempt``, ``call``, ``outcome`` or
 ``event``). Its other keys are the column names below; timestamps are integer microseconds since the epoch (UTC), money
-is integer nano-dollars, prices are integer nano-dollars per million tokens, ``tags``, ``checks`` and ``extra`` are nested JSON.
-Absent keys are NULL. Unknown keys are kept in ``extra``.
+is integer nano-dollars, prices are integer nano-dollars per million tokens, ``tags``, ``checks`` and ``extra`` are
+nested JSON. Absent keys are NULL. Unknown keys are kept in ``extra``.
 
 ``started`` lines carry ``request_id``, ``at`` and ``items``, a list with one object per call in the request; each holds
-the attempt columns known by then plus ``step``, ``tier_planned``, ``holdback``, ``error_cost_nusd``, ``tags`` and ``reserved_nusd``.
-They are never stored as rows: they only tell what was in flight when a process died.
+the attempt columns known by then plus ``step``, ``tier_planned``, ``holdback``, ``error_cost_nusd``, ``tags`` and
+``reserved_nusd``. They are never stored as rows: they only tell what was in flight when a process died.
 """
 
 from typing import Final

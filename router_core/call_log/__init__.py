@@ -1,0 +1,1 @@
+"""The call log: spool, ingest, schema, reading."""

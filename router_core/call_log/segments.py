@@ -1,0 +1,159 @@
+"""The spool folder: names of workers and segments, who is alive, and whole lines read back.
+
+A worker is one process that writes. It holds an flock on ``<worker>.lock`` for its life and appends to
+``<worker>-<n>.jsonl``, n = 1, 2, ... The lock file is locked under another name and then renamed, so a lock file that
+can be seen and can be taken always means: that worker is dead. Segments without a lock file belong to nobody who lives.
+"""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+SUFFIX: Final = ".jsonl"
+LOCK_SUFFIX: Final = ".lock"
+DONE: Final = "done"
+IMPORT_PREFIX: Final = "import-"
+MAX_LINE_BYTES: Final = 16 << 20
+_READ_BUFFER_BYTES: Final = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Segment:
+    """One file of the spool.
+
+    Attributes:
+        path: The file.
+        worker: Who writes it.
+        number: Its position among the worker's segments, from 1.
+        size: Bytes it had when it was listed.
+    """
+
+    path: Path
+    worker: str
+    number: int
+    size: int
+
+    @property
+    def name(self) -> str:
+        """The file's name, which is its key in the ledger."""
+        return self.path.name
+
+    @property
+    def is_import(self) -> bool:
+        """Whether its rows come from somebody else's log and may have come before."""
+        return self.name.startswith(IMPORT_PREFIX)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """One line of a segment.
+
+    Attributes:
+        offset: Where it starts, bytes.
+        data: Its bytes, without the newline.
+        complete: False for a last line whose newline never came.
+    """
+
+    offset: int
+    data: bytes
+    complete: bool = True
+
+
+def segment_path(spool: Path, worker: str, number: int) -> Path:
+    """Return where a worker's n-th segment lies."""
+    return spool / f"{worker}-{number}{SUFFIX}"
+
+
+def lock_path(spool: Path, worker: str) -> Path:
+    """Return where a worker's lock file lies."""
+    return spool / f"{worker}{LOCK_SUFFIX}"
+
+
+def claim_worker(spool: Path, worker: str) -> int:
+    """Take a worker's lock for this process's life and return its file descriptor.
+
+    Raises:
+        OSError: The spool cannot be written.
+    """
+    unnamed = spool / f".{worker}{LOCK_SUFFIX}"
+    descriptor = os.open(unnamed, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        unnamed.rename(lock_path(spool, worker))
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def is_alive(spool: Path, worker: str) -> bool:
+    """Return whether a worker's process still holds its lock."""
+    try:
+        descriptor = os.open(lock_path(spool, worker), os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def list_segments(spool: Path) -> list[Segment]:
+    """Return the spool's segments, each worker's in the order of their writing; [] when there is no spool yet."""
+    found: list[Segment] = []
+    try:
+        entries = list(os.scandir(spool))
+    except FileNotFoundError:
+        return found
+    for entry in entries:
+        worker, dash, number = entry.name.removesuffix(SUFFIX).rpartition("-")
+        if entry.name.endswith(SUFFIX) and dash and number.isdigit():
+            found.append(Segment(path=Path(entry.path), worker=worker, number=int(number), size=entry.stat().st_size))
+    return sorted(found, key=lambda segment: (segment.worker, segment.number))
+
+
+def list_workers(spool: Path) -> set[str]:
+    """Return every worker with a lock file or a segment in the spool."""
+    if not spool.is_dir():
+        return set()
+    locked = {path.stem for path in spool.iterdir() if path.suffix == LOCK_SUFFIX and not path.name.startswith(".")}
+    return locked | {segment.worker for segment in list_segments(spool)}
+
+
+def read_lines(path: Path, offset: int) -> Iterator[Line]:
+    """Yield the lines of a segment from a byte offset on; only the last one may be incomplete.
+
+    A line longer than ``MAX_LINE_BYTES`` comes in pieces of that size, none of which parses.
+    """
+    with path.open("rb", buffering=_READ_BUFFER_BYTES) as file:
+        file.seek(offset)
+        while data := file.readline(MAX_LINE_BYTES):
+            whole = data.endswith(b"\n") or len(data) == MAX_LINE_BYTES
+            yield Line(offset=offset, data=data.rstrip(b"\n"), complete=whole)
+            offset += len(data)
+
+
+def retire(spool: Path, worker: str) -> None:
+    """Move a dead worker's segments, all of them read, to ``done/`` and remove its lock file."""
+    done = spool / DONE
+    done.mkdir(mode=0o700, exist_ok=True)
+    for segment in list_segments(spool):
+        if segment.worker == worker:
+            segment.path.rename(done / segment.name)
+    lock_path(spool, worker).unlink(missing_ok=True)
+
+
+def prune_done(spool: Path, older_than_s: float) -> None:
+    """Remove retired segments that were last written before an instant, seconds since the epoch."""
+    done = spool / DONE
+    if not done.is_dir():
+        return
+    for entry in list(os.scandir(done)):
+        if entry.is_file() and entry.stat().st_mtime < older_than_s:
+            Path(entry.path).unlink(missing_ok=True)
