@@ -259,7 +259,7 @@ def _litellm_rates(entry: Mapping[str, Any], step: str, service_tier: str | None
 
 
 def _litellm_entry(model: str) -> Mapping[str, Any]:
-    """Return the map's entry under the full name, else under the bare name if the provider is the same, else nothing."""
+    """Return the map's entry under the full name, else under the bare one if the provider is the same, else nothing."""
     entries = _litellm_map()
     if model in entries:
         return entries[model]

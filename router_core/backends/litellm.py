@@ -1,0 +1,188 @@
+"""The litellm client: one request, one attempt, no retries of its own.
+
+litellm is imported at the first request (it takes seconds and over 100 MB), with its price map read from the package
+instead of the network.
+"""
+
+import asyncio
+import contextvars
+import functools
+import os
+import sys
+import threading
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from router_core.backends.litellm_errors import translated
+from router_core.backends.litellm_response import response_format_of, response_of
+from router_core.errors import CallError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from router_core.types import Request, Response
+
+REQUEST_ID_HEADER: Final = "x-tierwise-request-id"
+# litellm's timeout counts silence, not time: a provider that sends a byte now and then would never time out
+GRACE_S: Final = 1.0
+_OPENAI_COMPATIBLE: Final = frozenset({"openai", "custom_openai", "openai_like", "aiohttp_openai"})
+# these make several requests out of one, which the log would not see
+_HIDDEN_REQUESTS: Final = frozenset(
+    {"fallbacks", "context_window_fallback_dict", "content_policy_fallbacks", "model_list", "retry_policy"}
+    | {"retry_strategy", "num_retries", "max_retries", "cooldown_time"}
+)
+_OWN: Final = frozenset({"model", "messages", "timeout", "request_timeout"})
+
+
+class LiteLLMBackend:
+    """Requests through ``litellm.completion`` and ``litellm.acompletion``.
+
+    The request's id goes along as the header ``x-tierwise-request-id``.
+    """
+
+    def warmup(self) -> None:
+        """Import litellm now instead of at the first request."""
+        _ = self._client
+
+    def complete(self, request: "Request") -> "Response":
+        """Return the target's answer.
+
+        Raises:
+            CallError: For every failure.
+        """
+        arguments = self._arguments(request)
+        raw = _within(request, lambda: self._client.completion(**arguments))
+        return _answer(raw, request)
+
+    async def acomplete(self, request: "Request") -> "Response":
+        """Return the target's answer, without blocking the event loop (but for the import at the first request).
+
+        Raises:
+            CallError: For every failure but cancellation, which passes unchanged.
+        """
+        outer = sys.exception()
+        arguments = self._arguments(request)
+        try:
+            async with asyncio.timeout(request.timeout_s + GRACE_S):
+                raw = await self._client.acompletion(**arguments)
+        except Exception as error:
+            raise translated(error, request.model, outer=outer) from error
+        return _answer(raw, request)
+
+    @functools.cached_property
+    def _client(self) -> Any:
+        os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
+        import litellm
+
+        # otherwise every failure prints a request for feedback to the terminal
+        litellm.suppress_debug_info = True
+        return litellm
+
+    @functools.cached_property
+    def _no_retries(self) -> object:
+        return self._client.types.router.RetryPolicy()
+
+    def _arguments(self, request: "Request") -> dict[str, Any]:
+        params = dict(request.params)
+        _refuse_hidden(params, request.model)
+        headers = cast("Mapping[str, str]", params.pop("extra_headers", None) or {})
+        arguments: dict[str, Any] = {
+            **params,
+            "model": request.model,
+            "messages": [dict(message) for message in request.messages],
+            "timeout": request.timeout_s,
+            "extra_headers": {**headers, REQUEST_ID_HEADER: request.request_id},
+            "num_retries": 0,
+            "max_retries": 0,
+            # an empty policy also overrules a `litellm.num_retries` that the application has set
+            "retry_policy": self._no_retries,
+        }
+        if request.response_format is not None:
+            arguments["response_format"] = response_format_of(request.response_format)
+        if request.logprobs and "logprobs" in self._supported(request.model):
+            arguments["logprobs"] = True
+        _limit_output(arguments, request.max_output_tokens)
+        return arguments | _address(request)
+
+    def _supported(self, model: str) -> frozenset[str]:
+        found: list[str] | None = self._client.get_supported_openai_params(model)
+        return frozenset(found or ())
+
+
+def _answer(raw: object, request: "Request") -> "Response":
+    response = response_of(raw)
+    if response is None:
+        raise CallError(f"{request.model}: there is no answer in the response", kind="bad_response", billed=None)
+    return response
+
+
+def _refuse_hidden(params: Mapping[str, Any], model: str) -> None:
+    own = sorted(params.keys() & (_HIDDEN_REQUESTS | _OWN))
+    if own:
+        text = f"{model}: {', '.join(own)} cannot be passed along: the router itself decides about it"
+        raise CallError(text, kind="bad_request")
+    if params.get("stream"):
+        raise CallError(f"{model}: stream=True is not yet supported", kind="bad_request")
+
+
+def _limit_output(arguments: dict[str, Any], limit: int | None) -> None:
+    """The caller's own limit holds where it is the smaller one."""
+    key = "max_completion_tokens" if arguments.get("max_completion_tokens") else "max_tokens"
+    asked = arguments.get(key)
+    if limit is not None:
+        arguments[key] = min(limit, asked) if isinstance(asked, int) else limit
+
+
+def _address(request: "Request") -> dict[str, Any]:
+    address: dict[str, Any] = {} if request.api_base is None else {"api_base": request.api_base}
+    if request.api_key_env is not None:
+        key = os.environ.get(request.api_key_env)
+        if not key:
+            text = f"{request.model}: no API key; set {request.api_key_env}"
+            raise CallError(text, kind="missing_key")
+        return address | {"api_key": key}
+    compatible = request.model.partition("/")[0] in _OPENAI_COMPATIBLE
+    if address and compatible and "api_key" not in request.params and not os.environ.get("OPENAI_API_KEY"):
+        # servers of one's own mostly want no key, but the client insists on one
+        return address | {"api_key": "none"}
+    return address
+
+
+def _within(request: "Request", call: "Callable[[], object]") -> object:
+    """Return what the call returns, or give it up after the timeout and a grace.
+
+    The call runs in a thread of its own, because nothing else can leave a blocking client; given up, the thread ends
+    when its connection does.
+    """
+    outcome = _Outcome()
+    context = contextvars.copy_context()
+    run = functools.partial(context.run, outcome.keep, call)
+    threading.Thread(target=run, name="tierwise-request", daemon=True).start()
+    if not outcome.there.wait(request.timeout_s + GRACE_S):
+        text = f"{request.model}: no answer in time, {request.timeout_s:g} s"
+        raise CallError(text, kind="timeout", billed=None)
+    if outcome.error is not None:
+        raise translated(outcome.error, request.model) from outcome.error
+    return outcome.value
+
+
+class _Outcome:
+    """What a call in another thread returned or raised."""
+
+    def __init__(self) -> None:
+        self.there = threading.Event()
+        self.value: object = None
+        self.error: BaseException | None = None
+
+    def keep(self, call: "Callable[[], object]") -> None:
+        """Run the call and keep how it ended."""
+        with self:
+            self.value = call()
+
+    def __enter__(self) -> None:
+        """Nothing to prepare."""
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> bool:
+        self.error = error
+        self.there.set()
+        return True

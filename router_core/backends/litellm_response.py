@@ -1,0 +1,129 @@
+"""What litellm returned, in this package's words. Read by attribute name, so this module needs no client library."""
+
+from collections.abc import Mapping, Sequence
+from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
+from typing import Any, Final, cast
+
+from router_core.types import NANO, Response, Usage
+
+_SCHEMA_FORMATS: Final = frozenset({"json_schema", "json_object", "text"})
+_NAME: Final = 64
+
+
+def response_of(raw: object) -> Response | None:
+    """Return the client's response as a ``Response``; None when there is no answer in it."""
+    choices = _get(raw, "choices")
+    if not isinstance(choices, Sequence) or not choices:
+        return None
+    choice = cast("Sequence[object]", choices)[0]
+    message = _get(choice, "message")
+    if message is None:
+        return None
+    text = _get(message, "content")
+    usage = _get(raw, "usage")
+    return Response(
+        text=text if isinstance(text, str) else "",
+        usage=usage_of(usage),
+        response_model=_text(_get(raw, "model")),
+        service_tier=_text(_get(raw, "service_tier")),
+        finish_reason=_text(_get(choice, "finish_reason")),
+        cost_nusd=reported_nusd(usage),
+        token_logprobs=_logprobs(choice),
+        raw=raw,
+    )
+
+
+def usage_of(usage: object) -> Usage:
+    """Return the token counts: input includes cached and written tokens, output includes reasoning.
+
+    litellm fills counts it did not get with 0; since no prompt has 0 tokens, nothing reported reads as None. Where the
+    total says that reasoning was counted beside the output (as xAI does), it is added to it.
+    """
+    prompt, output, total = (_count(usage, f"{name}_tokens") for name in ("prompt", "completion", "total"))
+    if not prompt and not output:
+        return Usage()
+    details = _get(usage, "prompt_tokens_details")
+    cached = _count(details, "cached_tokens") or _count(usage, "cache_read_input_tokens")
+    written = _count(details, "cache_write_tokens") or _count(details, "cache_creation_tokens")
+    written = written or _count(usage, "cache_creation_input_tokens")
+    split = _get(details, "cache_creation_token_details")
+    hour = _count(split, "ephemeral_1h_input_tokens")
+    minutes = _count(split, "ephemeral_5m_input_tokens") or max(0, written - hour)
+    reasoning = _count(_get(usage, "completion_tokens_details"), "reasoning_tokens")
+    if reasoning and total == prompt + output + reasoning:
+        output += reasoning
+    return Usage(
+        input_tokens=prompt,
+        cached_tokens=cached,
+        cache_write_5m_tokens=minutes,
+        cache_write_1h_tokens=hour,
+        output_tokens=output,
+        reasoning_tokens=min(reasoning, output),
+    )
+
+
+def reported_nusd(usage: object) -> int | None:
+    """Return the cost that the provider itself wrote into its usage, nano-dollars; None when it did not.
+
+    A number (OpenRouter, xAI) or a breakdown with ``total_cost`` (Perplexity). With a key of the user's own at
+    OpenRouter (``is_byok``), the cost is its fee, and what the provider behind it charges comes on top.
+    """
+    cost = _get(usage, "cost")
+    if cost is not None and not isinstance(cost, int | float | str):
+        cost = _get(cost, "total_cost")
+    fee = _nusd(cost)
+    if fee is None or not _get(usage, "is_byok"):
+        return fee
+    behind = _nusd(_get(_get(usage, "cost_details"), "upstream_inference_cost"))
+    return None if behind is None else fee + behind
+
+
+def response_format_of(wanted: Any) -> Any:
+    """Return the caller's answer format as litellm takes it: classes and complete formats as they are, schemas wrapped.
+
+    A bare schema becomes ``strict`` only if it closes its root object: providers refuse strict for open schemas.
+    """
+    if not isinstance(wanted, Mapping):
+        return wanted
+    schema = cast("Mapping[str, Any]", wanted)
+    if schema.get("type") in _SCHEMA_FORMATS:
+        return dict(schema)
+    title = str(schema.get("title", "answer"))
+    name = "".join(c if c.isascii() and (c.isalnum() or c in "_-") else "_" for c in title)[:_NAME]
+    inner: dict[str, Any] = {"name": name or "answer", "schema": dict(schema)}
+    if schema.get("additionalProperties") is False:
+        inner["strict"] = True
+    return {"type": "json_schema", "json_schema": inner}
+
+
+def _logprobs(choice: object) -> tuple[float, ...]:
+    content = _get(_get(choice, "logprobs"), "content")
+    if not isinstance(content, Sequence):
+        return ()
+    values = [_get(token, "logprob") for token in cast("Sequence[object]", content)]
+    return tuple(float(value) for value in values if isinstance(value, int | float))
+
+
+def _get(thing: object, name: str) -> object:
+    if isinstance(thing, Mapping):
+        return cast("Mapping[str, object]", thing).get(name)
+    return getattr(thing, name, None)
+
+
+def _count(thing: object, name: str) -> int:
+    value = _get(thing, name)
+    return max(0, value) if isinstance(value, int) and not isinstance(value, bool) else 0
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def _nusd(usd: object) -> int | None:
+    if isinstance(usd, bool) or not isinstance(usd, int | float | str):
+        return None
+    try:
+        exact = Decimal(str(usd)) * NANO
+    except InvalidOperation:
+        return None
+    return int(exact.to_integral_value(rounding=ROUND_HALF_EVEN)) if exact.is_finite() and exact >= 0 else None

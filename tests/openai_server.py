@@ -1,0 +1,285 @@
+"""A small OpenAI-compatible HTTP server on loopback, scriptable per model, that remembers every request it got.
+
+::
+
+    with OpenAIServer() as server:
+        server.script("m-1", rate_limited(retry_after=0), ok("hello"))   # the last reply repeats
+        ...                                                              # openai/m-1 with api_base=server.base_url
+        assert server.request_ids() == {...}
+"""
+
+import json
+import socket
+import threading
+import time
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+from typing import Any, Self, cast
+
+REQUEST_ID_HEADER = "x-tierwise-request-id"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """What the server answers to one request.
+
+    Attributes:
+        status: HTTP status.
+        body: JSON value or raw bytes.
+        headers: Extra headers.
+        latency_s: Seconds before the answer.
+        hang: Never answer; the connection stays open until the server stops.
+        drop: Close the connection without an answer.
+        cut: Announce a longer body than is sent, then close.
+    """
+
+    status: int = 200
+    body: Any = None
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    latency_s: float = 0.0
+    hang: bool = False
+    drop: bool = False
+    cut: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hit:
+    """One request the server received."""
+
+    path: str
+    model: str
+    request_id: str | None
+    headers: Mapping[str, str]
+    body: Mapping[str, Any]
+
+
+def ok(
+    text: str = "ok",
+    *,
+    usage: Mapping[str, Any] | None = None,
+    logprobs: tuple[float, ...] = (),
+    latency_s: float = 0.0,
+    finish_reason: str = "stop",
+    **extra: Any,
+) -> Reply:
+    """A good answer; ``extra`` goes into the body (``system_fingerprint``, ``service_tier``, ``model``, ...)."""
+    choice: dict[str, Any] = {
+        "index": 0,
+        "finish_reason": finish_reason,
+        "message": {"role": "assistant", "content": text},
+    }
+    if logprobs:
+        content = [
+            {"token": f"t{i}", "logprob": value, "bytes": None, "top_logprobs": []} for i, value in enumerate(logprobs)
+        ]
+        choice["logprobs"] = {"content": content, "refusal": None}
+    plain = {"prompt_tokens": 12, "completion_tokens": 3, "total_tokens": 15}
+    body = {"choices": [choice], "usage": plain if usage is None else dict(usage), **extra}
+    return Reply(body=body, latency_s=latency_s)
+
+
+def failing(status: int, message: str = "it broke", *, code: str | None = None, kind: str = "server_error") -> Reply:
+    """An error with OpenAI's error body."""
+    return Reply(status=status, body={"error": {"message": message, "type": kind, "param": None, "code": code}})
+
+
+def rate_limited(*, retry_after: float | str | None = 0) -> Reply:
+    """429, with ``retry-after`` unless it is None."""
+    reply = failing(429, "Rate limit reached", code="rate_limit_exceeded", kind="requests")
+    headers = {} if retry_after is None else {"retry-after": str(retry_after)}
+    return Reply(status=429, body=reply.body, headers=headers)
+
+
+def out_of_quota() -> Reply:
+    """429 that no waiting cures."""
+    text = "You exceeded your current quota, please check your plan and billing details."
+    return failing(429, text, code="insufficient_quota", kind="insufficient_quota")
+
+
+def context_too_long() -> Reply:
+    """400 because the prompt is larger than the model's window."""
+    text = "This model's maximum context length is 8192 tokens. However, your messages resulted in 9001 tokens."
+    return failing(400, text, code="context_length_exceeded", kind="invalid_request_error")
+
+
+def filtered() -> Reply:
+    """400 because the provider's content filter refused the prompt."""
+    text = "The response was filtered due to the prompt triggering our content management policy."
+    return failing(400, text, code="content_filter", kind="invalid_request_error")
+
+
+def bad_json() -> Reply:
+    """200 with a body that is no JSON."""
+    return Reply(body=b'{"choices": [')
+
+
+def no_choices() -> Reply:
+    """200 without any answer in it."""
+    return Reply(body={"choices": [], "usage": {"prompt_tokens": 12, "completion_tokens": 0, "total_tokens": 12}})
+
+
+def hanging() -> Reply:
+    """No answer, ever."""
+    return Reply(hang=True)
+
+
+def dropped() -> Reply:
+    """The connection is closed after the request was read."""
+    return Reply(drop=True)
+
+
+def cut_short() -> Reply:
+    """The connection is closed in the middle of a good answer."""
+    return Reply(body=ok().body, cut=True)
+
+
+def closed_port() -> int:
+    """A port on loopback that refuses connections."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class OpenAIServer:
+    """The server; use it as a context manager."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._scripts: dict[str, deque[Reply]] = {}
+        self._hits: list[Hit] = []
+        self._stopping = threading.Event()
+        self._arrived = threading.Condition(self._lock)
+        self._http = _Http(("127.0.0.1", 0), _Handler)
+        self._http.owner = self
+        self._thread = threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self._stopping.set()
+        self._http.shutdown()
+        self._thread.join()
+        self._http.close_connections()
+        self._http.server_close()
+
+    @property
+    def base_url(self) -> str:
+        """Address to use as ``api_base``."""
+        return f"http://127.0.0.1:{self._http.server_port}/v1"
+
+    @property
+    def hits(self) -> tuple[Hit, ...]:
+        """Every request so far, in order of arrival."""
+        with self._lock:
+            return tuple(self._hits)
+
+    def script(self, model: str, *replies: Reply) -> None:
+        """Set what the model answers, in order; the last reply repeats. A model without a script answers ``ok()``."""
+        with self._lock:
+            self._scripts[model] = deque(replies)
+
+    def count(self, model: str | None = None, path: str | None = None) -> int:
+        """How many requests came, for one model or path if given."""
+        return sum(model in (None, hit.model) and path in (None, hit.path) for hit in self.hits)
+
+    def request_ids(self, model: str | None = None) -> list[str | None]:
+        """The requests' ids, one per hit, sorted."""
+        return sorted((hit.request_id for hit in self.hits if model in (None, hit.model)), key=str)
+
+    def reset(self) -> None:
+        """Forget scripts and hits."""
+        with self._lock:
+            self._scripts.clear()
+            self._hits.clear()
+
+    def wait_for_hits(self, n: int, timeout_s: float = 10.0) -> bool:
+        """Block until n requests have arrived; False if they did not come in time."""
+        with self._arrived:
+            return self._arrived.wait_for(lambda: len(self._hits) >= n, timeout_s)
+
+    def answer(self, hit: Hit) -> Reply:
+        """Record the request and return what to answer."""
+        with self._arrived:
+            self._hits.append(hit)
+            self._arrived.notify_all()
+            script = self._scripts.get(hit.model)
+            if not script:
+                return ok()
+            return script.popleft() if len(script) > 1 else script[0]
+
+    def pause(self, seconds: float | None) -> None:
+        """Wait that long (None = for ever), or until the server stops."""
+        self._stopping.wait(seconds)
+
+
+class _Http(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128
+    owner: OpenAIServer
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._open: set[socket.socket] = set()
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        connection, address = super().get_request()
+        self._open.add(connection)
+        return connection, address
+
+    def shutdown_request(self, request: Any) -> None:
+        self._open.discard(request)
+        super().shutdown_request(request)
+
+    def close_connections(self) -> None:
+        for connection in tuple(self._open):
+            try:
+                connection.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                continue
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that has gone away is no news."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    server: _Http  # pyright: ignore[reportIncompatibleVariableOverride]
+
+    def do_POST(self) -> None:
+        raw = self.rfile.read(int(self.headers.get("content-length") or 0))
+        body = cast("dict[str, Any]", json.loads(raw))
+        headers = {key.lower(): value for key, value in self.headers.items()}
+        model = str(body.get("model"))
+        hit = Hit(path=self.path, model=model, request_id=headers.get(REQUEST_ID_HEADER), headers=headers, body=body)
+        reply = self.server.owner.answer(hit)
+        if reply.latency_s or reply.hang:
+            self.server.owner.pause(None if reply.hang else reply.latency_s)
+        if reply.hang or reply.drop:
+            self.close_connection = True
+            return
+        self._send(reply, model)
+
+    def _send(self, reply: Reply, model: str) -> None:
+        if isinstance(reply.body, bytes):
+            payload = reply.body
+        else:
+            known = {"id": "chatcmpl-1", "object": "chat.completion", "created": int(time.time()), "model": model}
+            payload = json.dumps({**known, **reply.body} if reply.status == 200 else reply.body).encode()
+        self.send_response(reply.status)
+        self.send_header("content-type", "application/json")
+        self.send_header("content-length", str(len(payload) + (100 if reply.cut else 0)))
+        for key, value in reply.headers.items():
+            self.send_header(key, value)
+        self.end_headers()
+        self.wfile.write(payload)
+        if reply.cut:
+            self.close_connection = True
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Silent."""
