@@ -1,15 +1,54 @@
-"""The routing config: parse, validate, diff. No disk."""
+"""The sections of a routing config, as frozen models that forbid unknown keys."""
 
 import datetime as dt
+import re
+import unicodedata
 from decimal import Decimal
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic_core import PydanticCustomError
 
-Fraction = Annotated[float, Field(ge=0, le=1)]
-Usd = Annotated[Decimal, Field(ge=0, allow_inf_nan=False)]
-Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Name = Annotated[str, Field(min_length=1, max_length=200)]
+_CONTROL = frozenset({"Cc", "Zl", "Zp"})
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+def _no_flag(value: object) -> object:
+    if isinstance(value, bool):
+        raise PydanticCustomError("not_a_number", "must be a number")
+    return value
+
+
+def _printable(value: str) -> str:
+    if any(unicodedata.category(character) in _CONTROL for character in value):
+        raise PydanticCustomError("control_character", "must not hold control characters")
+    if value != value.strip():
+        raise PydanticCustomError("outer_space", "must not begin or end with a space")
+    return value
+
+
+def _variable(value: str) -> str:
+    # says nothing of the value: it may be the key itself
+    if not _VARIABLE.fullmatch(value):
+        message = "must be the name of an environment variable, such as OPENAI_API_KEY, not the key itself"
+        raise PydanticCustomError("secret", message)
+    return value
+
+
+def _address(value: str) -> str:
+    if not value.startswith(("http://", "https://")):
+        raise PydanticCustomError("address", "must begin with http:// or https://")
+    return value
+
+
+Fraction = Annotated[float, Field(ge=0, le=1, strict=True)]
+Usd = Annotated[Decimal, BeforeValidator(_no_flag), Field(ge=0, le=1_000_000_000, allow_inf_nan=False)]
+Seconds = Annotated[float, Field(gt=0, le=1_000_000_000, allow_inf_nan=False, strict=True)]
+Count = Annotated[int, Field(strict=True, le=1_000_000_000)]
+Flag = Annotated[bool, Field(strict=True)]
+Name = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_printable)]
+Variable = Annotated[str, AfterValidator(_variable)]
+Address = Annotated[str, AfterValidator(_address)]
 
 
 class Section(BaseModel):
@@ -29,11 +68,11 @@ class Target(Section):
 
     model: Name
     timeout_s: Seconds = 60.0
-    max_output_tokens: int | None = Field(default=None, gt=0)
+    max_output_tokens: Annotated[Count, Field(gt=0)] | None = None
     capabilities: tuple[Literal["tools", "vision", "schema", "logprobs"], ...] | None = None
-    context_tokens: int | None = Field(default=None, gt=0)
-    api_base: str | None = None
-    api_key_env: str | None = None
+    context_tokens: Annotated[Count, Field(gt=0)] | None = None
+    api_base: Address | None = None
+    api_key_env: Variable | None = None
 
 
 class Step(Section):
@@ -54,24 +93,58 @@ def _step(value: object) -> object:
     return {"tier": value} if isinstance(value, str) else value
 
 
-Path = Annotated[tuple[Annotated[Step, BeforeValidator(_step)], ...], Field(min_length=1)]
+Steps = Annotated[tuple[Annotated[Step, BeforeValidator(_step)], ...], Field(min_length=1)]
+
+
+Source = Literal["auto", "check", "logprob", "field", "judge", "agreement", "caller", "none"]
+OnMissing = Literal["escalate", "accept"]
 
 
 class ConfidenceRule(Section):
-    """Where confidence comes from, and what a missing one means."""
+    """Where confidence comes from, and what a missing one means.
 
-    source: Literal["auto", "check", "logprob", "field", "judge", "agreement", "caller", "none"] = "auto"
-    on_missing: Literal["escalate", "accept"] = "escalate"
+    Attributes:
+        source: The signal to read; ``auto`` = the best one that an answer offers.
+        on_missing: What an answer without confidence means.
+        field: Name of the answer's field that source ``field`` reads.
+    """
+
+    source: Source = "auto"
+    on_missing: OnMissing = "escalate"
     field: Name = "confidence"
 
 
-class CallLimits(Section):
-    """Limits of one call, over retries, fallbacks and escalations."""
+class ConfidenceOverride(Section):
+    """What a payload type says otherwise about confidence; None = as in ``defaults.confidence``."""
 
-    attempts: int = Field(default=6, ge=1, le=100)
+    source: Source | None = None
+    on_missing: OnMissing | None = None
+    field: Name | None = None
+
+
+class CallLimits(Section):
+    """Limits of one call, over retries, fallbacks and escalations.
+
+    Attributes:
+        attempts: Most requests.
+        deadline_s: Seconds after which no answer is waited for.
+        cost_usd: Most money, USD; None = no limit.
+        retries: Further requests to the same target after a failure.
+    """
+
+    attempts: Count = Field(default=6, ge=1, le=100)
     deadline_s: Seconds = 120.0
     cost_usd: Usd | None = None
-    retries: int = Field(default=1, ge=0, le=10)
+    retries: Count = Field(default=1, ge=0, le=10)
+
+
+class LimitsOverride(Section):
+    """What a payload type says otherwise about the limits of a call; None = as in ``defaults.limits``."""
+
+    attempts: Annotated[Count, Field(ge=1, le=100)] | None = None
+    deadline_s: Seconds | None = None
+    cost_usd: Usd | None = None
+    retries: Annotated[Count, Field(ge=0, le=10)] | None = None
 
 
 class Defaults(Section):
@@ -93,18 +166,18 @@ class ShadowRule(Section):
 class PackRule(Section):
     """How small tasks of one payload type share a request."""
 
-    max_items: int = Field(ge=2, le=1000)
+    max_items: Count = Field(ge=2, le=1000)
     max_wait_s: Seconds = 0.05
 
 
 class Holdback(Section):
     """A random share that stays on the old path after a move."""
 
-    path: Path
+    path: Steps
     rate: Fraction
     unit: Literal["run", "call"] = "call"
     until: dt.date
-    proposal: str | None = None
+    proposal: Name | None = None
 
 
 class PreCheck(Section):
@@ -125,13 +198,13 @@ class PayloadType(Section):
         latency_slo_s: Seconds the optimizer keeps p95 under.
     """
 
-    path: Path
-    critical: bool = False
+    path: Steps
+    critical: Flag = False
     escalation: Literal["redo", "correct"] = "redo"
     error_cost_usd: Usd | None = None
-    confidence: ConfidenceRule | None = None
-    limits: CallLimits | None = None
-    calibration: str | None = None
+    confidence: ConfidenceOverride | None = None
+    limits: LimitsOverride | None = None
+    calibration: Name | None = None
     shadow: tuple[ShadowRule, ...] = ()
     pack: PackRule | None = None
     holdback: Holdback | None = None
@@ -147,8 +220,8 @@ class Scope(Section):
 
     payload_types: tuple[Name, ...] = ()
     group: Name | None = None
-    tag: dict[str, str] | None = None
-    run: bool = False
+    tag: dict[Name, Name] | None = None
+    run: Flag = False
 
 
 class Budget(Section):
@@ -171,7 +244,7 @@ class Budget(Section):
     on_store_failure: Literal["closed", "open"] = "closed"
     switch_at: Literal["call", "task"] = "call"
     scope: Scope = Scope()
-    window_h: int | None = Field(default=None, gt=0)
+    window_h: Annotated[Count, Field(gt=0)] | None = None
 
 
 class ShadowBudget(Section):
@@ -217,12 +290,21 @@ class Judge(Section):
     tier: Name | None = None
 
 
+def _unpriced(value: object) -> object:
+    if isinstance(value, str) and value != "error":
+        raise PydanticCustomError("unpriced", "must be error, or pessimistic with the prices to count at")
+    return value
+
+
+OnUnpriced = Annotated[Literal["error"] | Pessimistic, BeforeValidator(_unpriced)]
+
+
 class CacheRule(Section):
     """The cache for retries."""
 
-    enabled: bool = False
+    enabled: Flag = False
     ttl_s: Seconds = 86_400.0
-    max_mb: int = Field(default=256, gt=0)
+    max_mb: Count = Field(default=256, gt=0)
 
 
 class HealthRule(Section):
@@ -233,7 +315,7 @@ class HealthRule(Section):
         cooldown_s: How long it then stays unused, seconds.
     """
 
-    failures: int = Field(default=3, ge=1)
+    failures: Count = Field(default=3, ge=1)
     cooldown_s: Seconds = 30.0
 
 
@@ -242,30 +324,3 @@ class Alerts(Section):
 
     webhook: str | None = None
     call_above_usd: Usd | None = None
-
-
-class RoutingConfig(Section):
-    """A whole routing config. ``tiers`` are ordered, cheapest first; targets stand in fallback order.
-
-    Attributes:
-        version: Version of the schema, always 1.
-        timezone: IANA zone of day boundaries.
-        content_hash: First 12 hex digits of the SHA-256 of the file's bytes: the ``config_version`` of the log.
-    """
-
-    version: Literal[1]
-    timezone: str = "UTC"
-    tiers: dict[Name, Annotated[tuple[Target, ...], Field(min_length=1)]] = Field(min_length=1)
-    defaults: Defaults = Defaults()
-    payload_types: dict[Name, PayloadType] = Field(min_length=1)
-    budgets: tuple[Budget, ...] = ()
-    shadow_budget: ShadowBudget | None = None
-    prices: dict[Name, PriceOverride] = Field(default_factory=dict)
-    on_unpriced: Literal["error"] | Pessimistic = "error"
-    judge: Judge | None = None
-    cache: CacheRule = CacheRule()
-    health: HealthRule = HealthRule()
-    log: LogRule = LogRule()
-    storage: Storage = Storage()
-    alerts: Alerts = Alerts()
-    content_hash: str = ""

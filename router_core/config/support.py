@@ -1,0 +1,90 @@
+"""What the schema admits and this version does not do yet."""
+
+from collections.abc import Iterator
+
+from router_core.config.model import RoutingConfig
+from router_core.config.sections import Budget, PayloadType, Scope, Section
+from router_core.config.tree import Location
+from router_core.errors import Problem
+
+Place = tuple[Location, str]
+
+SUPPORTED_SOURCES = frozenset({"auto", "caller", "field", "logprob", "none"})
+_NOT_YET = "is not yet supported; remove it"
+_TYPE_KEYS = ("calibration", "shadow", "pack", "holdback", "pre_checks")
+_TARGET_KEYS = ("capabilities", "context_tokens")
+
+
+def unsupported(config: RoutingConfig) -> tuple[Problem, ...]:
+    """Return a problem for everything in a valid config that this version does not do yet."""
+    places = [
+        *_targets(config),
+        *_source(("defaults", "confidence"), config.defaults.confidence.source),
+        *(found for name, each in config.payload_types.items() for found in _payload_type(name, each)),
+        *_budgets(config),
+        *_sections(config),
+    ]
+    return tuple(config.problem(location, message) for location, message in places)
+
+
+def _set(section: Section, location: Location, keys: tuple[str, ...]) -> Iterator[Place]:
+    for key in keys:
+        if getattr(section, key):
+            yield (*location, key), _NOT_YET
+
+
+def _targets(config: RoutingConfig) -> Iterator[Place]:
+    for name, targets in config.tiers.items():
+        for index, target in enumerate(targets):
+            yield from _set(target, ("tiers", name, index), _TARGET_KEYS)
+
+
+def _source(location: Location, source: str | None) -> Iterator[Place]:
+    if source is not None and source not in SUPPORTED_SOURCES:
+        instead = ", ".join(sorted(SUPPORTED_SOURCES))
+        yield (*location, "source"), f"{source} is not yet supported; choose one of {instead}"
+
+
+def _payload_type(name: str, settings: PayloadType) -> Iterator[Place]:
+    location: Location = ("payload_types", name)
+    yield from _set(settings, location, _TYPE_KEYS)
+    if settings.confidence is not None:
+        yield from _source((*location, "confidence"), settings.confidence.source)
+    if settings.escalation != "redo":
+        yield (*location, "escalation"), f"{settings.escalation} is not yet supported; write redo"
+
+
+def _budgets(config: RoutingConfig) -> Iterator[Place]:
+    for index, budget in enumerate(config.budgets):
+        if index:
+            yield ("budgets", index), "more than one budget is not yet supported; keep one"
+        else:
+            yield from _budget(budget)
+
+
+def _budget(budget: Budget) -> Iterator[Place]:
+    location: Location = ("budgets", 0)
+    for key, only in (("per", "day"), ("on_limit", "cheapest"), ("on_store_failure", "closed"), ("switch_at", "call")):
+        if (value := getattr(budget, key)) != only:
+            yield (*location, key), f"{value} is not yet supported; write {only}"
+    for key in ("taper_from", "stop_usd"):
+        if getattr(budget, key) is not None:
+            yield (*location, key), _NOT_YET
+    if budget.scope != Scope():
+        yield (*location, "scope"), _NOT_YET
+
+
+def _sections(config: RoutingConfig) -> Iterator[Place]:
+    for key in ("shadow_budget", "judge"):
+        if getattr(config, key) is not None:
+            yield (key,), _NOT_YET
+    if config.cache.enabled:
+        yield ("cache", "enabled"), _NOT_YET
+    if config.log.durability != "fast":
+        yield ("log", "durability"), f"{config.log.durability} is not yet supported; write fast"
+    if config.storage.sink != "duckdb":
+        yield ("storage", "sink"), f"{config.storage.sink} is not yet supported; write duckdb"
+    yield from _set(config.storage, ("storage",), ("catalog", "data"))
+    for key in ("webhook", "call_above_usd"):
+        if getattr(config.alerts, key) is not None:
+            yield ("alerts", key), _NOT_YET

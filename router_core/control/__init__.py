@@ -1,0 +1,1 @@
+"""Control state: the config on disk, and what limits have left."""
