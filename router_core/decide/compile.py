@@ -55,8 +55,8 @@ def compile_plans(config: "RoutingConfig") -> Plans:
 
 
 def _plan(config: "RoutingConfig", name: str, rule: "PayloadType") -> Plan:
-    confidence = rule.confidence or config.defaults.confidence
-    limits = rule.limits or config.defaults.limits
+    confidence = config.confidence_of(rule)
+    limits = config.limits_of(rule)
     steps = tuple(_step(config, step) for step in rule.path)
     return Plan(
         payload_type=name,
