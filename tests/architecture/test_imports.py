@@ -20,12 +20,18 @@ TIERWISE = Path(sys.executable).with_name("tierwise")
 
 PUBLIC_API = [
     "Answer",
+    "AttemptRecord",
     "CallError",
+    "CheckResult",
+    "Confidence",
     "ConfigError",
+    "Problem",
+    "Receipt",
     "RequestRejectedError",
     "RouteExhaustedError",
     "Router",
     "RouterError",
+    "Usage",
 ]
 
 
