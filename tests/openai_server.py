@@ -34,6 +34,7 @@ class Reply:
         hang: Never answer; the connection stays open until the server stops.
         drop: Close the connection without an answer.
         cut: Announce a longer body than is sent, then close.
+        drip_s: Send one blank every so many seconds and never an answer, as some gateways do to keep a line open.
     """
 
     status: int = 200
@@ -43,6 +44,7 @@ class Reply:
     hang: bool = False
     drop: bool = False
     cut: bool = False
+    drip_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,6 +138,11 @@ def cut_short() -> Reply:
     return Reply(body=ok().body, cut=True)
 
 
+def dripping() -> Reply:
+    """Blanks instead of an answer, for ever."""
+    return Reply(drip_s=0.05)
+
+
 def closed_port() -> int:
     """A port on loopback that refuses connections."""
     with socket.socket() as probe:
@@ -212,9 +219,9 @@ class OpenAIServer:
                 return ok()
             return script.popleft() if len(script) > 1 else script[0]
 
-    def pause(self, seconds: float | None) -> None:
-        """Wait that long (None = for ever), or until the server stops."""
-        self._stopping.wait(seconds)
+    def pause(self, seconds: float | None) -> bool:
+        """Wait that long (None = for ever), or until the server stops; return whether it goes on."""
+        return not self._stopping.wait(seconds)
 
 
 class _Http(ThreadingHTTPServer):
@@ -263,7 +270,20 @@ class _Handler(BaseHTTPRequestHandler):
         if reply.hang or reply.drop:
             self.close_connection = True
             return
+        if reply.drip_s is not None:
+            self._drip(reply.drip_s)
+            return
         self._send(reply, model)
+
+    def _drip(self, every_s: float) -> None:
+        self.close_connection = True
+        self.send_response(200)
+        self.send_header("content-type", "application/json")
+        self.send_header("content-length", "100000")
+        self.end_headers()
+        while self.server.owner.pause(every_s):
+            self.wfile.write(b" ")
+            self.wfile.flush()
 
     def _send(self, reply: Reply, model: str) -> None:
         if isinstance(reply.body, bytes):

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 REQUEST_ID_HEADER: Final = "x-tierwise-request-id"
 # litellm's timeout counts silence, not time: a provider that sends a byte now and then would never time out
-GRACE_S: Final = 1.0
+GRACE_S: Final = 0.25
 _OPENAI_COMPATIBLE: Final = frozenset({"openai", "custom_openai", "openai_like", "aiohttp_openai"})
 # these make several requests out of one, which the log would not see
 _HIDDEN_REQUESTS: Final = frozenset(
@@ -156,8 +156,8 @@ def _within(request: "Request", call: "Callable[[], object]") -> object:
     """
     outcome = _Outcome()
     context = contextvars.copy_context()
-    run = functools.partial(context.run, outcome.keep, call)
-    threading.Thread(target=run, name="tierwise-request", daemon=True).start()
+    run = functools.partial(outcome.keep, call)
+    threading.Thread(target=lambda: context.run(run), name="tierwise-request", daemon=True).start()
     if not outcome.there.wait(request.timeout_s + GRACE_S):
         text = f"{request.model}: no answer in time, {request.timeout_s:g} s"
         raise CallError(text, kind="timeout", billed=None)
