@@ -9,7 +9,7 @@ _ESCAPED_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
 
 def safe(value: object, limit: int = MAX_TEXT) -> str:
-    """Return ``value`` as one printable line: control characters escaped, cut at ``limit`` characters; None is ``-``."""
+    """Return ``value`` as one printable line: control characters escaped, cut at ``limit``; None is ``-``."""
     if value is None:
         return "-"
     text = str(value)
@@ -20,10 +20,7 @@ def safe(value: object, limit: int = MAX_TEXT) -> str:
 def _escaped(character: str) -> str:
     if unicodedata.category(character) not in _ESCAPED_CATEGORIES:
         return character
-    code = ord(character)
-    if code <= 0xFF:
-        return f"\\x{code:02x}"
-    return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
+    return character.encode("unicode_escape", "backslashreplace").decode("ascii")
 
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[object]], *, left: int = 1) -> str:

@@ -47,7 +47,7 @@ def publish(home: Home, parts: Sequence[Path], file_hash: str, now_us: int) -> P
     unfinished = target.with_name(target.name + _UNFINISHED)
     try:
         # as the spool's other segments: nobody else's to read
-        with open(unfinished, "wb", opener=_private) as out:  # noqa: PTH123
+        with open(unfinished, "wb", opener=_private) as out:
             for part in parts:
                 with part.open("rb") as lines:
                     shutil.copyfileobj(lines, out, 1 << 20)

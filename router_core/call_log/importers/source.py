@@ -38,26 +38,28 @@ def file_kind(path: Path) -> FileKind:
 
 
 def _unreadable(path: Path) -> str | None:
-    endings = ", ".join(_KINDS)
     try:
         if path.is_dir():
-            return f"is a folder; name one file in it ({endings})"
+            return f"is a folder; name one file in it ({', '.join(_KINDS)})"
         if not path.is_file():
             return "no such file; check the path"
         with path.open("rb") as stream:
-            head = stream.read(len(_PARQUET_MAGIC))
+            return _misnamed(path, stream.read(len(_PARQUET_MAGIC)))
     except OSError as error:
         return f"cannot be read ({error.strerror or error}); check its permissions"
+
+
+def _misnamed(path: Path, head: bytes) -> str | None:
     kind = _KINDS.get(path.suffix.lower())
     if not head:
         return "is empty; export it again"
     if kind is None:
-        return f"its name ends in {path.suffix or 'nothing'}; name it by what it is: {endings}"
-    if kind == "parquet" and head != _PARQUET_MAGIC:
+        return f"its name ends in {path.suffix or 'nothing'}; name it by what it is: {', '.join(_KINDS)}"
+    if (kind == "parquet") == (head == _PARQUET_MAGIC):
+        return None
+    if kind == "parquet":
         return "is named as Parquet but is not; name it by what it is (.csv, .jsonl) or export it again"
-    if kind != "parquet" and head == _PARQUET_MAGIC:
-        return "holds Parquet; name it .parquet"
-    return None
+    return "holds Parquet; name it .parquet"
 
 
 def open_source(con: "DuckDBPyConnection", path: Path, folder: Path) -> dict[str, str]:
@@ -74,7 +76,7 @@ def open_source(con: "DuckDBPyConnection", path: Path, folder: Path) -> dict[str
     import duckdb
 
     kind = file_kind(path)
-    # through a link with a plain name: DuckDB would take *, ? and [ in the user's path as a pattern, and s3:// as a host
+    # through a link with a plain name: DuckDB takes *, ? and [ in a path as a pattern, and s3:// as a host
     link = folder / f"source.{kind}"
     link.symlink_to(path.resolve())
     try:

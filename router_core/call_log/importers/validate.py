@@ -85,8 +85,8 @@ def check_columns(path: Path, columns: Mapping[str, str]) -> None:
 def stage(con: "DuckDBPyConnection", path: Path, columns: Mapping[str, str], *, as_text: bool) -> tuple[BadRows, ...]:
     """Read the view ``source`` into the table ``staged`` and return what is wrong with its rows, by reason.
 
-    ``staged`` has one row per source row: ``row_no``, the schema's columns (text, or DOUBLE), ``extra`` (JSON of all other
-    columns that hold something) and ``reason`` (NULL for a good row).
+    ``staged`` has one row per source row: ``row_no``, the schema's columns (text, or DOUBLE), ``extra`` (JSON of all
+    other columns that hold something) and ``reason`` (NULL for a good row).
 
     Args:
         con: The connection that has the view.
@@ -142,7 +142,9 @@ def _staging_sql(columns: Mapping[str, str]) -> str:
     return f"""
         CREATE TABLE staged AS
         WITH typed AS (SELECT row_number() OVER () AS row_no, {texts}, {numbers}, {extra} AS extra FROM source),
-        twins AS (SELECT *, row_number() OVER (PARTITION BY dataset, query_id, model ORDER BY row_no) AS twin FROM typed)
+        twins AS (
+            SELECT *, row_number() OVER (PARTITION BY dataset, query_id, model ORDER BY row_no) AS twin FROM typed
+        )
         SELECT * EXCLUDE ({unread}, twin), CASE {cases} END AS reason FROM twins
     """
 
@@ -159,8 +161,8 @@ def _check_whole(con: "DuckDBPyConnection", path: Path) -> None:
     if split:
         dataset, query, types = split[0]
         message = (
-            f"{len(split)} queries have more than one payload type (first: {dataset} {query}: {types}); one query is one "
-            "call, so give it one payload type, or tell the queries apart by query_id"
+            f"{len(split)} queries have more than one payload type (first: {dataset} {query}: {types}); "
+            "one query is one call: give it one payload type, or tell the queries apart by query_id"
         )
         raise ConfigError(str(path), [Problem(path="payload_type", message=message)])
 

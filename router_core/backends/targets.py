@@ -1,0 +1,70 @@
+"""What the targets of a config need before the first call: a price and a key."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from router_core.backends.keys import KeyState, key_state
+from router_core.errors import Problem
+
+if TYPE_CHECKING:
+    from router_core.config import RoutingConfig
+    from router_core.prices import PriceBook
+    from router_core.types import Price
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetState:
+    """One target of a config, as it stands in this environment.
+
+    Attributes:
+        path: Where it is in the config, e.g. ``tiers.cheap[0]``.
+        tier: Its tier.
+        model: Its model.
+        price: Its price row now; None = no list knows it.
+        key: Where its key is looked for, and whether it is there.
+    """
+
+    path: str
+    tier: str
+    model: str
+    price: "Price | None"
+    key: KeyState
+
+    def problems(self) -> list[Problem]:
+        """Return what keeps the target from being called, each with the way out."""
+        found: list[Problem] = []
+        if self.price is None:
+            message = (
+                f"{self.model}: no price list knows it; add it under prices: (USD per million tokens, 0 = free) "
+                "or set on_unpriced: {pessimistic: {input: 15, output: 75}}"
+            )
+            found.append(Problem(path=self.path, message=message))
+        if self.key.present is False:
+            names = " or ".join(self.key.variables[:2])
+            found.append(Problem(path=self.path, message=f"{self.model}: no key; set the environment variable {names}"))
+        return found
+
+
+def target_states(
+    config: "RoutingConfig", book: "PriceBook", environ: Mapping[str, str], at_us: int
+) -> tuple[TargetState, ...]:
+    """Return the state of every target, in the order of the config.
+
+    Args:
+        config: A valid config.
+        book: The price book made for it.
+        environ: The environment; only whether a variable has a value is looked at.
+        at_us: The instant prices are asked for, microseconds since the epoch.
+    """
+    return tuple(
+        TargetState(
+            path=f"tiers.{tier}[{i}]",
+            tier=tier,
+            model=target.model,
+            price=book.price(target.model, at_us),
+            key=key_state(target.model, target.api_key_env, environ),
+        )
+        for tier, targets in config.tiers.items()
+        for i, target in enumerate(targets)
+    )

@@ -1,0 +1,187 @@
+"""What is wrong with a home, and how to mend it."""
+
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Literal
+
+from router_core.call_log.access import is_watched
+from router_core.call_log.home import HOME_VARIABLE, Home
+from router_core.call_log.read import reading
+from router_core.call_log.schema import SCHEMA_VERSION
+from router_core.call_log.segments import list_segments
+from router_core.errors import ConfigError, RouterError
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+State = Literal["ok", "note", "wrong"]
+_LOW_DISK_BYTES: Final = 1 << 30
+_OLD_BACKLOG_S: Final = 60.0
+_REASONS_SHOWN: Final = 5
+_MEND_HOME: Final = f"choose a writable folder with --home or {HOME_VARIABLE}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One thing that was looked at.
+
+    Attributes:
+        name: What was looked at.
+        state: ``ok``, ``note`` (worth knowing) or ``wrong``.
+        text: What was found.
+        mend: What to do about it; empty when nothing is needed.
+    """
+
+    name: str
+    state: State
+    text: str
+    mend: str = ""
+
+
+def diagnose(home: Home, config: Path, now_s: float) -> list[Finding]:
+    """Return what was found, most basic first. Nothing is changed.
+
+    Args:
+        home: The home to look at.
+        config: The routing config that belongs to it; it need not exist.
+        now_s: The present instant, seconds since the epoch.
+    """
+    findings = [_config(config)]
+    if not home.root.is_dir():
+        mend = "make it: tierwise demo, tierwise import FILE, or run a router"
+        return [*findings, Finding(name="home", state="wrong", text=f"{home.root} is not there", mend=mend)]
+    findings += [_home(home), _disk(home), _watcher(home), _demo(home)]
+    offsets: dict[str, int] = {}
+    if home.log.exists():
+        try:
+            with reading(home) as log:
+                findings += [_schema(log), _quarantine(log)]
+                offsets = dict(log.execute("SELECT segment, max(end_offset) FROM ledger GROUP BY segment").fetchall())
+        except RouterError as error:
+            mend = "see above; if another program has it open, close that"
+            findings.append(Finding(name="log", state="wrong", text=str(error), mend=mend))
+            return findings
+    else:
+        findings.append(
+            Finding(name="log", state="note", text="nothing was brought into it yet", mend="tierwise ingest")
+        )
+    findings.append(_backlog(home, offsets, now_s))
+    return findings
+
+
+def _config(path: Path) -> Finding:
+    from router_core.config import parse, unsupported
+
+    try:
+        config = parse(path.read_bytes(), source=str(path))
+    except FileNotFoundError:
+        return Finding(name="config", state="note", text=f"no {path} here", mend="tierwise init writes an example")
+    except OSError as error:
+        text = f"{path} cannot be read ({error.strerror})"
+        return Finding(name="config", state="wrong", text=text, mend="check its permissions")
+    except ConfigError as error:
+        text = f"{path} has {len(error.problems)} problems"
+        return Finding(name="config", state="wrong", text=text, mend=f"tierwise check {path}")
+    not_yet = unsupported(config)
+    if not_yet:
+        text = f"{path} asks for {len(not_yet)} things that are not yet supported"
+        return Finding(name="config", state="wrong", text=text, mend=f"tierwise check {path}")
+    return Finding(name="config", state="ok", text=f"{path}, version {config.content_hash}")
+
+
+def _home(home: Home) -> Finding:
+    probe = home.spool / f".probe-{os.getpid()}"
+    try:
+        # trying is the only sure answer: permission bits say nothing of read-only mounts or of root
+        probe.touch(mode=0o600)
+        probe.unlink()
+    except OSError as error:
+        text = f"{home.root} cannot be written ({error.strerror})"
+        return Finding(name="home", state="wrong", text=text, mend=_MEND_HOME)
+    return Finding(name="home", state="ok", text=f"{home.root}, writable")
+
+
+def _disk(home: Home) -> Finding:
+    free = shutil.disk_usage(home.root).free
+    if free < _LOW_DISK_BYTES:
+        mend = "free some, or move the home to a larger disk"
+        return Finding(name="disk", state="wrong", text=f"only {_bytes(free)} free", mend=mend)
+    return Finding(name="disk", state="ok", text=f"{_bytes(free)} free")
+
+
+def _watcher(home: Home) -> Finding:
+    if not is_watched(home):
+        mend = "fine for commands, they bring it up to date themselves; for a live log run: tierwise watch"
+        return Finding(name="watch", state="note", text="no background process runs", mend=mend)
+    holder = _holder(home.watch_lock)
+    text = f"a background process runs{f' (pid {holder})' if holder is not None else ''}"
+    return Finding(name="watch", state="ok", text=text)
+
+
+def _holder(lock: Path) -> int | None:
+    """Return the pid that the kernel says holds a lock on the file; None where there is no /proc/locks."""
+    try:
+        inode = str(lock.stat().st_ino)
+        lines = Path("/proc/locks").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return None
+    for line in lines:
+        # e.g. "1: FLOCK  ADVISORY  WRITE 4242 08:01:131074 0 EOF"
+        parts = line.split()
+        if "FLOCK" in parts and parts[-3].rpartition(":")[2] == inode:
+            return int(parts[-4])
+    return None
+
+
+def _demo(home: Home) -> Finding:
+    if not home.is_demo:
+        return Finding(name="data", state="ok", text="not marked as demo data")
+    return Finding(name="data", state="note", text="demo data: every call in it was simulated")
+
+
+def _schema(log: "DuckDBPyConnection") -> Finding:
+    row = log.execute("SELECT max(version) FROM schema_version").fetchone()
+    version = row[0] if row is not None else None
+    if version == SCHEMA_VERSION:
+        return Finding(name="log", state="ok", text=f"schema version {version}")
+    text = f"schema version {version}, this program writes {SCHEMA_VERSION}"
+    return Finding(
+        name="log", state="wrong", text=text, mend="older: tierwise ingest; newer: install the newer Tierwise"
+    )
+
+
+def _quarantine(log: "DuckDBPyConnection") -> Finding:
+    rows = log.execute(
+        "SELECT reason, count(*) FROM quarantine GROUP BY reason ORDER BY count(*) DESC, reason"
+    ).fetchall()
+    if not rows:
+        return Finding(name="quarantine", state="ok", text="empty")
+    shown = "; ".join(f"{n:,} × {json.dumps(reason)}" for reason, n in rows[:_REASONS_SHOWN])
+    more = f"; and {len(rows) - _REASONS_SHOWN} more reasons" if len(rows) > _REASONS_SHOWN else ""
+    mend = "their text is in the table quarantine; find the program that writes such lines"
+    text = f"{sum(n for _, n in rows):,} lines could not be used: {shown}{more}"
+    return Finding(name="quarantine", state="wrong", text=text, mend=mend)
+
+
+def _backlog(home: Home, offsets: dict[str, int], now_s: float) -> Finding:
+    waiting = [segment for segment in list_segments(home.spool) if segment.size > offsets.get(segment.name, 0)]
+    if not waiting:
+        return Finding(name="backlog", state="ok", text="none: everything written is in the log")
+    size = sum(segment.size - offsets.get(segment.name, 0) for segment in waiting)
+    age_s = max(now_s - segment.path.stat().st_mtime for segment in waiting)
+    text = f"{_bytes(size)} not in the log yet, last written up to {age_s:,.0f} s ago"
+    if age_s < _OLD_BACKLOG_S:
+        return Finding(name="backlog", state="ok", text=text)
+    mend = "tierwise ingest; if it comes back while a background process runs, restart that"
+    return Finding(name="backlog", state="wrong", text=text, mend=mend)
+
+
+def _bytes(n: int) -> str:
+    scale: tuple[tuple[int, str], ...] = ((1 << 30, "GB"), (1 << 20, "MB"), (1 << 10, "kB"))
+    for unit, name in scale:
+        if n >= unit:
+            return f"{n / unit:.1f} {name}"
+    return f"{n} bytes"

@@ -1,0 +1,88 @@
+"""Reports, printed for a person: spend, an import, the doctor's findings."""
+
+from collections.abc import Sequence
+
+from router_core.call_log.doctor import Finding
+from router_core.call_log.importers.outcomes import ImportReport
+from router_core.call_log.reports import SpendRow
+from router_core.call_log.terminal import number, percent, safe, table, usd
+
+
+def import_text(report: ImportReport) -> str:
+    """Return what an import did."""
+    lines = [
+        f"{report.file}: {report.rows_read:,} rows read, {report.rows_kept:,} kept, "
+        f"{report.rows_new:,} new, {report.rows_known:,} already there",
+        *(
+            f"  left out: {rows.rows:,} rows: {rows.reason} (first is row {rows.first_row:,})"
+            for rows in report.skipped
+        ),
+        f"  {report.calls:,} calls ({report.calls_new:,} new; {report.calls_served:,} served, "
+        f"{report.calls - report.calls_served:,} evaluations only), {report.models:,} models",
+    ]
+    if report.rows_without_cost:
+        lines.append(f"  {report.rows_without_cost:,} rows have no cost: it stays unknown")
+    if report.rows_without_label:
+        lines.append(f"  {report.rows_without_label:,} rows have no correctness")
+    lines.append(
+        "Imported. See: tierwise spend --by model" if report.changed else "Nothing changed: all of it is in the log."
+    )
+    return "\n".join(lines)
+
+
+def findings_text(findings: Sequence[Finding]) -> str:
+    """Return what the doctor found, and a verdict."""
+    lines: list[str] = []
+    for finding in findings:
+        lines.append(f"{finding.state.upper():<6} {finding.name:<12} {safe(finding.text, 500)}")
+        if finding.mend:
+            lines.append(f"{'':<19} → {finding.mend}")
+    wrong = sum(finding.state == "wrong" for finding in findings)
+    lines.append(f"\n{wrong} thing{'s are' if wrong != 1 else ' is'} wrong." if wrong else "\nNothing is wrong.")
+    return "\n".join(lines)
+
+
+def spend_text(by: str, rows: Sequence[SpendRow]) -> str:
+    """Return the spend table and its total.
+
+    Args:
+        by: What the rows are grouped by.
+        rows: The rows.
+    """
+    if not rows:
+        return "No attempts match."
+    monthly = any(row.cost_month_usd is not None for row in rows)
+    headers = [
+        by.replace("_", " "),
+        "spend",
+        "attempts",
+        "USD per 1k",
+        "correct",
+        "mean",
+        "p50",
+        "p95",
+        "failed",
+        "invalid",
+    ]
+    cells = [
+        [
+            row.key if row.key is not None else "undated" if by == "day" else "-",
+            usd(row.cost_nusd, 4),
+            f"{row.attempts:,}",
+            number(row.cost_per_1k_usd),
+            percent(row.correct_rate),
+            number(row.latency_mean_s, 2, " s"),
+            number(row.latency_p50_s, 2, " s"),
+            number(row.latency_p95_s, 2, " s"),
+            f"{row.failed:,}",
+            f"{row.invalid:,}",
+            *([number(row.cost_month_usd)] if monthly else []),
+        ]
+        for row in rows
+    ]
+    text = table([*headers, *(["USD per month"] if monthly else [])], cells)
+    unknown = sum(row.n_unknown_cost for row in rows)
+    total = (
+        f"\n\nTotal {usd(sum(row.cost_nusd for row in rows), 4)} over {sum(row.attempts for row in rows):,} attempts"
+    )
+    return text + total + (f"; {unknown:,} have no known cost (means leave them out)." if unknown else ".")
