@@ -88,6 +88,13 @@ def read_span(connection: "duckdb.DuckDBPyConnection") -> Span:
     )
 
 
+def read_progress(connection: "duckdb.DuckDBPyConnection") -> tuple[dict[str, int], dt.datetime | None]:
+    """Return how many bytes of each segment are in the log, and when lines last came in (UTC)."""
+    offsets = connection.execute("SELECT segment, max(end_offset) FROM ledger GROUP BY segment").fetchall()
+    found = connection.execute("SELECT max(at) FROM progress WHERE name = 'ingested'").fetchone()
+    return {str(segment): int(end) for segment, end in offsets}, _aware(found[0] if found else None)
+
+
 def _names(connection: "duckdb.DuckDBPyConnection", of_call: str, of_attempt: str) -> tuple[str, ...]:
     rows = connection.execute(
         f"""
@@ -107,15 +114,13 @@ def _naive(moment: dt.datetime) -> dt.datetime:
     return moment.astimezone(dt.UTC).replace(tzinfo=None)
 
 
-def read_overview(
-    connection: "duckdb.DuckDBPyConnection", filters: Filters, *, first_hour: dt.datetime | None
-) -> Overview:
-    """Return the first page's sums; ``first_hour`` of the log tells whether the period before is covered."""
+def read_overview(connection: "duckdb.DuckDBPyConnection", filters: Filters) -> Overview:
+    """Return the first page's sums."""
     pieces = slices(filters.period) if filters.period else ()
     found = _read(connection, filters, [piece.start for piece in pieces])
     return Overview(
         total=found.sums("total"),
-        before=_read_before(connection, filters, first_hour),
+        before=_read_before(connection, filters),
         by_type=found.rows("payload_type"),
         by_tier=found.rows("tier"),
         by_model=found.rows("model"),
@@ -126,13 +131,12 @@ def read_overview(
     )
 
 
-def _read_before(
-    connection: "duckdb.DuckDBPyConnection", filters: Filters, first_hour: dt.datetime | None
-) -> Sums | None:
-    if filters.period is None or first_hour is None:
+def _read_before(connection: "duckdb.DuckDBPyConnection", filters: Filters) -> Sums | None:
+    if filters.period is None:
         return None
     before = filters.period.before()
-    if before.start < first_hour:
+    covered = connection.execute("SELECT min(hour) <= ? FROM rollup_calls", [_naive(before.start)]).fetchone()
+    if covered is None or not covered[0]:
         return None
     earlier = Filters(period=before, payload_types=filters.payload_types, tiers=filters.tiers)
     return _read(connection, earlier, [before.start]).sums("total")

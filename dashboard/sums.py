@@ -2,9 +2,9 @@
 
 import datetime as dt
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 from dashboard.periods import Period, Slice
 
@@ -12,6 +12,9 @@ NO_NAME: Final = ""
 """Stands for a missing payload type, tier or model, which no config can name."""
 
 _Z_95 = 1.959963984540054
+# a tick is a second; twice the interval at which anybody would still call it live
+_STALE_AFTER_S = 60.0
+_USUAL_ORDER = ("cheap", "mid", "top")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +30,38 @@ class Filters:
     period: Period | None
     payload_types: tuple[str, ...] = ()
     tiers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogState:
+    """How fresh the log is, and how it is to be read.
+
+    Attributes:
+        exists: Whether there is a log at all.
+        demo: Whether everything in it was simulated.
+        zone: IANA name of the reporting zone.
+        tiers: The routing config's tiers, cheapest first; empty when there is no readable config.
+        now: When this was found out, UTC.
+        as_of: When lines last came into the log, UTC; None when none ever did.
+        backlog_bytes: Bytes that routers have written and nobody has taken in yet.
+        watched: Whether a process takes lines in as they come.
+    """
+
+    exists: bool
+    demo: bool
+    zone: str
+    tiers: tuple[str, ...]
+    now: dt.datetime
+    as_of: dt.datetime | None = None
+    backlog_bytes: int = 0
+    watched: bool = False
+
+    @property
+    def stale(self) -> bool:
+        """Whether lines have waited for longer than a few ticks."""
+        if not self.backlog_bytes:
+            return False
+        return self.as_of is None or (self.now - self.as_of).total_seconds() > _STALE_AFTER_S
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -193,3 +228,47 @@ def wilson(successes: float, trials: float, z: float = _Z_95) -> tuple[float, fl
     low, high = (middle - half) / (1 + spread), (middle + half) / (1 + spread)
     # at 0 and 1 the bounds are exact; subtraction leaves dust there
     return (0.0 if successes <= 0 else max(0.0, low), 1.0 if successes >= trials else min(1.0, high))
+
+
+class Source(Protocol):
+    """Where a page gets its data."""
+
+    def state(self) -> LogState:
+        """Return how fresh the log is.
+
+        Raises:
+            LogBusyError: The log stayed locked.
+        """
+        ...
+
+    def span(self) -> Span:
+        """Return what the log holds.
+
+        Raises:
+            NoLogError: There is no log.
+            LogBusyError: The log stayed locked.
+        """
+        ...
+
+    def overview(self, filters: Filters) -> Overview:
+        """Return the first page's sums.
+
+        Raises:
+            NoLogError: There is no log.
+            LogBusyError: The log stayed locked.
+        """
+        ...
+
+
+def tier_order(configured: Sequence[str], rows: Sequence[Row]) -> tuple[str, ...]:
+    """Return the tiers in use, cheapest first: as configured, else by usual name, else by mean cost; no tier last."""
+    known = [*configured, *(name for name in _USUAL_ORDER if name not in configured)]
+
+    def place(row: Row) -> tuple[int, float, str]:
+        if row.name == NO_NAME:
+            return (len(known) + 1, 0.0, "")
+        if row.name in known:
+            return (known.index(row.name), 0.0, row.name)
+        return (len(known), row.sums.cost_per_1k_attempts_nusd or 0.0, row.name)
+
+    return tuple(row.name for row in sorted(rows, key=place))

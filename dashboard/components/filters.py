@@ -1,0 +1,123 @@
+"""The filters of the Explore pages: period, payload types, tiers; all of them in the address."""
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import streamlit as st
+
+from dashboard import format as fmt
+from dashboard.periods import PRESET_DAYS, Period, local_day, preset
+from dashboard.sums import NO_NAME, Filters, LogState, Span
+
+EVALUATION = "evaluation"
+CUSTOM = "custom"
+ALL = "all"
+_DEFAULT = "30d"
+_NOTICE = "{} not in this log, so left out of the filter:"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """What the reader chose.
+
+    Attributes:
+        filters: For the queries.
+        period_words: The period in words, for the bar.
+        named: The set filters as (name, value), for a page that finds nothing.
+    """
+
+    filters: Filters
+    period_words: str
+    named: tuple[tuple[str, str], ...]
+
+
+def choose(span: Span, state: LogState) -> Choice:
+    """Draw the filters and return what they are set to.
+
+    The periods end with the data's last day, not with today.
+    """
+    types, tiers = _labels(span.payload_types), _labels(span.tiers)
+    periods = _periods(span)
+    default = _DEFAULT if _DEFAULT in periods else periods[0]
+    _note_unknown("period", "Periods", periods)
+    _note_unknown("type", "Payload types", list(types))
+    _note_unknown("tier", "Tiers", list(tiers))
+    with st.container(horizontal=True, vertical_alignment="bottom", key="filters"):
+        named = st.segmented_control(
+            "Period", periods, default=default, required=True, key="period", bind="query-params"
+        )
+        period = _period(named or default, span, state.zone)
+        chosen_types = st.multiselect(
+            "Payload types", list(types), key="type", bind="query-params", placeholder="all", width=340
+        )
+        chosen_tiers = st.multiselect(
+            "Tiers", list(tiers), key="tier", bind="query-params", placeholder="all", width=220
+        )
+    words = _words(period)
+    set_to = [("Period", words)]
+    set_to += [("Payload types", ", ".join(chosen_types))] if chosen_types else []
+    set_to += [("Tiers", ", ".join(chosen_tiers))] if chosen_tiers else []
+    return Choice(
+        filters=Filters(
+            period=period,
+            payload_types=tuple(types[label] for label in chosen_types),
+            tiers=tuple(tiers[label] for label in chosen_tiers),
+        ),
+        period_words=words,
+        named=tuple(set_to),
+    )
+
+
+def _labels(names: Sequence[str]) -> dict[str, str]:
+    labels: dict[str, str] = {}
+    for name in names:
+        label = shown = fmt.logged(name) if name != NO_NAME else "(none)"
+        number = 2
+        # two names that differ only behind the cut, or only in how a hidden character is written
+        while shown in labels:
+            shown, number = f"{label} ({number})", number + 1
+        labels[shown] = name
+    return labels
+
+
+def _periods(span: Span) -> list[str]:
+    dated = [*PRESET_DAYS, ALL, CUSTOM] if span.last_hour is not None else []
+    return [*dated, EVALUATION] if span.has_undated else dated
+
+
+def _period(name: str, span: Span, zone: str) -> Period | None:
+    if name == EVALUATION or span.first_hour is None or span.last_hour is None:
+        return None
+    first, last = local_day(span.first_hour, zone), local_day(span.last_hour, zone)
+    if name != CUSTOM:
+        return preset(name, first=first, last=last, zone=zone)
+    month_ago = max(first, last - dt.timedelta(days=29))
+    days = st.date_input(
+        "Days",
+        (month_ago, last),
+        min_value=first,
+        max_value=last,
+        key="days",
+        bind="query-params",
+        format="YYYY-MM-DD",
+        width=240,
+    )
+    # one day, or none, while the reader is still picking
+    picked: list[dt.date] = list(days) or [month_ago, last]
+    return Period(first=picked[0], until=picked[-1] + dt.timedelta(days=1), zone=zone)
+
+
+def _words(period: Period | None) -> str:
+    if period is None:
+        return "undated evaluation"
+    return f"{period.first} to {period.last} ({fmt.plural(period.days, 'day')})"
+
+
+def _note_unknown(key: str, noun: str, options: Sequence[str]) -> None:
+    unknown = [value for value in st.query_params.get_all(key) if value not in options]
+    if unknown:
+        with st.container(key=f"unknown_{key}", border=True):
+            st.markdown(f":material/info: {_NOTICE.format(noun)}")
+            for value in unknown[:5]:
+                st.text(fmt.logged(value))

@@ -1,0 +1,73 @@
+"""What a page says when it has no numbers to show: no log, no rows, a lock, an error."""
+
+import contextlib
+import logging
+import uuid
+from collections.abc import Sequence
+from types import TracebackType
+
+import streamlit as st
+
+from router_core.call_log.access import LogBusyError, NoLogError
+
+_LOG = logging.getLogger("tierwise.dashboard")
+_FIRST_CALL = """from router_core import Router
+
+router = Router.open("routing.yaml")
+answer = router.complete("ticket.classify", messages=[{"role": "user", "content": "..."}])
+"""
+
+
+class Guarded(contextlib.AbstractContextManager[None]):
+    """Turns what goes wrong under it into a line a reader can act on.
+
+    A traceback goes to the server's log only, under an id that the page shows. Streamlit's own control flow passes.
+    """
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        """Draw the line for an ``Exception`` and swallow it."""
+        if not isinstance(error, Exception):
+            return False
+        if isinstance(error, NoLogError):
+            no_log()
+            return True
+        if isinstance(error, LogBusyError):
+            st.warning("The log is being written and stayed locked for longer than a page waits. Nothing is lost.")
+        else:
+            error_id = uuid.uuid4().hex[:8]
+            _LOG.error("page failed, error id %s", error_id, exc_info=error)
+            st.error(f"This page could not be drawn. Error id {error_id}; the details are in the server's log.")
+        st.button("Try again", key="retry")
+        return True
+
+
+def no_log() -> None:
+    """Say how a log comes into being."""
+    st.subheader("No calls logged yet")
+    st.markdown("Three ways to fill this page:")
+    with st.grid(3, min_column_width=260, border=True):
+        with st.container():
+            st.markdown("**See it with simulated calls**")
+            st.code("tierwise demo", language="sh")
+        with st.container():
+            st.markdown("**Import a log**")
+            st.code("tierwise import FILE", language="sh")
+        with st.container():
+            st.markdown("**Route your own calls**")
+            st.code(_FIRST_CALL, language="python")
+
+
+def no_match(named: Sequence[tuple[str, str]]) -> None:
+    """Say that the filters leave nothing over; ``named`` are (filter, what it is set to)."""
+    st.subheader("Nothing matches the filters")
+    for name, value in named:
+        st.text(f"{name}: {value}")
+    st.button("Clear filters", key="clear", on_click=_clear)
+
+
+def _clear() -> None:
+    for key in ("period", "days", "type", "tier"):
+        st.session_state.pop(key, None)
+    st.query_params.clear()

@@ -1,0 +1,161 @@
+"""The dashboard's server: one local process that shows a home's log."""
+
+import contextlib
+import signal
+import socket
+import sys
+from collections.abc import AsyncGenerator, Generator
+from pathlib import Path
+from types import FrameType
+from typing import Any, Final
+
+from dashboard.security import LOOPBACK_NAMES, SecurityHeaders, is_loopback
+from router_core.call_log.home import Home
+from router_core.errors import ConfigError, Problem
+
+DEFAULT_PORT: Final = 8501
+_APP = Path(__file__).resolve().parent / "app.py"
+
+
+def serve(
+    home: Home,
+    *,
+    config: Path | None = None,
+    host: str = "127.0.0.1",
+    port: int | None = None,
+    open_browser: bool = False,
+    insecure_no_auth: bool = False,
+) -> int:
+    """Show the log of ``home`` until SIGINT or SIGTERM, and return the exit code.
+
+    Where no process takes spooled lines in, one is started for as long as the server runs.
+
+    Args:
+        home: Home of the log; it may be empty.
+        config: The routing config that names the zone and the tiers' order; None = beside the home or in it.
+        host: Address to bind. Only this machine's own, unless ``insecure_no_auth``.
+        port: Port to bind; None = 8501, or any free one where that is taken.
+        open_browser: Whether to open the page in the user's browser.
+        insecure_no_auth: Whether everyone who reaches ``host`` may see the log.
+
+    Raises:
+        ConfigError: The host is not this machine's own, or the port is taken.
+    """
+    _refuse_open_host(host, allowed=insecure_no_auth)
+    bound = _free_port(host, port)
+    address = f"http://{f'[{host}]' if ':' in host else host}:{bound}"
+    arguments = ["--home", str(home.root.resolve()), *(["--config", str(config.resolve())] if config else [])]
+    with _watched(home), _stoppable(), _arguments(arguments), contextlib.suppress(_StoppedError, KeyboardInterrupt):
+        _run(address, host=host, port=bound, open_browser=open_browser, is_demo=home.is_demo)
+    return 0
+
+
+def _refuse_open_host(host: str, *, allowed: bool) -> None:
+    if is_loopback(host) or allowed:
+        return
+    message = f"{host} can be reached by others, and the dashboard asks nobody who they are; use 127.0.0.1 and a tunnel"
+    raise ConfigError("dashboard", [Problem(path="--host", message=f"{message}, or add --insecure-no-auth")])
+
+
+def _free_port(host: str, port: int | None) -> int:
+    reason = ""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    for candidate in (DEFAULT_PORT, 0) if port is None else (port,):
+        with contextlib.closing(socket.socket(family)) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((host, candidate))
+            except OSError as error:
+                reason = error.strerror or str(error)
+                continue
+            return int(probe.getsockname()[1])
+    raise ConfigError(
+        "dashboard",
+        [Problem(path="--port", message=f"cannot listen on {host}:{port} ({reason}); leave --port out for a free one")],
+    )
+
+
+class _StoppedError(Exception):
+    """SIGTERM came."""
+
+
+@contextlib.contextmanager
+def _stoppable() -> Generator[None]:
+    # the server ends cleanly on SIGTERM and then raises it once more; without this the process would die of it there,
+    # before its child is ended
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        raise _StoppedError
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextlib.contextmanager
+def _arguments(arguments: list[str]) -> Generator[None]:
+    # Streamlit hands a script its arguments through sys.argv
+    before = sys.argv
+    sys.argv = [before[0] if before else "tierwise", *arguments]
+    try:
+        yield
+    finally:
+        sys.argv = before
+
+
+@contextlib.contextmanager
+def _watched(home: Home) -> Generator[None]:
+    from router_core.watch import start_watch
+
+    child = start_watch(home)
+    try:
+        yield
+    finally:
+        if child is not None:
+            child.terminate()
+            child.wait(10)
+
+
+def _run(address: str, *, host: str, port: int, open_browser: bool, is_demo: bool) -> None:
+    import streamlit as st
+    from starlette.middleware import Middleware
+    from starlette.middleware.trustedhost import TrustedHostMiddleware
+
+    @contextlib.asynccontextmanager
+    async def started(_: st.App) -> AsyncGenerator[None]:
+        what = "Demo data (simulated)" if is_demo else "The log"
+        sys.stdout.write(f"{what} at {address}  (Ctrl-C ends)\n")
+        sys.stdout.flush()
+        if open_browser:
+            import webbrowser
+
+            webbrowser.open(address)
+        yield
+
+    # a name that only points here is no reason to answer: it may be somebody's page, rebound to this address
+    names = [name.strip("[]") for name in LOOPBACK_NAMES] if is_loopback(host) else ["*"]
+    app = st.App(
+        _APP,
+        lifespan=started,
+        middleware=[Middleware(SecurityHeaders), Middleware(TrustedHostMiddleware, allowed_hosts=names)],
+    )
+    app.run(config=_options(host, port))
+
+
+def _options(host: str, port: int) -> dict[str, Any]:
+    return {
+        "server.address": host,
+        "server.port": port,
+        "server.headless": True,
+        "server.fileWatcherType": "none",
+        "server.showEmailPrompt": False,
+        "server.enableStaticServing": False,
+        "server.enableCORS": True,
+        "server.enableXsrfProtection": True,
+        "browser.gatherUsageStats": False,
+        "client.toolbarMode": "viewer",
+        "client.showErrorDetails": "none",
+        "logger.hideWelcomeMessage": True,
+        "logger.level": "warning",
+    }

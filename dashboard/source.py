@@ -1,0 +1,87 @@
+"""Where the pages' data come from: a home's log, read-only, one short connection per question."""
+
+import datetime as dt
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from dashboard import queries
+from dashboard.sums import Filters, LogState, Overview, Span
+from router_core.call_log.access import NoLogError, is_watched
+from router_core.call_log.home import Home
+from router_core.call_log.segments import list_segments
+from router_core.config import parse
+from router_core.errors import ConfigError
+
+if TYPE_CHECKING:
+    import duckdb
+
+CONFIG_NAME = "routing.yaml"
+_Found = TypeVar("_Found")
+
+
+class HomeSource:
+    """The log of one home.
+
+    Args:
+        home: Where it is.
+        config: The routing config that names the zone and the order of tiers; None = beside the home or in it.
+    """
+
+    def __init__(self, home: Home, config: Path | None = None) -> None:
+        self._home = home
+        self._config = config
+
+    def version(self) -> str:
+        """Return what changes whenever the log does, without opening it."""
+        try:
+            found = self._home.log.stat()
+        except OSError:
+            return "none"
+        return f"{found.st_mtime_ns:x}-{found.st_size:x}"
+
+    def state(self) -> LogState:
+        """Return how fresh the log is."""
+        zone, tiers = self._routing()
+        exists = self._home.log.exists()
+        taken_in, as_of = self._ask(queries.read_progress) if exists else ({}, None)
+        waiting = sum(
+            max(0, segment.size - taken_in.get(segment.name, 0)) for segment in list_segments(self._home.spool)
+        )
+        return LogState(
+            exists=exists,
+            demo=self._home.is_demo,
+            zone=zone,
+            tiers=tiers,
+            now=dt.datetime.now(dt.UTC),
+            as_of=as_of,
+            backlog_bytes=waiting,
+            watched=is_watched(self._home),
+        )
+
+    def span(self) -> Span:
+        """Return what the log holds."""
+        return self._ask(queries.read_span)
+
+    def overview(self, filters: Filters) -> Overview:
+        """Return the first page's sums."""
+        return self._ask(lambda connection: queries.read_overview(connection, filters))
+
+    def _ask(self, question: "Callable[[duckdb.DuckDBPyConnection], _Found]") -> _Found:
+        from router_core.call_log.read import reading
+
+        if not self._home.log.exists():
+            raise NoLogError
+        with reading(self._home) as connection:
+            return question(connection)
+
+    def _routing(self) -> tuple[str, tuple[str, ...]]:
+        # a config that is missing or broken must not hide the log: the page then counts days in UTC and says so
+        beside = (self._home.root.parent / CONFIG_NAME, self._home.root / CONFIG_NAME)
+        for path in (self._config,) if self._config else beside:
+            try:
+                config = parse(path.read_bytes(), source=str(path))
+            except (OSError, ConfigError):
+                continue
+            return config.timezone, config.tier_names
+        return "UTC", ()
