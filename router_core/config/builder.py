@@ -11,6 +11,7 @@ from router_core.config.tree import (
     Location,
     Mapping,
     Node,
+    Place,
     Scalar,
     Sequence,
     key_of,
@@ -72,9 +73,19 @@ class Builder:
 
     def feed(self, event: Any) -> None:
         """Take the next parser event."""
-        handler = _HANDLERS.get(type(event).__name__)
-        if handler is not None:
-            handler(self, event)
+        match type(event).__name__:
+            case "DocumentStartEvent":
+                self._document(event)
+            case "ScalarEvent":
+                self._scalar(event)
+            case "AliasEvent":
+                self._alias(event)
+            case "SequenceStartEvent" | "MappingStartEvent":
+                self._start(event)
+            case "SequenceEndEvent" | "MappingEndEvent":
+                self._end(event)
+            case _:
+                pass
 
     def _document(self, event: Any) -> None:
         self._documents += 1
@@ -92,7 +103,7 @@ class Builder:
         elif tag is not None and tag not in _TEXT_TAGS:
             self._say(event, f"tag {tag} is not supported; remove it")
         style = event.style or ""
-        self._add(Scalar(**_place(event), end=event.end_mark.index, anchor=event.anchor, value=value, style=style))
+        self._add(Scalar(place=_place(event), end=event.end_mark.index, anchor=event.anchor, value=value, style=style))
 
     def _alias(self, event: Any) -> None:
         target = self._anchors.get(event.anchor)
@@ -101,7 +112,7 @@ class Builder:
             said = "contains itself" if inside else "is not defined above"
             self._fatal(event, f"alias *{event.anchor} {said}; write the value out")
             return
-        self._add(Alias(**_place(event), end=event.end_mark.index, target=target, size=target.size))
+        self._add(Alias(place=_place(event), end=event.end_mark.index, target=target, size=target.size))
 
     def _start(self, event: Any) -> None:
         if len(self._open) >= MAX_DEPTH:
@@ -116,21 +127,22 @@ class Builder:
 
     def _end(self, event: Any) -> None:
         frame = self._open.pop()
-        start = frame.event
-        items, size = tuple(frame.items), 1 + sum(item.size for item in frame.items)
+        opened, items = frame.event, tuple(frame.items)
+        size = 1 + sum(item.size for item in items)
         if size > MAX_NODES:
-            self._fatal(start, f"grows to more than {MAX_NODES} values through its aliases")
+            self._fatal(opened, f"grows to more than {MAX_NODES} values through its aliases")
             return
-        flow = bool(start.flow_style)
-        end = event.end_mark.index if flow or not items else items[-1].end
-        common = {**_place(start), "end": end, "anchor": start.anchor, "size": size, "flow": flow}
-        if not frame.mapping:
-            self._add(Sequence(**common, items=items))
-            return
-        pairs = zip(items[::2], items[1::2], strict=True)
-        entries = tuple(Entry(key=key, value=value, merge=_is_merge(key)) for key, value in pairs)
-        self._check_keys(entries)
-        self._add(Mapping(**common, entries=entries))
+        flow = bool(opened.flow_style)
+        end = int(event.end_mark.index) if flow or not items else items[-1].end
+        place = _place(opened)
+        anchor: str | None = opened.anchor
+        if frame.mapping:
+            pairs = zip(items[::2], items[1::2], strict=True)
+            entries = tuple(Entry(key=key, value=value, merge=_is_merge(key)) for key, value in pairs)
+            self._check_keys(entries)
+            self._add(Mapping(place=place, end=end, anchor=anchor, size=size, flow=flow, entries=entries))
+        else:
+            self._add(Sequence(place=place, end=end, anchor=anchor, size=size, flow=flow, items=items))
 
     def _add(self, node: Node) -> None:
         if node.anchor is not None:
@@ -145,16 +157,16 @@ class Builder:
         for entry in entries:
             if entry.merge:
                 if not merged_into(entry):
-                    self._problem(entry.key.line, "<<", "merges something that is not a mapping")
+                    self._problem(entry.key.place.line, "<<", "merges something that is not a mapping")
                 continue
             if not isinstance(resolved(entry.key), Scalar):
-                self._problem(entry.key.line, "", "a key must be plain text")
+                self._problem(entry.key.place.line, "", "a key must be plain text")
                 continue
             key = key_of(entry)
             if key in lines:
                 message = f"is set twice, first on line {lines[key]}; keep one of the two"
-                self._problem(entry.key.line, str(key), message)
-            lines.setdefault(key, entry.key.line)
+                self._problem(entry.key.place.line, str(key), message)
+            lines.setdefault(key, entry.key.place.line)
 
     def _say(self, event: Any, message: str) -> None:
         parts = [frame.location_part() for frame in self._open]
@@ -171,21 +183,10 @@ class Builder:
         self.broken = True
 
 
-def _place(event: Any) -> dict[str, Any]:
+def _place(event: Any) -> Place:
     mark = event.start_mark
-    return {"start": mark.index, "line": mark.line + 1, "column": mark.column}
+    return Place(start=mark.index, line=mark.line + 1, column=mark.column)
 
 
 def _is_merge(key: Node) -> bool:
     return isinstance(key, Scalar) and key.value == "<<" and key.style == ""
-
-
-_HANDLERS = {
-    "DocumentStartEvent": Builder._document,
-    "ScalarEvent": Builder._scalar,
-    "AliasEvent": Builder._alias,
-    "SequenceStartEvent": Builder._start,
-    "MappingStartEvent": Builder._start,
-    "SequenceEndEvent": Builder._end,
-    "MappingEndEvent": Builder._end,
-}

@@ -6,7 +6,7 @@ problem needs every value's line.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from router_core.config.builder import Builder, format_path
 from router_core.config.tree import (
@@ -27,6 +27,7 @@ __all__ = ["MAX_BYTES", "Document", "format_path", "read"]
 
 MAX_BYTES = 2_000_000
 _BOM = "\ufeff"
+_EMPTY = Problem(path="", message="is empty; `tierwise init` writes an example to start from")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,17 +52,17 @@ class Document:
 
     def line_of(self, location: Location) -> int:
         """Return the 1-based line of the value at ``location``, or of its nearest ancestor that exists."""
-        node, line = self.root, self.root.line
+        node, line = self.root, self.root.place.line
         for part in location:
             held = resolved(node)
             if isinstance(held, Mapping):
                 entry = entry_of(held, part)
                 if entry is None:
                     break
-                line, node = entry.key.line, entry.value
+                line, node = entry.key.place.line, entry.value
             elif isinstance(held, Sequence) and isinstance(part, int) and 0 <= part < len(held.items):
                 node = held.items[part]
-                line = node.line
+                line = node.place.line
             else:
                 break
         return line
@@ -79,11 +80,11 @@ def _note_lines(node: Node, location: Location, found: dict[str, int]) -> None:
         for entry in effective(held):
             inner = (*location, str(key_of(entry)))
             if format_path(inner) not in found:
-                found[format_path(inner)] = entry.key.line
+                found[format_path(inner)] = entry.key.place.line
                 _note_lines(entry.value, inner, found)
     elif isinstance(held, Sequence):
         for index, item in enumerate(held.items):
-            found[format_path((*location, index))] = item.line
+            found[format_path((*location, index))] = item.place.line
             _note_lines(item, (*location, index), found)
 
 
@@ -102,10 +103,8 @@ def read(data: bytes, *, source: str) -> Document:
         if builder.broken:
             raise ConfigError(source, builder.problems)
     root = builder.root
-    if root is None or (isinstance(root, Scalar) and root.start == root.end):
-        raise ConfigError(
-            source, [Problem(path="", message="is empty; `tierwise init` writes an example to start from")]
-        )
+    if root is None or (isinstance(root, Scalar) and root.place.start == root.end):
+        raise ConfigError(source, [_EMPTY])
     return Document(text, mark, root, tuple(builder.problems))
 
 
@@ -126,10 +125,11 @@ def _events(text: str, source: str) -> Iterator[Any]:
     from ruamel.yaml.error import MarkedYAMLError, YAMLError
     from ruamel.yaml.reader import ReaderError
 
+    parser: Any = YAML(typ="safe", pure=True)
     try:
-        yield from YAML(typ="safe", pure=True).parse(text)
+        yield from parser.parse(text)
     except ReaderError as error:
-        position = int(error.position)
+        position = int(cast("Any", error).position)
         message = f"character U+{ord(text[position]):04X} is not allowed in YAML; remove it"
         line = text.count("\n", 0, position) + 1
         raise ConfigError(source, [Problem(path="", message=message, line=line)]) from error

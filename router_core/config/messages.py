@@ -13,6 +13,7 @@ from router_core.config.tree import Location
 
 _KEY = "[key]"
 _SHOWN = 60
+_ABOUT_KEYS = ("missing", "extra_forbidden")
 _PLAIN_WORDS = {
     "float_type": "must be a number",
     "int_type": "must be a whole number",
@@ -34,22 +35,20 @@ _SILENT = frozenset({"secret", "too_short", "string_too_short", "string_too_long
 
 def explained(error: ErrorDetails, raw: Any) -> tuple[Location, str] | None:
     """Return where an error of pydantic is and what to say of it; None when another error of the same run says it."""
+    if "literal['error']" in error["loc"] and isinstance(error["input"], Mapping):
+        return None
     location, of_key = _location(error["loc"], raw)
     kind, value = error["type"], error["input"]
-    if kind == "extra_forbidden":
-        return location, _unknown_key(location)
-    if kind == "missing":
-        return location, "is required but not there"
-    if kind in ("literal_error", "model_type") and "literal['error']" in error["loc"] and isinstance(value, Mapping):
-        return None
-    if of_key and kind in ("string_type", "invalid_key"):
-        return location, f"the name {value!r} is not text; write it in quotes"
-    if value is None and kind != "literal_error":
-        return location, "has no value; give it one or remove the key"
-    message = _message(error)
     if of_key:
-        return location, f"as a name it {message}"
-    return location, message if kind in _SILENT else f"{message}, not {shown(value)}"
+        named = kind not in ("string_type", "invalid_key")
+        said = f"as a name it {_message(error)}" if named else f"the name {value!r} is not text; write it in quotes"
+    elif kind in _ABOUT_KEYS:
+        said = "is required but not there" if kind == "missing" else _unknown_key(location)
+    elif value is None and kind != "literal_error":
+        said = "has no value; give it one or remove the key"
+    else:
+        said = _message(error) if kind in _SILENT else f"{_message(error)}, not {shown(value)}"
+    return location, said
 
 
 def shown(value: object) -> str:
@@ -94,7 +93,7 @@ def _location(parts: tuple[int | str, ...], raw: Any) -> tuple[Location, bool]:
             continue
         if isinstance(raw, str):
             break
-        kept.append(part)
+        kept.append(str(part) if isinstance(raw, Mapping) else part)
         raw = _child(raw, part)
     return tuple(kept), of_key
 

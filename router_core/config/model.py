@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Mapping
-from functools import cached_property
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import Field, PrivateAttr
@@ -69,11 +68,9 @@ class RoutingConfig(Section):
 
         A config that was not read from bytes is hashed by its values.
         """
-        return self._bytes_hash or self._values_hash
-
-    @cached_property
-    def _values_hash(self) -> str:
-        return content_hash(self.model_dump_json().encode())
+        if self._bytes_hash is None:
+            self._bytes_hash = content_hash(self.model_dump_json().encode())
+        return self._bytes_hash
 
     @property
     def tier_names(self) -> tuple[str, ...]:
@@ -108,7 +105,6 @@ class RoutingConfig(Section):
         copied = super().model_copy(update=update, deep=deep)
         if update:
             copied._bytes_hash = copied._lines = None
-        copied.__dict__.pop("_values_hash", None)
         return copied
 
     def __eq__(self, other: object) -> bool:

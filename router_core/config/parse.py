@@ -1,12 +1,12 @@
 """Bytes → routing config, or every problem at once."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from typing import Any, cast
 
 from pydantic import ValidationError
 
 from router_core.config.checks import semantic_problems
-from router_core.config.document import Document, format_path, read
+from router_core.config.document import format_path, read
 from router_core.config.messages import explained, shown
 from router_core.config.model import RoutingConfig
 from router_core.config.tree import Location
@@ -26,29 +26,25 @@ def parse(data: bytes, *, source: str, calibrations: Collection[str] = ()) -> Ro
     """
     document = read(data, source=source)
     raw = document.plain()
-    if not isinstance(raw, Mapping):
+    if not isinstance(raw, dict):
         message = f"must be a mapping with tiers and payload_types, not {shown(raw)}"
-        raise ConfigError(source, [*document.problems, Problem(path="", message=message, line=document.root.line)])
-    found = list(document.problems)
-    known = {problem.path for problem in found}
-    config, structural = _validated(raw)
-    semantic = semantic_problems(cast("Mapping[str, Any]", raw), calibrations)
+        raise ConfigError(source, [*document.problems, Problem(path="", message=message, line=1)])
+    config, structural = _validated(cast("dict[str, Any]", raw))
+    semantic = semantic_problems(cast("dict[str, Any]", raw), calibrations)
+    problems = [*document.problems]
+    said = {problem.path for problem in problems}
     for location, message in (*structural, *semantic):
         path = format_path(location)
-        if path not in known or path == "":
-            found.append(Problem(path=path, message=message, line=_line(document, location)))
-    if found or config is None:
-        raise ConfigError(source, sorted(found, key=lambda problem: problem.line or 0))
+        if path not in said:
+            problems.append(Problem(path=path, message=message, line=document.line_of(location)))
+    if problems or config is None:
+        raise ConfigError(source, sorted(problems, key=lambda problem: problem.line or 0))
     return config.came_from(data, document.lines())
 
 
-def _validated(raw: object) -> tuple[RoutingConfig | None, list[tuple[Location, str]]]:
+def _validated(raw: dict[str, Any]) -> tuple[RoutingConfig | None, list[tuple[Location, str]]]:
     try:
         return RoutingConfig.model_validate(raw), []
     except ValidationError as error:
         details = error.errors(include_url=False, include_context=True)
         return None, [said for said in (explained(detail, raw) for detail in details) if said is not None]
-
-
-def _line(document: Document, location: Location) -> int:
-    return document.line_of(location)

@@ -60,22 +60,25 @@ def text_of(value: Any) -> str:
     Raises:
         TypeError: There is no YAML for it.
     """
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, str):
-        return _quoted(value)
-    if isinstance(value, Decimal):
-        return _decimal(value)
-    if isinstance(value, float) and not math.isfinite(value):
-        return ".nan" if math.isnan(value) else ".inf" if value > 0 else "-.inf"
-    if isinstance(value, int | float):
-        return repr(value)
-    if isinstance(value, dt.date) and not isinstance(value, dt.datetime):
-        return value.isoformat()
-    message = f"{type(value).__name__} has no YAML form"
-    raise TypeError(message)
+    match value:
+        case None:
+            written = "null"
+        case bool():
+            written = "true" if value else "false"
+        case str():
+            written = _quoted(value)
+        case Decimal():
+            written = _decimal(value)
+        case float() if not math.isfinite(value):
+            written = ".nan" if math.isnan(value) else ".inf" if value > 0 else "-.inf"
+        case int() | float():
+            written = repr(value)
+        case dt.date() if not isinstance(value, dt.datetime):
+            written = value.isoformat()
+        case _:
+            message = f"{type(value).__name__} has no YAML form"
+            raise TypeError(message)
+    return written
 
 
 def _quoted(text: str) -> str:

@@ -8,22 +8,33 @@ Location = tuple[str | int, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a value begins, its anchor and tag included.
+
+    Attributes:
+        start: Offset of its first character.
+        line: 1-based line.
+        column: 0-based column.
+    """
+
+    start: int
+    line: int
+    column: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
     """A value in the text.
 
     Attributes:
-        start: Offset of its first character, anchor and tag included.
+        place: Where it begins.
         end: Offset after its last character; of a block collection, after its last value.
-        line: 1-based line it starts on.
-        column: 0-based column it starts in.
         anchor: Name of its anchor, if it has one.
         size: Number of values in it, with itself and everything behind aliases.
     """
 
-    start: int
+    place: Place
     end: int
-    line: int
-    column: int
     anchor: str | None = None
     size: int = 1
 

@@ -10,6 +10,7 @@ from router_core.config.scalars import text_of
 from router_core.config.tree import Location
 
 _ABSENT = object()
+_DEEPEST = "    "
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +64,7 @@ def _block(data: Mapping[str, Any], indent: str) -> list[str]:
     """Return a mapping in block style down to the third level, where lines stay readable in flow style."""
     lines: list[str] = []
     for key, value in data.items():
-        if isinstance(value, Mapping) and value and len(indent) < 4:  # noqa: PLR2004
+        if isinstance(value, Mapping) and value and len(indent) < len(_DEEPEST):
             lines.append(f"{indent}{text_of(key)}:\n")
             lines += _block(cast("Mapping[str, Any]", value), indent + "  ")
         else:
@@ -74,9 +75,9 @@ def _block(data: Mapping[str, Any], indent: str) -> list[str]:
 def _compare(location: Location, old: Any, new: Any, changes: list[Change]) -> None:
     if isinstance(old, Mapping) and isinstance(new, Mapping):
         before, after = cast("Mapping[str, Any]", old), cast("Mapping[str, Any]", new)
-        for key in [*before, *(key for key in after if key not in before)]:
+        for key in dict.fromkeys([*before, *after]):
             _compare((*location, key), before.get(key, _ABSENT), after.get(key, _ABSENT), changes)
-    elif type(old) is not type(new) or old != new:
+    elif old != new:
         changes.append(Change(path=format_path(location), before=_said(old), after=_said(new)))
 
 

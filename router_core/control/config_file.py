@@ -29,7 +29,7 @@ CALIBRATIONS = "calibrations"
 EventFunction = Callable[[str, dict[str, object]], None]
 AdmitFunction = Callable[[RoutingConfig], object]
 
-_log = logging.getLogger("router_core.config")
+_logger = logging.getLogger("router_core.config")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,7 +168,7 @@ class ConfigFile:
 
     def _refuse(self, version: str, error: ConfigError) -> None:
         kept = self._current.content_hash
-        _log.warning("%s\nThis edit is not used; version %s stays.", error, kept)
+        _logger.warning("%s\nThis edit is not used; version %s stays.", error, kept)
         problems = [{"path": each.path, "line": each.line, "message": each.message} for each in error.problems]
         self._tell("config_refused", {"version": version, "kept": kept, "problems": problems})
 
@@ -178,7 +178,7 @@ class ConfigFile:
             self._missing = True
             kept = self._current.content_hash
             reason = _unreadable(error).message
-            _log.warning("%s: %s. Version %s stays in use.", self.path, reason, kept)
+            _logger.warning("%s: %s. Version %s stays in use.", self.path, reason, kept)
             self._tell("config_missing", {"reason": reason, "kept": kept})
 
     def _tell(self, event: str, details: dict[str, object]) -> None:
@@ -220,7 +220,7 @@ def _follow(reference: "weakref.ref[ConfigFile]", stopping: threading.Event) -> 
         try:
             file.poll()
         except Exception:
-            _log.exception("%s: could not be followed this time", file.path)
+            _logger.exception("%s: could not be followed this time", file.path)
         del file
 
 
