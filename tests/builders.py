@@ -1,6 +1,7 @@
 """Things that are valid by default; a test names only what it is about."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 from router_core.config import RoutingConfig, parse
@@ -40,7 +41,7 @@ def make_plan(*models_by_step: tuple[str, ...], **fields: Any) -> Plan:
         PlanStep(tier=f"t{index}", targets=tuple(PlanTarget(model=model) for model in models), accept_at=0.8)
         for index, models in enumerate(models_by_step or (("sim/small",),))
     )
-    return Plan(**{"payload_type": "invoice.extract", "config_version": "v1", "steps": steps, **fields})
+    return replace(Plan(payload_type="invoice.extract", config_version="v1", steps=steps), **fields)
 
 
 def make_attempt_line(**columns: Any) -> dict[str, Any]:
