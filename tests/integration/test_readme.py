@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from dashboard.cli import app
+from router_core.commands import app as commands_app
 from tests.openai_server import OpenAIServer, Reply, ok
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -71,3 +73,20 @@ def test_example_runs_without_a_key_on_the_simulated_backend(tmp_path: Path) -> 
     assert opened in example
     simulated = SIMULATED + example.replace(opened, f"{opened}, backend=SimulatedBackend(answer=invoice)")
     assert "number='4711'" in printed_by_example(tmp_path, simulated)
+
+
+def test_every_command_in_the_readme_exists() -> None:
+    shown = set(re.findall(r"(?:\$ |`)tierwise ([a-z]+)", (ROOT / "README.md").read_text("utf-8")))
+    commands = {
+        command.name or command.callback.__name__
+        for group in (app, commands_app)
+        for command in group.registered_commands
+        if command.callback
+    }
+    assert shown - commands == set()
+
+
+def test_every_make_target_in_the_readme_exists() -> None:
+    shown = set(re.findall(r"(?:\$ |`)make ([a-z]+)", (ROOT / "README.md").read_text("utf-8")))
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
+    assert shown - targets == set()
