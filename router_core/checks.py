@@ -4,9 +4,13 @@ import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, cast
 
 from router_core.types import CheckResult
+
+if TYPE_CHECKING:
+    from jsonschema.protocols import Validator
 
 CheckFunction = Callable[[Any], Any]
 """Gets the parsed answer (the text when no format was asked for); falsy or an exception = failed, None = passed."""
@@ -54,6 +58,28 @@ def run_checks(text: str, response_format: Any, checks: Sequence[CheckFunction])
     return Checked(parsed=parsed, results=tuple(results), valid=all(result.verdict == "passed" for result in results))
 
 
+def refuse_unusable(response_format: Any) -> None:
+    """Do nothing for a response format that answers can be checked against.
+
+    Raises:
+        TypeError: It is neither a pydantic model class nor a JSON schema.
+        ValueError: The JSON schema is not one.
+    """
+    if response_format is None or hasattr(response_format, "model_validate_json"):
+        return
+    if not isinstance(response_format, Mapping):
+        raise TypeError(f"response_format must be a pydantic model class or a JSON schema, not {response_format!r}")
+    schema = json_schema(cast("Mapping[str, Any]", response_format))
+    if schema is not None:
+        import jsonschema
+        import orjson
+
+        try:
+            _validator(orjson.dumps(schema))
+        except jsonschema.SchemaError as error:
+            raise ValueError(f"response_format is not a JSON schema: {error.message}") from error
+
+
 def _timed(name: str, check: CheckFunction, subject: Any) -> CheckResult:
     began = time.perf_counter_ns()
     try:
@@ -84,17 +110,29 @@ def _parse(text: str, response_format: Any) -> Any:
     value = orjson.loads(body)
     schema = json_schema(response_format)
     if schema is not None:
-        import jsonschema
-
-        jsonschema.validate(value, schema)
+        _validator(orjson.dumps(schema)).validate(value)
     return value
+
+
+@lru_cache(maxsize=256)
+def _validator(schema: bytes) -> "Validator":
+    """Return a ready validator; making one costs a hundred times what using it does."""
+    import orjson
+    from jsonschema import Draft202012Validator, validators
+    from referencing import Registry
+
+    loaded: dict[str, Any] = orjson.loads(schema)
+    kind: type[Validator] = validators.validator_for(loaded, default=Draft202012Validator)
+    kind.check_schema(loaded)
+    # an empty registry: a $ref to another document is an error, never a download
+    return kind(loaded, registry=Registry())
 
 
 def json_schema(response_format: Any) -> Mapping[str, Any] | None:
     """Return the JSON schema inside a response format, or None when it only asks for JSON."""
     if not isinstance(response_format, Mapping):
         return None
-    wanted: Mapping[str, Any] = response_format
+    wanted = cast("Mapping[str, Any]", response_format)
     if wanted.get("type") == "json_schema":
         return wanted["json_schema"].get("schema")
     return None if wanted.get("type") == "json_object" else wanted

@@ -1,6 +1,5 @@
 """The clock, the pauses, the ids and the draws that the router is given; real ones here, virtual ones beside them."""
 
-import asyncio
 import random
 import time
 from typing import Protocol
@@ -46,6 +45,8 @@ class SystemClock:
 
     async def asleep(self, seconds: float) -> None:
         """Pause this task."""
+        import asyncio
+
         await asyncio.sleep(seconds)
 
     def draw(self) -> float:
@@ -83,6 +84,8 @@ class VirtualClock:
 
     async def asleep(self, seconds: float) -> None:
         """Move on by the pause and let other tasks run."""
+        import asyncio
+
         self.sleep(seconds)
         await asyncio.sleep(0)
 

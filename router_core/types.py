@@ -203,6 +203,7 @@ class AttemptRecord:
         model: The target's model.
         status: How it ended.
         error_type: Kind of the failure, if it failed.
+        message: What the failure said, redacted; never logged.
         confidence: Confidence of its answer.
         checks: Verdicts of the free checks.
         receipt: What it cost.
@@ -217,6 +218,7 @@ class AttemptRecord:
     model: str
     status: AttemptStatus
     error_type: str | None
+    message: str | None
     confidence: Confidence
     checks: tuple[CheckResult, ...]
     receipt: Receipt

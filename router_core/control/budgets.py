@@ -20,7 +20,8 @@ CREATE TABLE IF NOT EXISTS budget_days (
 _ADD = """
 INSERT INTO budget_days (budget, day, noncritical_nusd, critical_nusd) VALUES (?, ?, ?, ?)
 ON CONFLICT (budget, day) DO UPDATE SET
-    noncritical_nusd = noncritical_nusd + excluded.noncritical_nusd, critical_nusd = critical_nusd + excluded.critical_nusd
+    noncritical_nusd = noncritical_nusd + excluded.noncritical_nusd,
+    critical_nusd = critical_nusd + excluded.critical_nusd
 RETURNING noncritical_nusd, critical_nusd, capped_limit_nusd"""
 _LATCH = "UPDATE budget_days SET capped_at_us = ?, capped_limit_nusd = ? WHERE budget = ? AND day = ?"
 # how old the other processes' spend may be when a call asks
@@ -92,7 +93,11 @@ class Guardrail:
             return NO_LIMIT
         with self._lock:
             totals = self._at(at_us)
-            if at_us - totals.read_at_us >= _REFRESH_US or totals.unsaved_noncritical_nusd or totals.unsaved_critical_nusd:
+            if (
+                at_us - totals.read_at_us >= _REFRESH_US
+                or totals.unsaved_noncritical_nusd
+                or totals.unsaved_critical_nusd
+            ):
                 self._book(totals, 0, 0, at_us)
             if self._store_failed:  # on_store_failure: closed
                 return Verdict(state="capped", budget=limit.name)

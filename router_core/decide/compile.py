@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from router_core.config import ANY_TYPE
 from router_core.decide.guard import Limit
 from router_core.decide.plan import Plan, PlanStep, PlanTarget
 from router_core.types import usd_to_nusd
@@ -37,12 +38,12 @@ class Plans:
 
 def compile_plans(config: "RoutingConfig") -> Plans:
     """Return the plans of a config."""
-    by_type = {name: _plan(config, name, rule) for name, rule in config.payload_types.items() if name != "*"}
-    fallback = config.payload_types.get("*")
+    by_type = {name: _plan(config, name, rule) for name, rule in config.payload_types.items() if name != ANY_TYPE}
+    fallback = config.payload_types.get(ANY_TYPE)
     budget = config.budgets[0] if config.budgets else None
     return Plans(
         by_type=by_type,
-        other=None if fallback is None else replace(_plan(config, "*", fallback), reason="default_type"),
+        other=None if fallback is None else replace(_plan(config, ANY_TYPE, fallback), reason="default_type"),
         tiers=tuple(_tier_step(config, tier) for tier in config.tiers),
         limit=None
         if budget is None
@@ -74,6 +75,7 @@ def _plan(config: "RoutingConfig", name: str, rule: "PayloadType") -> Plan:
         critical=rule.critical,
         error_cost_nusd=None if rule.error_cost_usd is None else usd_to_nusd(rule.error_cost_usd),
         min_tier=rule.min_tier,
+        budget=config.budgets[0].name if config.budgets else None,
     )
 
 

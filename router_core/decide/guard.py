@@ -84,7 +84,9 @@ class Day:
 def local_day(at_us: int, zone: dt.tzinfo) -> Day:
     """Return the local day that contains the instant."""
     date = dt.datetime.fromtimestamp(at_us / 1e6, zone).date()
-    return Day(key=date.isoformat(), start_us=_midnight_us(date, zone), end_us=_midnight_us(date + dt.timedelta(1), zone))
+    return Day(
+        key=date.isoformat(), start_us=_midnight_us(date, zone), end_us=_midnight_us(date + dt.timedelta(1), zone)
+    )
 
 
 def _midnight_us(date: dt.date, zone: dt.tzinfo) -> int:

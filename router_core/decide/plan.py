@@ -53,7 +53,7 @@ class Plan:
     Attributes:
         payload_type: The call's payload type.
         config_version: Content hash of the config it was made from.
-        steps: The path that this call may use.
+        steps: The path that this call may use; empty for a payload type that is refused.
         tier_planned: Tier of the first step that the config asks for, before any limit.
         attempts: Most requests of the call, shadows excepted.
         deadline_us: Microseconds after the call's start from which no request starts.
@@ -67,25 +67,25 @@ class Plan:
         error_cost_nusd: Price of a wrong answer, nano-dollars; None = not priced.
         min_tier: Lowest tier a limit may move the call to; None = the lowest there is.
         guard_state: The guard's verdict at the call's start.
-        budget: Name of the budget that decided, if one did.
+        budget: Name of the budget that counts the call; None = no budget.
         degraded: Whether a limit moved the call below its plan.
         reason: Why these steps.
     """
 
     payload_type: str
     config_version: str
-    steps: tuple[PlanStep, ...]
-    tier_planned: str
-    attempts: int
-    deadline_us: int
-    cost_nusd: int | None
-    retries: int
-    confidence_source: str
-    confidence_field: str
-    on_missing: Literal["escalate", "accept"]
-    escalation: Literal["redo", "correct"]
-    critical: bool
-    error_cost_nusd: int | None
+    steps: tuple[PlanStep, ...] = ()
+    tier_planned: str | None = None
+    attempts: int = 6
+    deadline_us: int = 120_000_000
+    cost_nusd: int | None = None
+    retries: int = 1
+    confidence_source: str = "auto"
+    confidence_field: str = "confidence"
+    on_missing: Literal["escalate", "accept"] = "escalate"
+    escalation: Literal["redo", "correct"] = "redo"
+    critical: bool = False
+    error_cost_nusd: int | None = None
     min_tier: str | None = None
     guard_state: GuardState = "normal"
     budget: str | None = None
@@ -120,12 +120,10 @@ def under_guard(plan: Plan, verdict: Verdict, tiers: tuple[PlanStep, ...], candi
         tiers: One step per tier, cheapest first: where the candidates' other targets are found.
         candidates: Priced, healthy targets of tier >= the type's ``min_tier``.
     """
-    if plan.critical:
-        return replace(plan, budget=verdict.budget, guard_state=verdict.state)
-    if verdict.state not in ("capped", "stopped"):
-        if verdict.state == plan.guard_state and verdict.budget == plan.budget:
+    if plan.critical or verdict.state not in ("capped", "stopped"):
+        if (verdict.state, verdict.budget) == (plan.guard_state, plan.budget):
             return plan
-        return replace(plan, budget=verdict.budget, guard_state=verdict.state)
+        return replace(plan, guard_state=verdict.state, budget=verdict.budget)
     if not candidates:
         step, reason = plan.steps[0], "degraded_no_target"
     else:

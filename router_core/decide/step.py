@@ -285,9 +285,7 @@ def _go_up(plan: Plan, trace: Trace, fact: Failed | Checked | Merged) -> Action 
     return None
 
 
-def _call(
-    plan: Plan, trace: Trace, facts: Facts, *, step: int, target: int, role: Role, wait_us: int = 0
-) -> Action:
+def _call(plan: Plan, trace: Trace, facts: Facts, *, step: int, target: int, role: Role, wait_us: int = 0) -> Action:
     """Return the request, or the end of the call when its limits leave no room for one."""
     made = sum(isinstance(fact, Failed | Returned) for fact in trace)
     left_us = plan.deadline_us - facts.elapsed_us - wait_us
@@ -311,7 +309,7 @@ def _finish(trace: Trace, reason: ExhaustedReason) -> Accept | Exhausted:
 
 def _usable(step: PlanStep, facts: Facts, spent: frozenset[int]) -> int | None:
     for index, target in enumerate(step.targets):
-        if index not in spent and target.model not in facts.barred:
+        if index not in spent and target.model not in facts.down | facts.unaffordable:
             return index
     return None
 

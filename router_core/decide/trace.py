@@ -61,7 +61,7 @@ def trace_from_rows(plan: Plan, call: Mapping[str, Any], attempts: Sequence[Mapp
         call: The call's row, with ``extra`` as a mapping or None.
         attempts: Its attempt rows in order, with ``extra`` as a mapping or None.
     """
-    opening = _load((call.get("extra") or {}).get("opened"))
+    opening = _load(_logged(call, "opened"))
     trace: list[Fact] = [Opened(facts=replace(opening, guard="normal" if plan.critical else plan.guard_state))]
     for row in attempts:
         if row["role"] in _ON_PATH:
@@ -75,7 +75,7 @@ def _facts_of(plan: Plan, row: Mapping[str, Any]) -> list[Fact]:
     step = next(index for index, known in enumerate(plan.steps) if known.tier == row["tier"])
     models = [target.model for target in plan.steps[step].targets]
     target, n = models.index(row["request_model"]), row["n"]
-    logged: Mapping[str, Any] = (row.get("extra") or {}).get("facts") or {}
+    logged = _logged(row, "facts")
     facts = _load(logged)
     if row["status"] == "failed":
         return [
@@ -109,8 +109,13 @@ def _dump(facts: Facts) -> dict[str, Any]:
     return dumped
 
 
-def _load(dumped: Mapping[str, Any] | None) -> Facts:
-    dumped = dumped or {}
+def _logged(row: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    extra: Mapping[str, Any] = row.get("extra") or {}
+    found: Mapping[str, Any] = extra.get(name) or {}
+    return found
+
+
+def _load(dumped: Mapping[str, Any]) -> Facts:
     return Facts(
         elapsed_us=dumped.get("elapsed_us", 0),
         guard=dumped.get("guard", "normal"),

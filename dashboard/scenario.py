@@ -1,0 +1,203 @@
+"""The demo's scenario: figures from ``data/demo.json``, placed on type names and days by a seed. Pure."""
+
+import datetime as dt
+import math
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from zoneinfo import ZoneInfo
+
+STAGES = ("extract", "classify", "decide")
+_HOUR_S = 3600.0
+_SATURDAY = 5
+_NIGHT_SHARE = 0.12
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TypePlan:
+    """How one payload type of the demo is routed and how good each tier is at it.
+
+    Attributes:
+        name: The payload type.
+        stage: ``extract``, ``classify`` or ``decide``.
+        finding: The finding that is planted on it, if any.
+        path: Names of its tiers.
+        critical: Whether limits leave it alone.
+        accuracy: Share of right answers by tier.
+        error_cost_usd: What a wrong answer costs.
+        label_rate: Share of its calls that get an outcome.
+    """
+
+    name: str
+    stage: str
+    finding: str | None
+    path: tuple[str, ...]
+    critical: bool
+    accuracy: Mapping[str, float]
+    error_cost_usd: float
+    label_rate: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scenario:
+    """A demo with every choice of the seed made.
+
+    Attributes:
+        figures: The figures it was made from.
+        seed: The seed.
+        first_day: First local day.
+        last_day: Last local day.
+        zone: Zone of the days.
+        types: The payload types by name.
+        workflows: Payload types of each domain's documents, in working order, with the domain's share of documents.
+        burst_days: Days with far more documents, on which the limit is hit.
+        outage: First and last instant of the provider outage, microseconds since the epoch.
+    """
+
+    figures: Mapping[str, Any]
+    seed: int
+    first_day: dt.date
+    last_day: dt.date
+    zone: ZoneInfo
+    types: Mapping[str, TypePlan]
+    workflows: tuple[tuple[float, tuple[str, ...]], ...]
+    burst_days: frozenset[dt.date]
+    outage: tuple[int, int]
+
+    @property
+    def days(self) -> tuple[dt.date, ...]:
+        """All days in order."""
+        count = (self.last_day - self.first_day).days + 1
+        return tuple(self.first_day + dt.timedelta(index) for index in range(count))
+
+    @property
+    def planted(self) -> dict[str, Any]:
+        """What was planted where, for the marker file and for tests."""
+        found = {plan.finding: plan.name for plan in self.types.values() if plan.finding is not None}
+        return {
+            **found,
+            "burst_days": sorted(day.isoformat() for day in self.burst_days),
+            "outage_us": list(self.outage),
+            "outage_provider": self.figures["outage"]["provider"],
+        }
+
+
+def make_scenario(figures: Mapping[str, Any], seed: int, last_day: dt.date, days: int | None = None) -> Scenario:
+    """Return the scenario of a seed.
+
+    Args:
+        figures: Contents of ``data/demo.json``.
+        seed: Places findings on type names, bursts and the outage on days.
+        last_day: Last local day.
+        days: How many days; default as in the figures.
+    """
+    chance = random.Random(f"scenario {seed}")
+    zone, length = ZoneInfo(figures["timezone"]), days or figures["days"]
+    first_day = last_day - dt.timedelta(length - 1)
+    domains = list(figures["domains"])
+    chance.shuffle(domains)
+    *main, rare = domains
+    types: dict[str, TypePlan] = {}
+    for stage in STAGES:
+        slots = list(figures["slots"][stage])
+        chance.shuffle(slots)
+        for domain, slot in zip(main, slots, strict=True):
+            types[f"{domain}.{stage}"] = _type_plan(f"{domain}.{stage}", stage, slot, figures)
+    rare_type = f"{rare}.extract"
+    types[rare_type] = _type_plan(rare_type, "extract", figures["slots"]["rare"][0], figures)
+    workflows = [tuple(f"{domain}.{stage}" for stage in STAGES) for domain in main] + [(rare_type,)]
+    eligible = [first_day + dt.timedelta(index) for index in range(length)]
+    weekdays = [day for day in eligible if day.weekday() < _SATURDAY] or eligible
+    bursts = min(figures["burst_days"], max(len(weekdays) // 4, 1))
+    burst_days = frozenset(chance.sample(weekdays, bursts))
+    quiet = [day for day in weekdays if day not in burst_days] or weekdays
+    begin = dt.datetime.combine(chance.choice(quiet), dt.time(9), zone)
+    start_us = round(begin.timestamp() * 1e6)
+    return Scenario(
+        figures=figures,
+        seed=seed,
+        first_day=first_day,
+        last_day=last_day,
+        zone=zone,
+        types=types,
+        workflows=tuple(zip(figures["domain_weights"], workflows, strict=True)),
+        burst_days=burst_days,
+        outage=(start_us, start_us + round(figures["outage"]["hours"] * _HOUR_S * 1e6)),
+    )
+
+
+def arrivals(scenario: Scenario, day: dt.date) -> list[tuple[int, int]]:
+    """Return (instant in microseconds, index of the workflow) of a day's documents, in order of time.
+
+    Most arrive in working hours; a burst day has ``burst_factor`` times as many.
+    """
+    chance = random.Random(f"arrivals {scenario.seed} {day.isoformat()}")
+    figures = scenario.figures
+    base = figures["documents_per_weekday" if day.weekday() < _SATURDAY else "documents_per_weekend_day"]
+    factor = figures["burst_factor"] if day in scenario.burst_days else 1.0
+    count = round(base * factor * chance.uniform(0.94, 1.06))
+    midnight = dt.datetime.combine(day, dt.time(), scenario.zone).timestamp()
+    length_s = dt.datetime.combine(day + dt.timedelta(1), dt.time(), scenario.zone).timestamp() - midnight
+    weights = [weight for weight, _ in scenario.workflows]
+    chosen = chance.choices(range(len(weights)), weights, k=count)
+    return sorted((round((midnight + _hour_of_day(chance) / 24 * length_s) * 1e6), index) for index in chosen)
+
+
+def _hour_of_day(chance: random.Random) -> float:
+    """Return an hour 0..24: a bell around 13:30 with a flat night below it."""
+    if chance.random() < _NIGHT_SHARE:
+        return chance.uniform(0, 23.5)
+    return min(max(chance.gauss(13.5, 3.2), 0.0), 23.5)
+
+
+def routing_yaml(scenario: Scenario) -> bytes:
+    """Return the demo's routing config, as a person would write it."""
+    figures = scenario.figures
+    lines = [
+        "# Routing of the simulated demo; every model, price and payload type here is invented.",
+        "version: 1",
+        f"timezone: {figures['timezone']}",
+        "tiers:",
+    ]
+    for tier in ("cheap", "mid", "top"):
+        targets = ", ".join(
+            f"{{model: {model}, timeout_s: 30}}" for model, spec in figures["models"].items() if spec["tier"] == tier
+        )
+        lines.append(f"  {tier}: [{targets}]")
+    lines += ["defaults:", "  accept_at: 0.8          # uncalibrated placeholder", "payload_types:"]
+    for plan in scenario.types.values():
+        critical = "critical: true, " if plan.critical else ""
+        lines.append(
+            f"  {plan.name}: {{path: [{', '.join(plan.path)}], {critical}error_cost_usd: {plan.error_cost_usd}}}"
+        )
+    lines += [
+        "budgets:",
+        f"  - {{name: daily, per: day, usd: {figures['daily_limit_usd']}, on_limit: cheapest, "
+        f"critical_reserve_usd: {figures['critical_reserve_usd']}}}",
+        "prices:                   # USD per million tokens",
+    ]
+    for model, spec in figures["models"].items():
+        lines.append(f"  {model}: {{input: {spec['input']}, output: {spec['output']}}}")
+    return ("\n".join(lines) + "\n").encode()
+
+
+def prompt_of(plan: TypePlan, figures: Mapping[str, Any], document: str) -> list[dict[str, str]]:
+    """Return the messages of one task: a long system prompt that all of a type share, and the document's name."""
+    size = figures["prompts"][plan.stage]["input_chars"]
+    rule = f"You {plan.stage} documents of type {plan.name}. Answer as JSON with the keys answer and confidence. "
+    system = (rule * math.ceil(size / len(rule)))[:size]
+    return [{"role": "system", "content": system}, {"role": "user", "content": document}]
+
+
+def _type_plan(name: str, stage: str, slot: Mapping[str, Any], figures: Mapping[str, Any]) -> TypePlan:
+    return TypePlan(
+        name=name,
+        stage=stage,
+        finding=slot["finding"],
+        path=tuple(slot["path"]),
+        critical=slot.get("critical", False),
+        accuracy=slot["accuracy"],
+        error_cost_usd=slot["error_cost_usd"],
+        label_rate=slot.get("label_rate", figures["label_rate"]),
+    )

@@ -1,0 +1,185 @@
+"""A seeded model client without a network: for the demo, for simulations, for users' own tests.
+
+The same seed, model and messages always give the same answer. Items that are hard for one model are hard for the
+others, and confidence follows how clearly an answer was right, so cascades behave as they do on real models.
+"""
+
+import asyncio
+import hashlib
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import NormalDist
+from typing import Any
+
+from router_core.clock import Clock
+from router_core.errors import CallError, ErrorKind
+from router_core.types import Request, Response, Usage
+
+_NORMAL = NormalDist()
+# share of an item's difficulty that all models see alike
+_SHARED = 0.6
+# confidence = logistic(intercept + slope x margin + noise): right answers around .93, wrong ones around .55
+_CONFIDENCE = (0.9, 1.6, 0.7)
+_TINY = 2.0**-33
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SimulatedModel:
+    """How one simulated model behaves.
+
+    Attributes:
+        accuracy: Share of right answers by payload type.
+        default_accuracy: The same for payload types not named.
+        latency_ms: Median latency, milliseconds.
+        latency_sigma: Standard deviation of log latency.
+        output_tokens: Mean completion size, tokens.
+        output_tokens_by_type: The same by payload type, where it differs.
+        invalid_rate: Share of answers that are cut-off JSON.
+        failure_rate: Share of requests that fail.
+        failure: How they fail.
+    """
+
+    accuracy: Mapping[str, float] = field(default_factory=dict[str, float])
+    default_accuracy: float = 0.9
+    latency_ms: float = 800.0
+    latency_sigma: float = 0.35
+    output_tokens: int = 120
+    output_tokens_by_type: Mapping[str, int] = field(default_factory=dict[str, int])
+    invalid_rate: float = 0.0
+    failure_rate: float = 0.0
+    failure: ErrorKind = "server"
+
+
+@dataclass(frozen=True, slots=True)
+class Outage:
+    """A stretch of time in which every request to some models fails.
+
+    Attributes:
+        prefix: Models whose name begins so, e.g. ``provider/``.
+        start_us: First instant, microseconds since the epoch.
+        end_us: First instant after it.
+        kind: How requests fail.
+    """
+
+    prefix: str
+    start_us: int
+    end_us: int
+    kind: ErrorKind = "server"
+
+
+AnswerText = Callable[[Request, bool, float], str]
+"""Gets the request, whether the answer is right, and its confidence; returns the answer's text."""
+
+
+class SimulatedBackend:
+    """Answers from chance and a seed.
+
+    Args:
+        models: Behaviour by ``provider/model``; others behave like ``SimulatedModel()``.
+        seed: Seed of all chance.
+        clock: Takes the latencies; None = answers at once.
+        outages: When which models fail.
+        answer: Text of an answer; default ``{"answer": ..., "confidence": ...}`` with ``right_answer`` when right.
+    """
+
+    def __init__(
+        self,
+        models: Mapping[str, SimulatedModel] | None = None,
+        *,
+        seed: int = 0,
+        clock: Clock | None = None,
+        outages: Sequence[Outage] = (),
+        answer: AnswerText | None = None,
+    ) -> None:
+        self._models = dict(models or {})
+        self._seed = seed
+        self._clock = clock
+        self._outages = tuple(outages)
+        self._answer = answer or _default_answer
+        self._default = SimulatedModel()
+
+    def complete(self, request: Request) -> Response:
+        """Return the simulated answer.
+
+        Raises:
+            CallError: The model fails by chance, or an outage has it.
+        """
+        response, latency_s = self._decide(request)
+        if self._clock is not None:
+            self._clock.sleep(latency_s)
+        return _raise_or_return(response)
+
+    async def acomplete(self, request: Request) -> Response:
+        """Return the simulated answer; see ``complete``."""
+        response, latency_s = self._decide(request)
+        if self._clock is not None:
+            await self._clock.asleep(latency_s)
+        else:
+            await asyncio.sleep(0)
+        return _raise_or_return(response)
+
+    def _decide(self, request: Request) -> tuple[Response | CallError, float]:
+        model = self._models.get(request.model, self._default)
+        item = "\x00".join(str(message.get("content")) for message in request.messages)
+        speed, fault, size, _ = _draws(self._seed, "request", request.model, request.request_id)
+        latency_s = math.exp(model.latency_sigma * _NORMAL.inv_cdf(speed)) * model.latency_ms / 1000
+        outage = self._outage(request.model)
+        if outage is not None:
+            return CallError(f"simulated outage of {request.model}", kind=outage.kind, status_code=503), 0.2
+        if fault < model.failure_rate:
+            return CallError(f"simulated failure of {request.model}", kind=model.failure, status_code=500), 0.2
+        if latency_s > request.timeout_s:
+            return CallError("simulated timeout", kind="timeout", billed=None), request.timeout_s
+        right, confidence, broken = self._judge(request, model, item)
+        text = '{"answer": "cut o' if broken else self._answer(request, right, confidence)
+        mean = model.output_tokens_by_type.get(request.payload_type, model.output_tokens)
+        usage = Usage(
+            input_tokens=max(len(item) // 4, 1),
+            output_tokens=max(round(mean * (0.7 + 0.6 * size)), 1),
+        )
+        return Response(text=text, usage=usage, response_model=request.model, finish_reason="stop"), latency_s
+
+    def _judge(self, request: Request, model: SimulatedModel, item: str) -> tuple[bool, float, bool]:
+        shared, *_ = _draws(self._seed, "item", "", item)
+        own, noise, broken, _ = _draws(self._seed, "answer", request.model, item)
+        difficulty = math.sqrt(_SHARED) * _NORMAL.inv_cdf(shared) + math.sqrt(1 - _SHARED) * _NORMAL.inv_cdf(own)
+        accuracy = model.accuracy.get(request.payload_type, model.default_accuracy)
+        margin = _NORMAL.inv_cdf(min(max(accuracy, 1e-6), 1 - 1e-6)) - difficulty
+        intercept, slope, spread = _CONFIDENCE
+        confidence = 1 / (1 + math.exp(-(intercept + slope * margin + spread * _NORMAL.inv_cdf(noise))))
+        return margin > 0, round(confidence, 4), broken < model.invalid_rate
+
+    def _outage(self, model: str) -> Outage | None:
+        if not self._outages or self._clock is None:
+            return None
+        now = self._clock.now_us()
+        for outage in self._outages:
+            if outage.start_us <= now < outage.end_us and model.startswith(outage.prefix):
+                return outage
+        return None
+
+
+def right_answer(messages: Sequence[Mapping[str, Any]]) -> str:
+    """Return what the default answer says when it is right: eight hex digits of the messages' hash."""
+    item = "\x00".join(str(message.get("content")) for message in messages)
+    return hashlib.blake2b(item.encode(), digest_size=4).hexdigest()
+
+
+def _default_answer(request: Request, right: bool, confidence: float) -> str:
+    answer = right_answer(request.messages) if right else f"not {request.model}"
+    return json.dumps({"answer": answer, "confidence": confidence})
+
+
+def _raise_or_return(response: Response | CallError) -> Response:
+    if isinstance(response, CallError):
+        raise response
+    return response
+
+
+def _draws(seed: int, purpose: str, model: str, item: str) -> tuple[float, float, float, float]:
+    """Return four independent uniform draws within (0, 1), fixed by the arguments."""
+    digest = hashlib.blake2b(f"{seed}\x00{purpose}\x00{model}\x00{item}".encode(), digest_size=16).digest()
+    a, b, c, d = (int.from_bytes(digest[at : at + 4], "little") * 2.0**-32 + _TINY for at in (0, 4, 8, 12))
+    return a, b, c, d

@@ -1,0 +1,391 @@
+"""The router: an application's one object for calling models by payload type."""
+
+import atexit
+import os
+import threading
+import weakref
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from router_core.backends import Backend
+from router_core.call_log.home import HOME_VARIABLE, Home, home_beside
+from router_core.call_log.spool import Spool
+from router_core.checks import CheckFunction, refuse_unusable
+from router_core.clock import Clock, SystemClock
+from router_core.config import RoutingConfig, unsupported
+from router_core.control.budgets import Guardrail
+from router_core.control.config_file import ConfigFile
+from router_core.decide.compile import Plans, compile_plans
+from router_core.decide.plan import Plan, under_guard
+from router_core.errors import ConfigError, Problem, RequestRejectedError
+from router_core.flow import CallFlow, ConfidenceFunction, Effect, Flow, Pause, Send, Task, template_hash
+from router_core.lines import CallFacts, Closed, call_line
+from router_core.prices import PriceBook
+from router_core.state import Observed, RouterState
+from router_core.types import NANO, Answer, Message, OutcomeSource, Response
+
+# beyond this an amount is a slip of the keyboard, and would overflow the log's nano-dollars
+_MOST_USD = 1e9
+_OUTCOME_SOURCES = frozenset({"gold", "user", "judge", "transfer"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Routing:
+    """One config version, ready to serve."""
+
+    config: RoutingConfig
+    plans: Plans
+    state: RouterState
+
+
+class Router:
+    """Routes each payload type to a tier, escalates, falls back, keeps to the limit, and logs every attempt.
+
+    One router serves any number of threads and tasks. Use ``Router.open``.
+    """
+
+    def __init__(self, config_file: ConfigFile, home: Home, backend: Backend, clock: Clock) -> None:
+        self._config_file = config_file
+        self._home = home
+        self._backend = backend
+        self._clock = clock
+        self._observed = Observed()
+        self._switch = threading.Lock()
+        self._closed = False
+        self._spool = Spool(home.spool)
+        self._routing = self._make_routing(config_file.current)
+
+    @classmethod
+    def open(
+        cls,
+        path: str | os.PathLike[str] = "routing.yaml",
+        *,
+        home: str | os.PathLike[str] | None = None,
+        backend: Backend | None = None,
+        clock: Clock | None = None,
+    ) -> "Router":
+        """Return a router for a routing config.
+
+        The log and the control state live in ``home``, else in ``$TIERWISE_HOME``, else in ``.tierwise`` beside the
+        file. The file is watched: a valid edit is used from the next call on, at most one second later; an invalid one
+        is refused with a warning and the last good version stays.
+
+        Args:
+            path: The routing config.
+            home: Folder of log and control state.
+            backend: Model client; default litellm, loaded at the first call.
+            clock: Time, chance and ids; default the machine's. With another clock the file is not watched.
+
+        Raises:
+            ConfigError: The config or the home cannot be used; lists everything that is wrong.
+        """
+        file = Path(path)
+        chosen = str(home) if home is not None else os.environ.get(HOME_VARIABLE)
+        now_us = (clock or SystemClock()).now_us
+        config_file = ConfigFile(file, admit=lambda config: admit(config, str(file), now_us()))
+        admit(config_file.current, str(file), now_us())
+        place = home_beside(file, chosen).create()
+        if backend is None:
+            from router_core.backends.litellm import LiteLLMBackend
+
+            backend = LiteLLMBackend()
+        router = cls(config_file, place, backend, clock or SystemClock())
+        config_file.on_event = router._config_event
+        if clock is None:
+            config_file.start()
+        _close_at_exit(router)
+        return router
+
+    def complete(
+        self,
+        payload_type: str,
+        *,
+        messages: Sequence[Message],
+        response_format: Any = None,
+        checks: Sequence[CheckFunction] = (),
+        confidence: ConfidenceFunction | None = None,
+        run: str | None = None,
+        step: str | None = None,
+        tags: Mapping[str, str] | None = None,
+        **params: Any,
+    ) -> Answer:
+        """Return the answer to one call.
+
+        Args:
+            payload_type: What kind of task this is; decides the path.
+            messages: Chat messages.
+            response_format: pydantic model class or JSON schema that the answer must fit; also sent to the model.
+            checks: Free checks. Each gets the parsed answer (the text without ``response_format``); falsy or an
+                exception means invalid, None means passed.
+            confidence: Tells how sure an answer is, 0..1 or None; gets what the checks get.
+            run: The job this call belongs to.
+            step: The step within the job.
+            tags: Labels for reports, e.g. ``{"team": "ap"}``.
+            **params: Passed to the model client unchanged (temperature, tools, ...).
+
+        Raises:
+            RequestRejectedError: The payload type is unknown, or the router is closed.
+            TypeError, ValueError: ``response_format`` is neither a pydantic model class nor a JSON schema.
+            RouteExhaustedError: No target of the path gave a valid answer.
+        """
+        task = Task(
+            payload_type=payload_type,
+            messages=messages,
+            response_format=response_format,
+            checks=tuple(checks),
+            confidence=confidence,
+            run=run,
+            step=step,
+            tags=tags,
+            params=params,
+        )
+        return self._drive(self._begin(task))
+
+    async def acomplete(
+        self,
+        payload_type: str,
+        *,
+        messages: Sequence[Message],
+        response_format: Any = None,
+        checks: Sequence[CheckFunction] = (),
+        confidence: ConfidenceFunction | None = None,
+        run: str | None = None,
+        step: str | None = None,
+        tags: Mapping[str, str] | None = None,
+        **params: Any,
+    ) -> Answer:
+        """Return the answer to one call without blocking the event loop; arguments and errors as ``complete``."""
+        task = Task(
+            payload_type=payload_type,
+            messages=messages,
+            response_format=response_format,
+            checks=tuple(checks),
+            confidence=confidence,
+            run=run,
+            step=step,
+            tags=tags,
+            params=params,
+        )
+        return await self._adrive(self._begin(task))
+
+    def outcome(
+        self,
+        call_id: str,
+        *,
+        correct: bool | float | None = None,
+        error_usd: float | None = None,
+        source: OutcomeSource = "user",
+        attempt_id: str | None = None,
+        label_propensity: float | None = None,
+    ) -> None:
+        """Log what was learned about an answer, any time later and from any process.
+
+        Args:
+            call_id: The call, ``answer.call_id``.
+            correct: True, False or a grade 0..1; may be left out when ``error_usd`` is given (then 0).
+            error_usd: What the mistake cost, USD; default the payload type's ``error_cost_usd``.
+            source: Who says so; gold beats user beats judge beats transfer, then the latest wins.
+            attempt_id: A certain attempt of the call, e.g. a shadow; default the served one.
+            label_propensity: Probability with which this call was chosen to be labelled, if it was chosen by chance.
+
+        Raises:
+            ValueError: A value is out of its range, or there is nothing to log.
+        """
+        if correct is None and error_usd is None:
+            raise ValueError("outcome: give correct, error_usd or both")
+        grade = 0.0 if correct is None else float(correct)
+        if not 0 <= grade <= 1:
+            raise ValueError(f"outcome: correct must be True, False or within 0..1, not {correct!r}")
+        if error_usd is not None and not 0 <= error_usd < _MOST_USD:
+            raise ValueError(f"outcome: error_usd must be a number of USD >= 0, not {error_usd!r}")
+        if source not in _OUTCOME_SOURCES:
+            raise ValueError(f"outcome: source must be one of {', '.join(sorted(_OUTCOME_SOURCES))}, not {source!r}")
+        if label_propensity is not None and not 0 < label_propensity <= 1:
+            raise ValueError(f"outcome: label_propensity must be within 0..1, not {label_propensity!r}")
+        self._spool.write(
+            {
+                "k": "outcome",
+                "call_id": call_id,
+                "attempt_id": attempt_id,
+                "received_at": self._clock.now_us(),
+                "correct": grade,
+                "error_nusd": None if error_usd is None else round(error_usd * NANO),
+                "source": source,
+                "label_propensity": label_propensity,
+            }
+        )
+
+    def reload(self) -> None:
+        """Look at the config file now instead of within a second; needs two looks, as every reload does."""
+        for _ in range(2):
+            self._config_file.poll()
+
+    @property
+    def config_version(self) -> str:
+        """Content hash of the config that the next call will use."""
+        return self._config_file.current.content_hash
+
+    def close(self) -> None:
+        """Stop watching the config and close the log; nothing is lost without it either."""
+        if not self._closed:
+            self._closed = True
+            self._config_file.stop()
+            self._routing.state.guardrail.close()
+            self._spool.close()
+
+    def __enter__(self) -> "Router":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _begin(self, task: Task) -> Flow:
+        if self._closed:
+            raise RequestRejectedError("the router is closed")
+        refuse_unusable(task.response_format)
+        routing, now_us = self._current(), self._clock.now_us()
+        state = routing.state
+        call = CallFacts(
+            call_id=self._clock.new_id(),
+            opened_us=now_us,
+            payload_type=task.payload_type,
+            run=task.run,
+            step=task.step,
+            tags=task.tags,
+            prompt_hash=template_hash(task.messages),
+        )
+        plan = routing.plans.plan_for(task.payload_type)
+        if plan is None:
+            raise self._rejected(routing, call)
+        verdict = state.guardrail.verdict(now_us)
+        if verdict.budget is not None:
+            wanted = verdict.state == "capped" and not plan.critical
+            candidates = state.candidates(plan, task.messages, now_us) if wanted else ()
+            plan = under_guard(plan, verdict, state.tiers, candidates)
+        return CallFlow(state, task, plan, call).run()
+
+    def _rejected(self, routing: _Routing, call: CallFacts) -> RequestRejectedError:
+        known = sorted(routing.plans.by_type)
+        nowhere = Plan(payload_type=call.payload_type, config_version=routing.config.content_hash)
+        closed = Closed(
+            status="rejected", reason="unknown_type", ended_us=call.opened_us, error_type="unknown_payload_type"
+        )
+        routing.state.log_call(call_line(nowhere, call, closed))
+        return RequestRejectedError(
+            f"unknown payload type {call.payload_type!r}: add it to payload_types in {self._config_file.path}, or a "
+            f"'*' entry for all unknown ones; known are {', '.join(known[:20]) or 'none'}"
+        )
+
+    def _drive(self, flow: Flow) -> Answer:
+        try:
+            effect = next(flow)
+            while True:
+                try:
+                    response = self._perform(effect)
+                except BaseException as error:  # noqa: BLE001 - the flow logs it and raises what is to be raised
+                    effect = flow.throw(error)
+                else:
+                    effect = flow.send(response)
+        except StopIteration as stop:
+            return stop.value
+
+    async def _adrive(self, flow: Flow) -> Answer:
+        try:
+            effect = next(flow)
+            while True:
+                try:
+                    response = await self._aperform(effect)
+                except BaseException as error:  # noqa: BLE001 - the flow logs it and raises what is to be raised
+                    effect = flow.throw(error)
+                else:
+                    effect = flow.send(response)
+        except StopIteration as stop:
+            return stop.value
+
+    def _perform(self, effect: Effect) -> Response | None:
+        match effect:
+            case Send(request=request):
+                return self._backend.complete(request)
+            case Pause(seconds=seconds):
+                return self._clock.sleep(seconds)
+
+    async def _aperform(self, effect: Effect) -> Response | None:
+        match effect:
+            case Send(request=request):
+                return await self._backend.acomplete(request)
+            case Pause(seconds=seconds):
+                return await self._clock.asleep(seconds)
+
+    def _current(self) -> _Routing:
+        routing, config = self._routing, self._config_file.current
+        if routing.config is config:
+            return routing
+        with self._switch:
+            if self._routing.config is not config:
+                self._routing = self._make_routing(config)
+            return self._routing
+
+    def _make_routing(self, config: RoutingConfig) -> _Routing:
+        plans = compile_plans(config)
+        prices = PriceBook(config.prices, config.on_unpriced, version=config.content_hash)
+        guardrail = Guardrail(self._home.control, plans.limit, ZoneInfo(config.timezone), self._event)
+        state = RouterState(
+            clock=self._clock,
+            log=self._spool,
+            prices=prices,
+            guardrail=guardrail,
+            tiers=plans.tiers,
+            observed=self._observed,
+            failures=config.health.failures,
+            cooldown_us=round(config.health.cooldown_s * 1e6),
+        )
+        return _Routing(config=config, plans=plans, state=state)
+
+    def _event(self, name: str, details: dict[str, object], at_us: int) -> None:
+        self._spool.write({"k": "event", "at": at_us, "worker": self._spool.worker, "event": name, "details": details})
+
+    def _config_event(self, name: str, details: dict[str, object]) -> None:
+        self._event(name, details, self._clock.now_us())
+
+
+def admit(config: RoutingConfig, source: str, now_us: int) -> None:
+    """Do nothing for a config that this version can run.
+
+    Raises:
+        ConfigError: It asks for something that is not built yet, or for models whose price nobody knows.
+    """
+    prices = PriceBook(config.prices, config.on_unpriced, version=config.content_hash)
+    problems = [*unsupported(config), *unpriced(config, prices, now_us)]
+    if problems:
+        raise ConfigError(source, problems)
+
+
+def unpriced(config: RoutingConfig, prices: PriceBook, at_us: int) -> tuple[Problem, ...]:
+    """Return a problem for every target whose price nobody knows, unless the config says what such models count at."""
+    return tuple(
+        config.problem(
+            ("tiers", tier, index, "model"),
+            f"no price is known for {target.model!r}; add it to prices (USD per million tokens, 0 = free), "
+            "or set on_unpriced: {pessimistic: {input: ..., output: ...}}",
+        )
+        for tier, targets in config.tiers.items()
+        for index, target in enumerate(targets)
+        if prices.price(target.model, at_us) is None
+    )
+
+
+def _close_at_exit(router: Router) -> None:
+    alive = weakref.ref(router)
+
+    def close() -> None:
+        still = alive()
+        if still is not None:
+            still.close()
+
+    atexit.register(close)

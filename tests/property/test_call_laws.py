@@ -1,0 +1,187 @@
+"""Laws of a call, over random plans, failures, answers, guards and clocks."""
+
+from dataclasses import dataclass, field
+from typing import get_args
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from router_core.decide.plan import Plan, PlanStep, PlanTarget
+from router_core.decide.step import (
+    Accept,
+    Action,
+    Call,
+    Check,
+    Checked,
+    Exhausted,
+    Fact,
+    Facts,
+    Failed,
+    Merge,
+    Merged,
+    Opened,
+    Returned,
+    decide,
+    replay,
+)
+from router_core.errors import ErrorKind
+from router_core.types import Confidence, GuardState
+
+GUARDS = get_args(GuardState)
+MODELS = [f"p/{letter}" for letter in "abcdefghi"]
+
+
+@st.composite
+def plans(draw: st.DrawFn) -> Plan:
+    n_steps = draw(st.integers(1, 3))
+    steps: list[PlanStep] = []
+    for index in range(n_steps):
+        n_targets = draw(st.integers(1, 3))
+        steps.append(
+            PlanStep(
+                tier=f"t{index}",
+                targets=tuple(
+                    PlanTarget(model=MODELS[index * 3 + k], timeout_s=draw(st.floats(0.1, 50)))
+                    for k in range(n_targets)
+                ),
+                accept_at=draw(st.floats(0, 1)),
+                straight_to_last_below=draw(st.none() | st.floats(0, 1)),
+            )
+        )
+    return Plan(
+        payload_type="x",
+        config_version="v",
+        steps=tuple(steps),
+        attempts=draw(st.integers(1, 8)),
+        deadline_us=draw(st.integers(1, 120_000_000)),
+        retries=draw(st.integers(0, 3)),
+        on_missing=draw(st.sampled_from(["escalate", "accept"])),
+        escalation=draw(st.sampled_from(["redo", "correct"])),
+        critical=draw(st.booleans()),
+    )
+
+
+@dataclass
+class Run:
+    """One call driven through a random world."""
+
+    plan: Plan
+    trace: list[Fact] = field(default_factory=list)
+    calls: list[Call] = field(default_factory=list)
+    actions: list[Action] = field(default_factory=list)
+    started_at_us: list[int] = field(default_factory=list)
+
+
+def drive(plan: Plan, data: st.DataObject) -> Run:
+    run, clock_us = Run(plan), 0
+
+    def facts() -> Facts:
+        guard = data.draw(st.sampled_from(GUARDS[:1] if plan.critical else GUARDS))
+        some = st.frozensets(st.sampled_from(MODELS), max_size=3)
+        return Facts(elapsed_us=clock_us, guard=guard, down=data.draw(some), unaffordable=data.draw(some))
+
+    def confidence() -> Confidence:
+        value = data.draw(st.none() | st.floats(0, 1))
+        return Confidence(value=value, source="none" if value is None else "field")
+
+    run.trace.append(Opened(facts=facts()))
+    for _ in range(200):
+        action = decide(plan, tuple(run.trace))
+        run.actions.append(action)
+        match action:
+            case Call():
+                clock_us += action.wait_us
+                run.calls.append(action)
+                run.started_at_us.append(clock_us)
+                where = {"n": action.n, "step": action.step, "target": action.target}
+                clock_us += data.draw(st.integers(0, action.timeout_us))
+                if data.draw(st.booleans()):
+                    kind = data.draw(st.sampled_from(get_args(ErrorKind)))
+                    wait = data.draw(st.none() | st.integers(0, 5_000_000))
+                    draw = data.draw(st.floats(0, 1))
+                    run.trace.append(Failed(**where, kind=kind, retry_after_us=wait, draw=draw, facts=facts()))
+                else:
+                    run.trace.append(Returned(**where))
+            case Check(n=n):
+                last = run.trace[-1]
+                assert isinstance(last, Returned)
+                run.trace.append(
+                    Checked(
+                        n=n,
+                        step=last.step,
+                        target=last.target,
+                        valid=data.draw(st.booleans()),
+                        confidence=confidence(),
+                        corrects=run.calls[-1].draft,
+                        facts=facts(),
+                    )
+                )
+            case Merge(n=n):
+                last = run.trace[-1]
+                assert isinstance(last, Checked)
+                run.trace.append(
+                    Merged(n=n, step=last.step, target=last.target, valid=True, confidence=confidence(), facts=facts())
+                )
+            case Accept() | Exhausted():
+                return run
+    raise AssertionError("the call does not end")
+
+
+@settings(max_examples=100, deadline=None)
+@given(plans(), st.data())
+def test_every_call_ends_within_its_limits(plan: Plan, data: st.DataObject) -> None:
+    run = drive(plan, data)
+    assert len(run.calls) <= plan.attempts
+    assert all(at < plan.deadline_us for at in run.started_at_us)
+    assert all(at + call.timeout_us <= plan.deadline_us for at, call in zip(run.started_at_us, run.calls, strict=True))
+    for step in range(len(plan.steps)):
+        for target in range(len(plan.steps[step].targets)):
+            assert sum(call.step == step and call.target == target for call in run.calls) <= 1 + plan.retries
+
+
+@settings(max_examples=100, deadline=None)
+@given(plans(), st.data())
+def test_tier_never_goes_down_over_a_call(plan: Plan, data: st.DataObject) -> None:
+    steps = [call.step for call in drive(plan, data).calls]
+    assert steps == sorted(steps)
+
+
+@settings(max_examples=100, deadline=None)
+@given(plans(), st.data())
+def test_only_the_highest_valid_answer_is_served(plan: Plan, data: st.DataObject) -> None:
+    run = drive(plan, data)
+    whole = [
+        fact.n
+        for fact in run.trace
+        if isinstance(fact, Merged) or (isinstance(fact, Checked) and fact.corrects is None and fact.valid)
+    ]
+    end = run.actions[-1]
+    if isinstance(end, Accept):
+        assert end.n == whole[-1]
+    else:
+        assert whole == []
+
+
+@settings(max_examples=100, deadline=None)
+@given(plans(), st.data())
+def test_recorded_trace_replays_to_the_same_decisions(plan: Plan, data: st.DataObject) -> None:
+    run = drive(plan, data)
+    assert replay(plan, tuple(run.trace)) == tuple(run.actions)
+
+
+@settings(max_examples=100, deadline=None)
+@given(plans(), st.data())
+def test_refused_content_is_never_sent_to_another_provider(plan: Plan, data: st.DataObject) -> None:
+    run = drive(plan, data)
+    for fact, action in zip(run.trace, run.actions, strict=True):
+        if isinstance(fact, Failed) and fact.kind in ("content_policy", "bad_request"):
+            assert isinstance(action, Accept | Exhausted)
+
+
+@settings(max_examples=100, deadline=None)
+@given(plans(), st.data())
+def test_capped_call_never_goes_up(plan: Plan, data: st.DataObject) -> None:
+    run = drive(plan, data)
+    for fact, action in zip(run.trace, run.actions, strict=True):
+        if isinstance(fact, Failed | Checked | Merged) and fact.facts.guard in ("capped", "stopped"):
+            assert not (isinstance(action, Call) and action.step > fact.step)
