@@ -111,6 +111,7 @@ OUTCOME_COLUMNS: Final[dict[str, str]] = {
     "error_nusd": "BIGINT",
     "source": "VARCHAR",
     "label_propensity": "DOUBLE",
+    "extra": "JSON",
 }
 """One row per label received; ``attempt_id`` NULL means the served attempt of the call."""
 
@@ -119,6 +120,7 @@ EVENT_COLUMNS: Final[dict[str, str]] = {
     "worker": "VARCHAR",
     "event": "VARCHAR",
     "details": "JSON",
+    "extra": "JSON",
 }
 """One row per thing that happened outside a call: config seen or refused, guard state, health, alert."""
 
@@ -130,7 +132,8 @@ LINE_COLUMNS: Final[dict[str, dict[str, str]]] = {
 }
 TABLES: Final[dict[str, str]] = {"attempt": "attempts", "call": "calls", "outcome": "outcomes", "event": "events"}
 
-# rollups: keys first; every measure is an exact sum over raw rows. hour is UTC; NULL = undated (static evaluations)
+# rollups: keys first; every measure is an exact sum over raw rows. hour is UTC; NULL = undated (static evaluations).
+# A commit appends its deltas, so one key may have several rows: readers always sum. Compaction folds them now and then.
 ROLLUP_CALLS_KEYS: Final[dict[str, str]] = {
     "hour": "TIMESTAMP",
     "source": "VARCHAR",

@@ -53,11 +53,13 @@ class Line:
 
     Attributes:
         offset: Where it starts, bytes.
+        end: Where the next one starts, bytes.
         data: Its bytes, without the newline.
         complete: False for a last line whose newline never came.
     """
 
     offset: int
+    end: int
     data: bytes
     complete: bool = True
 
@@ -135,8 +137,9 @@ def read_lines(path: Path, offset: int) -> Iterator[Line]:
         file.seek(offset)
         while data := file.readline(MAX_LINE_BYTES):
             whole = data.endswith(b"\n") or len(data) == MAX_LINE_BYTES
-            yield Line(offset=offset, data=data.rstrip(b"\n"), complete=whole)
-            offset += len(data)
+            end = offset + len(data)
+            yield Line(offset=offset, end=end, data=data.rstrip(b"\n"), complete=whole)
+            offset = end
 
 
 def retire(spool: Path, worker: str) -> None:

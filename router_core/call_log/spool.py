@@ -23,7 +23,7 @@ from router_core.call_log.segments import claim_worker, segment_path
 
 ROTATE_BYTES: Final = 64 << 20
 MAX_PENDING: Final = 10_000
-_ENCODING: Final = orjson.OPT_APPEND_NEWLINE | orjson.OPT_NON_STR_KEYS
+_ENCODING: Final = orjson.OPT_APPEND_NEWLINE
 _logger = logging.getLogger("router_core.call_log")
 
 

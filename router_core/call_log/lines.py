@@ -1,0 +1,232 @@
+"""What the lines of a spool mean: rows by kind, what they leave in flight, and what cannot be used."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import orjson
+
+from router_core.call_log.schema import LINE_COLUMNS, LINE_KINDS
+
+_KNOWN: Final = {kind: frozenset({"k", *columns}) for kind, columns in LINE_COLUMNS.items()}
+_REQUIRED: Final = {"attempt": ("attempt_id", "call_id"), "call": ("call_id",), "outcome": ("call_id",), "event": ()}
+_CALL_FACTS: Final = (
+    "run",
+    "step",
+    "payload_type",
+    "config_version",
+    "tier_planned",
+    "holdback",
+    "critical",
+    "error_cost_nusd",
+    "tags",
+    "source",
+)
+_MAX_RAW: Final = 2_000
+_INT64: Final = 2**63
+# years 1 to 9999, where every timestamp can be shown
+_TIMESTAMPS_US: Final = range(-62_135_596_800_000_000, 253_402_300_800_000_000)
+_FROM_STARTED: Final = 0
+_FROM_ATTEMPT: Final = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One line that becomes a row.
+
+    Attributes:
+        segment: Where it came from.
+        offset: Its place there, bytes.
+        data: The JSON object, with unknown keys moved to ``extra``.
+    """
+
+    segment: str
+    offset: int
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BadLine:
+    """One line that cannot be used.
+
+    Attributes:
+        segment: Where it came from.
+        offset: Its place there, bytes.
+        raw: Its beginning.
+        reason: What is wrong with it.
+    """
+
+    segment: str
+    offset: int
+    raw: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenAttempt:
+    """A request item that was started and has no attempt line yet."""
+
+    attempt_id: str
+    worker: str
+    facts: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenCall:
+    """A call with lines, but no ``call`` line yet; of several for one call the lowest rank knows most."""
+
+    call_id: str
+    worker: str
+    rank: int
+    facts: Mapping[str, Any]
+
+
+@dataclass(slots=True)
+class Batch:
+    """Lines read together; they are committed together.
+
+    Attributes:
+        rows: Usable rows by kind.
+        bad: Lines for the quarantine.
+        n_lines: Lines read, bad ones included.
+        n_rows: Lines that make rows.
+        may_repeat: Whether rows may be in the log already.
+        settled: Dead workers whose open items this batch turns into rows.
+        open_attempts: Items in flight at the end of the batch, by attempt_id.
+        open_calls: Calls in flight at the end of the batch, by call_id.
+    """
+
+    rows: dict[str, list[Row]] = field(default_factory=lambda: {kind: [] for kind in LINE_COLUMNS})
+    bad: list[BadLine] = field(default_factory=list[BadLine])
+    n_lines: int = 0
+    n_rows: int = 0
+    may_repeat: bool = False
+    settled: tuple[str, ...] = ()
+    open_attempts: dict[str, OpenAttempt] = field(default_factory=dict[str, OpenAttempt])
+    open_calls: dict[str, OpenCall] = field(default_factory=dict[str, OpenCall])
+
+    def add(self, segment: str, worker: str, offset: int, data: bytes, *, is_import: bool = False) -> None:
+        """Take in one line; imported ones leave nothing in flight and may repeat what is there."""
+        if not data:
+            return
+        self.n_lines += 1
+        try:
+            line = orjson.loads(data)
+        except orjson.JSONDecodeError as error:
+            self.refuse(Row(segment=segment, offset=offset, data=data), f"not JSON: {error}")
+            return
+        kind = line.get("k") if isinstance(line, dict) else None
+        if kind == "started":
+            self._add_started(line, Row(segment=segment, offset=offset, data=data), worker)
+            return
+        reason = _missing(kind, line)
+        if reason:
+            self.refuse(Row(segment=segment, offset=offset, data=data), reason)
+            return
+        if not line.keys() <= _KNOWN[kind]:
+            data = orjson.dumps(_with_extra(line, _KNOWN[kind]))
+        self.rows[kind].append(Row(segment=segment, offset=offset, data=data))
+        self.n_rows += 1
+        if is_import:
+            self.may_repeat = True
+        elif kind == "attempt":
+            self._end_attempt(line, worker)
+        elif kind == "call":
+            self.open_calls.pop(line["call_id"], None)
+
+    def add_row(self, kind: str, line: Mapping[str, Any]) -> None:
+        """Take in a row that no spool line holds."""
+        self.rows[kind].append(Row(segment="", offset=0, data=orjson.dumps(line)))
+        self.n_rows += 1
+
+    def refuse(self, row: Row, reason: str) -> None:
+        """Put a line into the quarantine."""
+        raw = row.data[:_MAX_RAW].decode("utf-8", "replace").replace("\x00", "�")
+        self.bad.append(BadLine(segment=row.segment, offset=row.offset, raw=raw, reason=reason))
+
+    def _add_started(self, line: dict[str, Any], row: Row, worker: str) -> None:
+        items = line.get("items")
+        if not isinstance(items, list) or not all(_is_item(item) for item in items):
+            self.refuse(row, "a started line needs items, each with attempt_id and call_id")
+            return
+        shared = {"request_id": line.get("request_id"), "started_at": line.get("at")}
+        for item in items:
+            facts = shared | item
+            attempt_id, call_id = facts["attempt_id"], facts["call_id"]
+            self.open_attempts[attempt_id] = OpenAttempt(attempt_id=attempt_id, worker=worker, facts=facts)
+            if facts.get("role") != "shadow":
+                self._open_call(call_id, worker, _FROM_STARTED, facts)
+
+    def _end_attempt(self, line: dict[str, Any], worker: str) -> None:
+        self.open_attempts.pop(line["attempt_id"], None)
+        if line.get("role") != "shadow":
+            self._open_call(line["call_id"], worker, _FROM_ATTEMPT, line)
+
+    def _open_call(self, call_id: str, worker: str, rank: int, line: Mapping[str, Any]) -> None:
+        if call_id not in self.open_calls:
+            facts = {name: line[name] for name in _CALL_FACTS if name in line}
+            facts["ts"] = line.get("started_at")
+            self.open_calls[call_id] = OpenCall(call_id=call_id, worker=worker, rank=rank, facts=facts)
+
+
+def type_problem(kind: str, data: bytes) -> str | None:
+    """Return which key of a line has a value that its column cannot hold, or None."""
+    line = orjson.loads(data)
+    for name, column in LINE_COLUMNS[kind].items():
+        value = line.get(name)
+        if value is not None and not _fits(value, column):
+            return f"{name}: {str(value)[:100]!r} is not {_EXPECTED[column]}"
+    return None
+
+
+_EXPECTED: Final = {
+    "VARCHAR": "text",
+    "BOOLEAN": "true or false",
+    "INTEGER": "a whole number",
+    "BIGINT": "a whole number",
+    "DOUBLE": "a number",
+    "TIMESTAMP": "microseconds since the epoch",
+}
+
+
+def _fits(value: Any, column: str) -> bool:
+    match column:
+        case "VARCHAR":
+            return isinstance(value, str)
+        case "BOOLEAN":
+            return isinstance(value, bool)
+        case "TIMESTAMP":
+            return _is_int(value) and value in _TIMESTAMPS_US
+        case "INTEGER":
+            return _is_int(value) and -(2**31) <= value < 2**31
+        case "BIGINT":
+            return _is_int(value) and -_INT64 <= value < _INT64
+        case "DOUBLE":
+            return isinstance(value, int | float) and not isinstance(value, bool)
+        case _:
+            return True
+
+
+def _is_int(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_item(item: Any) -> bool:
+    return isinstance(item, dict) and isinstance(item.get("attempt_id"), str) and isinstance(item.get("call_id"), str)
+
+
+def _missing(kind: Any, line: Any) -> str | None:
+    if not isinstance(kind, str) or kind not in _KNOWN:
+        return f"not an object with k, one of {', '.join(LINE_KINDS)}"
+    for name in _REQUIRED[kind]:
+        if not isinstance(line.get(name), str):
+            return f"{kind} line without {name}"
+    return None
+
+
+def _with_extra(line: dict[str, Any], known: frozenset[str]) -> dict[str, Any]:
+    """Return the line with its unknown keys inside ``extra``."""
+    extra = line.get("extra")
+    kept = extra if isinstance(extra, dict) else {} if extra is None else {"extra": extra}
+    unknown = {name: value for name, value in line.items() if name not in known}
+    return {name: value for name, value in line.items() if name in known} | {"extra": {**kept, **unknown}}

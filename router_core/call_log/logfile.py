@@ -1,0 +1,133 @@
+"""The DuckDB file as its one writer sees it: opened for the length of a commit, made and migrated when needed."""
+
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
+from typing import Final
+
+import duckdb
+
+from router_core.call_log import access, ddl
+from router_core.call_log.home import Home
+from router_core.call_log.schema import SCHEMA_VERSION
+
+# compressing the last row group again is most of a commit; smaller groups keep the lock shorter and prune better
+_ROW_GROUP_SIZE: Final = 20_480
+_SETTINGS: Final = (
+    "SET memory_limit = '512MB'",
+    "SET threads = 2",
+    # write the file itself in the commit: through the write-ahead log everything would be written twice under the lock
+    "SET wal_autocheckpoint = '1B'",
+    "SET auto_checkpoint_skip_wal_threshold = 0",
+)
+
+
+class LogFile:
+    """An in-memory connection that attaches the log as ``log``, for as short as possible.
+
+    Args:
+        home: Where the log is.
+        timer: Seconds of a monotonic clock.
+        pause: Waits a few milliseconds.
+        patience_s: How long to wait for readers.
+
+    Attributes:
+        con: The connection; tables staged in it survive between uses.
+        held_s: How long each use has kept the file locked.
+    """
+
+    def __init__(
+        self, home: Home, *, timer: Callable[[], float], pause: Callable[[], None], patience_s: float = 30.0
+    ) -> None:
+        self._home = home
+        self._timer = timer
+        self._pause = pause
+        self._patience_s = patience_s
+        self._is_ready = False
+        self.held_s: list[float] = []
+        self.con = duckdb.connect(":memory:")
+        for setting in _SETTINGS:
+            # a setting that this DuckDB does not know only costs time
+            with suppress(duckdb.CatalogException):
+                self.con.execute(setting)
+
+    @contextmanager
+    def attached(self, now_us: int) -> Generator[duckdb.DuckDBPyConnection]:
+        """Attach the file, with its tables in place, until the block ends; roll an open transaction back on errors.
+
+        Raises:
+            LogBusyError: Readers have kept it open for longer than the patience.
+            ConfigError: It is not a DuckDB file, or a newer Tierwise has made it.
+        """
+        if not self._home.log.exists():
+            self._is_ready = False
+        self._attach()
+        began = self._timer()
+        try:
+            if not self._is_ready:
+                self._make_ready(now_us)
+            yield self.con
+        except BaseException:
+            with suppress(duckdb.Error):
+                self.con.execute("ROLLBACK")
+            raise
+        finally:
+            with suppress(duckdb.Error):
+                self.con.execute("DETACH log")
+            self.held_s.append(self._timer() - began)
+
+    def close(self) -> None:
+        """Give the connection up."""
+        self.con.close()
+
+    def _attach(self) -> None:
+        if self._try_attach():
+            return
+        with access.turn_of_writer(self._home):
+            got = access.keep_trying(
+                self._try_attach, give_up_after_s=self._patience_s, now_s=self._timer, pause=self._pause
+            )
+        if not got:
+            message = f"{self._home.log} has been open in another process for {self._patience_s:.0f} s; try again"
+            raise access.LogBusyError(message)
+
+    def _try_attach(self) -> bool:
+        path = str(self._home.log).replace("'", "''")
+        try:
+            self.con.execute(f"ATTACH '{path}' AS log (STORAGE_VERSION 'v1.5.0', ROW_GROUP_SIZE {_ROW_GROUP_SIZE})")
+        except duckdb.Error as error:
+            if access.is_lock_error(error):
+                return False
+            raise access.unreadable(self._home.log, error) from error
+        return True
+
+    def _make_ready(self, now_us: int) -> None:
+        """Create the tables of a new file; refuse a newer one."""
+        self._home.log.chmod(0o600)
+        self.con.execute("USE log")
+        try:
+            version = self._version()
+            if version > SCHEMA_VERSION:
+                raise access.newer_schema(self._home.log, version, SCHEMA_VERSION)
+            if version < SCHEMA_VERSION:
+                self._create(now_us)
+        except duckdb.Error:
+            with suppress(duckdb.Error):
+                self.con.execute("ROLLBACK")
+            raise
+        finally:
+            self.con.execute("USE memory")
+        self._is_ready = True
+
+    def _create(self, now_us: int) -> None:
+        self.con.execute("BEGIN")
+        for statement in (*ddl.create_tables(), *ddl.create_views()):
+            self.con.execute(statement)
+        self.con.execute("INSERT INTO schema_version VALUES (?, make_timestamp(?))", [SCHEMA_VERSION, now_us])
+        self.con.execute("COMMIT")
+
+    def _version(self) -> int:
+        has_table = "SELECT count(*) FROM duckdb_tables() WHERE database_name = 'log' AND table_name = 'schema_version'"
+        if self.con.execute(has_table).fetchone() == (0,):
+            return 0
+        row = self.con.execute("SELECT coalesce(max(version), 0) FROM schema_version").fetchone()
+        return int(row[0]) if row is not None else 0
