@@ -44,7 +44,7 @@ class Observed:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._health: dict[str, TargetHealth] = {}
-        self._output_tokens: dict[tuple[str, str], float] = {}
+        self._output_tokens: dict[tuple[str, str | None], float] = {}
 
     def answered(self, payload_type: str, model: str, usage: Usage) -> None:
         """Take note of an answer."""
@@ -52,9 +52,9 @@ class Observed:
             with self._lock:
                 self._health.pop(model, None)
         if usage.output_tokens is not None:
-            key = (payload_type, model)
-            known = self._output_tokens.get(key, usage.output_tokens)
-            self._output_tokens[key] = known + _NEWEST * (usage.output_tokens - known)
+            for key in ((payload_type, model), (payload_type, None)):
+                known = self._output_tokens.get(key, usage.output_tokens)
+                self._output_tokens[key] = known + _NEWEST * (usage.output_tokens - known)
 
     def failed(
         self, model: str, kind: ErrorKind, retry_after_us: int | None, now_us: int, failures: int, cooldown_us: int
@@ -82,7 +82,10 @@ class Observed:
 
     def output_tokens(self, payload_type: str, target: PlanTarget) -> int:
         """Return the completion size to expect, tokens, bounded by the target's own limit."""
-        expected = round(self._output_tokens.get((payload_type, target.model), _FIRST_OUTPUT_TOKENS))
+        seen = self._output_tokens
+        # a model not seen yet on this type is compared at the size that the others gave
+        of_type = seen.get((payload_type, None), _FIRST_OUTPUT_TOKENS)
+        expected = round(seen.get((payload_type, target.model), of_type))
         return expected if target.max_output_tokens is None else min(expected, target.max_output_tokens)
 
 
