@@ -147,7 +147,8 @@ def test_failed_escalation_serves_the_earlier_valid_answer_marked(tmp_path: Path
 
 def test_call_stops_at_its_cost_limit(tmp_path: Path) -> None:
     routing = ROUTING.replace("{accept_at: 0.8}", "{accept_at: 0.8, limits: {cost_usd: 0.0005}}")
-    bench = open_bench(tmp_path, {"a/small": [reply("draft", 0.5)]}, routing)
+    long = Usage(input_tokens=100, output_tokens=500)
+    bench = open_bench(tmp_path, {"a/small": [reply("draft", 0.5, usage=long)]}, routing)
     answer = bench.ask()
     assert (answer.parsed["answer"], answer.reason, bench.asked) == ("draft", "escalation_failed", ["a/small"])
 
