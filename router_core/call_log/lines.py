@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import orjson
 
@@ -23,9 +23,21 @@ _CALL_FACTS: Final = (
     "source",
 )
 _MAX_RAW: Final = 2_000
-_INT64: Final = 2**63
-# years 1 to 9999, where every timestamp can be shown
-_TIMESTAMPS_US: Final = range(-62_135_596_800_000_000, 253_402_300_800_000_000)
+_RANGES: Final = {
+    "INTEGER": range(-(2**31), 2**31),
+    "BIGINT": range(-(2**63), 2**63),
+    # years 1 to 9999, where every instant can be shown
+    "TIMESTAMP": range(-62_135_596_800_000_000, 253_402_300_800_000_000),
+}
+_TYPES: Final[dict[str, tuple[type, ...]]] = {"VARCHAR": (str,), "BOOLEAN": (bool,), "DOUBLE": (int, float)}
+_EXPECTED: Final = {
+    "VARCHAR": "text",
+    "BOOLEAN": "true or false",
+    "INTEGER": "a whole number",
+    "BIGINT": "a whole number",
+    "DOUBLE": "a number",
+    "TIMESTAMP": "microseconds since the epoch",
+}
 _FROM_STARTED: Final = 0
 _FROM_ATTEMPT: Final = 1
 
@@ -110,22 +122,23 @@ class Batch:
         if not data:
             return
         self.n_lines += 1
+        row = Row(segment=segment, offset=offset, data=data)
         try:
-            line = orjson.loads(data)
-        except orjson.JSONDecodeError as error:
-            self.refuse(Row(segment=segment, offset=offset, data=data), f"not JSON: {error}")
+            line = parse_object(data)
+        except ValueError as error:
+            self.refuse(row, f"not a JSON object: {error}")
             return
-        kind = line.get("k") if isinstance(line, dict) else None
+        kind = line.get("k", "")
         if kind == "started":
-            self._add_started(line, Row(segment=segment, offset=offset, data=data), worker)
+            self._add_started(line, row, worker)
             return
         reason = _missing(kind, line)
         if reason:
-            self.refuse(Row(segment=segment, offset=offset, data=data), reason)
+            self.refuse(row, reason)
             return
         if not line.keys() <= _KNOWN[kind]:
-            data = orjson.dumps(_with_extra(line, _KNOWN[kind]))
-        self.rows[kind].append(Row(segment=segment, offset=offset, data=data))
+            row = Row(segment=segment, offset=offset, data=orjson.dumps(_with_extra(line, _KNOWN[kind])))
+        self.rows[kind].append(row)
         self.n_rows += 1
         if is_import:
             self.may_repeat = True
@@ -145,11 +158,11 @@ class Batch:
         self.bad.append(BadLine(segment=row.segment, offset=row.offset, raw=raw, reason=reason))
 
     def _add_started(self, line: dict[str, Any], row: Row, worker: str) -> None:
-        items = line.get("items")
-        if not isinstance(items, list) or not all(_is_item(item) for item in items):
+        items = _items(line.get("items"))
+        if items is None:
             self.refuse(row, "a started line needs items, each with attempt_id and call_id")
             return
-        shared = {"request_id": line.get("request_id"), "started_at": line.get("at")}
+        shared: dict[str, Any] = {"request_id": line.get("request_id"), "started_at": line.get("at")}
         for item in items:
             facts = shared | item
             attempt_id, call_id = facts["attempt_id"], facts["call_id"]
@@ -169,9 +182,22 @@ class Batch:
             self.open_calls[call_id] = OpenCall(call_id=call_id, worker=worker, rank=rank, facts=facts)
 
 
+def parse_object(data: bytes) -> dict[str, Any]:
+    """Return the JSON object that a line holds.
+
+    Raises:
+        ValueError: It holds none.
+    """
+    value: object = orjson.loads(data)
+    if not isinstance(value, dict):
+        message = f"it is a {type(value).__name__}"
+        raise ValueError(message)
+    return cast("dict[str, Any]", value)
+
+
 def type_problem(kind: str, data: bytes) -> str | None:
     """Return which key of a line has a value that its column cannot hold, or None."""
-    line = orjson.loads(data)
+    line = parse_object(data)
     for name, column in LINE_COLUMNS[kind].items():
         value = line.get(name)
         if value is not None and not _fits(value, column):
@@ -179,45 +205,26 @@ def type_problem(kind: str, data: bytes) -> str | None:
     return None
 
 
-_EXPECTED: Final = {
-    "VARCHAR": "text",
-    "BOOLEAN": "true or false",
-    "INTEGER": "a whole number",
-    "BIGINT": "a whole number",
-    "DOUBLE": "a number",
-    "TIMESTAMP": "microseconds since the epoch",
-}
-
-
 def _fits(value: Any, column: str) -> bool:
-    match column:
-        case "VARCHAR":
-            return isinstance(value, str)
-        case "BOOLEAN":
-            return isinstance(value, bool)
-        case "TIMESTAMP":
-            return _is_int(value) and value in _TIMESTAMPS_US
-        case "INTEGER":
-            return _is_int(value) and -(2**31) <= value < 2**31
-        case "BIGINT":
-            return _is_int(value) and -_INT64 <= value < _INT64
-        case "DOUBLE":
-            return isinstance(value, int | float) and not isinstance(value, bool)
-        case _:
-            return True
+    if column == "JSON":
+        return True
+    if column in _RANGES:
+        return isinstance(value, int) and not isinstance(value, bool) and value in _RANGES[column]
+    return isinstance(value, _TYPES[column]) and (column == "BOOLEAN" or not isinstance(value, bool))
 
 
-def _is_int(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+def _items(value: object) -> list[dict[str, Any]] | None:
+    """Return a started line's items, or None when one of them lacks its ids."""
+    if not isinstance(value, list):
+        return None
+    items = cast("list[dict[str, Any]]", [item for item in cast("list[object]", value) if isinstance(item, dict)])
+    named = [item for item in items if isinstance(item.get("attempt_id"), str) and isinstance(item.get("call_id"), str)]
+    return named if len(named) == len(cast("list[object]", value)) else None
 
 
-def _is_item(item: Any) -> bool:
-    return isinstance(item, dict) and isinstance(item.get("attempt_id"), str) and isinstance(item.get("call_id"), str)
-
-
-def _missing(kind: Any, line: Any) -> str | None:
+def _missing(kind: object, line: Mapping[str, Any]) -> str | None:
     if not isinstance(kind, str) or kind not in _KNOWN:
-        return f"not an object with k, one of {', '.join(LINE_KINDS)}"
+        return f"k is not one of {', '.join(LINE_KINDS)}"
     for name in _REQUIRED[kind]:
         if not isinstance(line.get(name), str):
             return f"{kind} line without {name}"
@@ -227,6 +234,9 @@ def _missing(kind: Any, line: Any) -> str | None:
 def _with_extra(line: dict[str, Any], known: frozenset[str]) -> dict[str, Any]:
     """Return the line with its unknown keys inside ``extra``."""
     extra = line.get("extra")
-    kept = extra if isinstance(extra, dict) else {} if extra is None else {"extra": extra}
+    if extra is None:
+        kept: dict[str, Any] = {}
+    else:
+        kept = cast("dict[str, Any]", extra) if isinstance(extra, dict) else {"extra": extra}
     unknown = {name: value for name, value in line.items() if name not in known}
     return {name: value for name, value in line.items() if name in known} | {"extra": {**kept, **unknown}}

@@ -7,19 +7,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import orjson
-
 from router_core.call_log import access
 from router_core.call_log.access import LogBusyError, NoLogError
 from router_core.call_log.home import Home
+from router_core.call_log.lines import parse_object
 from router_core.call_log.schema import SCHEMA_VERSION
 from router_core.call_log.segments import list_segments, read_lines
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-__all__ = ["Freshness", "LogBusyError", "NoLogError", "backlog", "freshness", "reading"]
+__all__ = ["Freshness", "LogBusyError", "NoLogError", "freshness", "ledger", "reading"]
 
+_COUNTED = ("attempts", "calls", "outcomes", "events", "quarantine")
 _INSTANTS = ("at", "started_at", "ts", "received_at")
 
 
@@ -69,12 +69,12 @@ def reading(home: Home, *, timeout_s: float = 5.0) -> Generator["DuckDBPyConnect
 def freshness(home: Home) -> Freshness:
     """Return how fresh the log is; a home without one has only a backlog."""
     offsets: dict[str, int] = {}
-    rows = dict.fromkeys(("attempts", "calls", "outcomes", "events", "quarantine"), 0)
+    rows: dict[str, int] = dict.fromkeys(_COUNTED, 0)
     progress: dict[str, int] = {}
     newest: int | None = None
     try:
         with reading(home) as con:
-            offsets = dict(con.execute("SELECT segment, end_offset FROM ledger").fetchall())
+            offsets = ledger(con)
             progress = dict(con.execute("SELECT name, epoch_us(progress.at) FROM progress").fetchall())
             row = con.execute("SELECT epoch_us(max(ts)) FROM calls").fetchone()
             newest = row[0] if row is not None else None
@@ -95,16 +95,9 @@ def freshness(home: Home) -> Freshness:
     )
 
 
-def backlog(home: Home) -> int:
-    """Return how many bytes of the spool are not in the log yet."""
-    if not list_segments(home.spool):
-        return 0
-    try:
-        with reading(home) as con:
-            offsets = dict(con.execute("SELECT segment, end_offset FROM ledger").fetchall())
-    except NoLogError:
-        offsets = {}
-    return sum(max(0, segment.size - offsets.get(segment.name, 0)) for segment in list_segments(home.spool))
+def ledger(con: "DuckDBPyConnection") -> dict[str, int]:
+    """Return how far each segment of the spool is in the log, bytes by the segment's name."""
+    return dict(con.execute("SELECT segment, end_offset FROM ledger").fetchall())
 
 
 def _backlog(home: Home, offsets: dict[str, int]) -> tuple[int, int | None]:
@@ -126,10 +119,8 @@ def _backlog(home: Home, offsets: dict[str, int]) -> tuple[int, int | None]:
 
 def _instant(data: bytes) -> int | None:
     try:
-        line = orjson.loads(data)
-    except orjson.JSONDecodeError:
-        return None
-    if not isinstance(line, dict):
+        line = parse_object(data)
+    except ValueError:
         return None
     found = [line[name] for name in _INSTANTS if isinstance(line.get(name), int)]
     return found[0] if found else None
@@ -173,9 +164,10 @@ def _try_open(home: Home) -> "DuckDBPyConnection | None":
     except duckdb.CatalogException as error:
         con.close()
         raise _no_log(home) from error
-    if row is None or row[0] is None or row[0] > SCHEMA_VERSION:
+    version = int(row[0]) if row is not None and row[0] is not None else 0
+    if version > SCHEMA_VERSION:
         con.close()
-        raise access.newer_schema(home.log, row[0] if row is not None else 0, SCHEMA_VERSION)
+        raise access.newer_schema(home.log, version, SCHEMA_VERSION)
     return con
 
 

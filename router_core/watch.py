@@ -1,0 +1,172 @@
+"""The one background process: whoever wins the election ingests, again and again, until told to stop."""
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Final
+
+from router_core.call_log.access import LogBusyError, NoLogError, elected, is_watched
+from router_core.call_log.home import Home
+from router_core.call_log.read import ledger, reading
+from router_core.call_log.segments import is_alive, list_segments, list_workers
+from router_core.errors import RouterError
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from router_core.call_log.ingest import Ingester
+
+PARENT_VARIABLE: Final = "TIERWISE_WATCH_PARENT"
+_COMMITS_PER_TICK: Final = 20
+_ONE_SHOT_TIMEOUT_S: Final = 600.0
+_MAX_ONE_SHOTS: Final = 3
+_STALLED_S: Final = 30.0
+_POLL_S: Final = 0.05
+_logger = logging.getLogger("router_core.watch")
+
+
+class IngestFailedError(RouterError):
+    """The log could not be brought up to date; the message is the ingesting process's own."""
+
+
+def watch(home: Home, *, interval_s: float = 1.0, stop: threading.Event | None = None) -> None:
+    """Ingest every ``interval_s`` until stopped; while another process does so, stand by.
+
+    It may be ended at any moment, by any signal: nothing is lost, the next one goes on. Without ``stop``, SIGTERM and
+    SIGINT end it after the tick in hand. When ``TIERWISE_WATCH_PARENT`` names a parent, it ends when that process does.
+
+    Raises:
+        ConfigError: The home or the log is unusable.
+    """
+    if stop is None:
+        stop = threading.Event()
+        _stop_on_signals(stop)
+    ending = _ends_with_parent(stop)
+    home.create()
+    while not ending():
+        with elected(home) as is_mine:
+            if is_mine:
+                _ingest_until(ending, home, stop, interval_s)
+        stop.wait(interval_s)
+
+
+def ensure_ingested(home: Home) -> None:
+    """Bring what is spooled by now into the log: wait for whoever watches, else run a one-shot ``tierwise ingest``.
+
+    Raises:
+        IngestFailedError: The one-shot process failed.
+        ConfigError: The log is unusable.
+    """
+    goal = {segment.name: segment.size for segment in list_segments(home.spool)}
+    one_shots, missing, changed_s = 0, -1, time.monotonic()
+    while one_shots < _MAX_ONE_SHOTS:
+        before, missing = missing, _missing(home, goal)
+        if not missing and not _has_dead_workers(home):
+            return
+        if not is_watched(home):
+            _ingest_in_subprocess(home)
+            one_shots += 1
+            continue
+        if missing != before:
+            changed_s = time.monotonic()
+        if not missing or time.monotonic() - changed_s > _STALLED_S:
+            return
+        time.sleep(_POLL_S)
+
+
+def start_watch(home: Home) -> "subprocess.Popen[bytes] | None":
+    """Start ``tierwise watch`` as a child that ends with this process; None when somebody watches already."""
+    if is_watched(home.create()):
+        return None
+    return subprocess.Popen(
+        _command("watch", home),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        env=os.environ | {PARENT_VARIABLE: str(os.getpid())},
+        start_new_session=True,
+    )
+
+
+def _ingest_until(ending: Callable[[], bool], home: Home, stop: threading.Event, interval_s: float) -> None:
+    """Tick until the end; trouble with one tick is logged, and the next one starts afresh."""
+    from duckdb import Error as DuckDBError
+
+    ingester = _new_ingester(home)
+    try:
+        while not ending():
+            try:
+                report = ingester.tick(max_commits=_COMMITS_PER_TICK)
+                is_behind = report.commits >= _COMMITS_PER_TICK
+            except LogBusyError as error:
+                _logger.warning("ingest waits: %s", error)
+                is_behind = False
+            except (DuckDBError, OSError) as error:
+                _logger.warning("ingest failed and will be tried again: %s", error)
+                ingester.close()
+                ingester = _new_ingester(home)
+                is_behind = False
+            if not is_behind:
+                stop.wait(interval_s)
+    finally:
+        ingester.close()
+
+
+def _new_ingester(home: Home) -> "Ingester":
+    from router_core.call_log.ingest import Ingester, wall_clock_us
+
+    return Ingester(home, now_us=wall_clock_us)
+
+
+def _stop_on_signals(stop: threading.Event) -> None:
+    def end(number: int, frame: "FrameType | None") -> None:
+        del number, frame
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, end)
+
+
+def _ends_with_parent(stop: threading.Event) -> Callable[[], bool]:
+    parent = os.environ.get(PARENT_VARIABLE, "")
+    if not parent.isdigit():
+        return stop.is_set
+    return lambda: stop.is_set() or os.getppid() != int(parent)
+
+
+def _missing(home: Home, goal: Mapping[str, int]) -> int:
+    """Return how many bytes of the goal are not in the log."""
+    if not goal:
+        return 0
+    try:
+        with reading(home) as con:
+            offsets = ledger(con)
+    except NoLogError:
+        offsets = {}
+    return sum(max(0, size - offsets.get(name, 0)) for name, size in goal.items())
+
+
+def _has_dead_workers(home: Home) -> bool:
+    return any(not is_alive(home.spool, worker) for worker in list_workers(home.spool))
+
+
+def _command(name: str, home: Home) -> list[str]:
+    return [sys.executable, "-m", "dashboard.cli", name, "--home", str(home.root)]
+
+
+def _ingest_in_subprocess(home: Home) -> None:
+    done = subprocess.run(
+        _command("ingest", home),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=_ONE_SHOT_TIMEOUT_S,
+        check=False,
+    )
+    if done.returncode != 0:
+        message = done.stderr.strip() or f"tierwise ingest ended with {done.returncode}"
+        raise IngestFailedError(message)
