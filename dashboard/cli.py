@@ -3,16 +3,26 @@
 Only typer and the standard library are imported at the top, so that ``--help`` is quick.
 """
 
+import datetime as dt
+import importlib.util
+import json
 import os
+import subprocess
 import sys
 import traceback
+import zoneinfo
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from router_core import commands
-from router_core.commands import CONFIG_NAME, examples
+from router_core.commands import CONFIG_NAME, HomeOption, examples, find_home
+
+if TYPE_CHECKING:
+    from dashboard.demo import DemoReport
+    from router_core.call_log.home import Home
 
 DEBUG_VARIABLE = "TIERWISE_DEBUG"
 EXAMPLE_CONFIG = "routing.yaml"
@@ -56,13 +66,125 @@ def init(
     typer.echo(f"Wrote {config}. Next: set your models and keys, then tierwise check {config}")
 
 
+@app.command(epilog=examples("tierwise demo", "tierwise demo --no-serve --seed 3 --end 2026-11-22"))
+def demo(
+    seed: Annotated[int, typer.Option(help="Places the findings and draws everything else.")] = 1,
+    end: Annotated[str | None, typer.Option(metavar="DATE", help="Last simulated day. Default: yesterday.")] = None,
+    days: Annotated[int | None, typer.Option(min=1, max=400, help="How many days. Default: 60.")] = None,
+    no_serve: Annotated[bool, typer.Option("--no-serve", help="Stop before the dashboard.")] = False,
+    port: Annotated[int | None, typer.Option(min=1, max=65_535, help="Port of the dashboard.")] = None,
+    home: HomeOption = None,
+) -> None:
+    """Simulate an extract → classify → decide workflow, then show it.
+
+    The real router makes the calls, on a virtual clock and over simulated models. Everything is kept in demo/ below the
+    home, never beside a real log.
+    """
+    from dashboard.demo import FIGURES, make_demo
+
+    if not no_serve:
+        _require_dashboard("leave it out with --no-serve")
+    figures = json.loads((data_folder() / FIGURES).read_text(encoding="utf-8"))
+    last_day = _last_day(end, figures["timezone"])
+    root = find_home(home).root
+    length = days or int(figures["days"])
+    with typer.progressbar(length=length, label=f"Simulating {length} days") as bar:
+        report = make_demo(
+            root,
+            figures,
+            seed=seed,
+            last_day=last_day,
+            days=days,
+            progress=lambda done, _: bar.update(done - bar.pos),
+        )
+        bar.update(length - bar.pos)
+    _ingest(report.home)
+    _summarise(report, last_day, seed)
+    if not no_serve:
+        _serve(report.home, port=port)
+
+
+@app.command(epilog=examples("tierwise dashboard", "tierwise dashboard --port 8600 --home .tierwise/demo"))
+def dashboard(
+    port: Annotated[
+        int | None, typer.Option(min=1, max=65_535, help="Port. Default: 8501, or a free one where it is taken.")
+    ] = None,
+    host: Annotated[str, typer.Option(help="Address to bind.")] = "127.0.0.1",
+    insecure_no_auth: Annotated[
+        bool,
+        typer.Option("--insecure-no-auth", help="Bind an address that others reach; nobody is asked who they are."),
+    ] = False,
+    home: HomeOption = None,
+) -> None:
+    """Show the log in the browser, and keep it up to date meanwhile."""
+    _require_dashboard("")
+    _serve(find_home(home).create(), port=port, host=host, insecure_no_auth=insecure_no_auth)
+
+
+def _require_dashboard(alternative: str) -> None:
+    from router_core.errors import RouterError
+
+    missing = [name for name in ("streamlit", "plotly") if importlib.util.find_spec(name) is None]
+    if missing:
+        message = f'the dashboard needs {" and ".join(missing)}: pip install "tierwise[dashboard]"'
+        raise RouterError(f"{message}; or {alternative}" if alternative else message)
+
+
+def _serve(home: "Home", *, port: int | None, host: str = "127.0.0.1", insecure_no_auth: bool = False) -> None:
+    from dashboard.server import serve
+
+    code = serve(home, host=host, port=port, insecure_no_auth=insecure_no_auth)
+    if code:
+        raise typer.Exit(code)
+
+
+def _last_day(end: str | None, zone: str) -> dt.date:
+    from router_core.errors import ConfigError, Problem
+
+    if end is None:
+        return dt.datetime.now(zoneinfo.ZoneInfo(zone)).date() - dt.timedelta(days=1)
+    try:
+        return dt.date.fromisoformat(end)
+    except ValueError as error:
+        message = f"{end!r} is no day; write it as 2026-11-22"
+        raise ConfigError("--end", [Problem(path="value", message=message)]) from error
+
+
+def _ingest(home: "Home") -> None:
+    # in a process of its own, as everywhere, but with its progress bar to be seen
+    command = [sys.executable, "-m", "dashboard.cli", "ingest", "--home", str(home.root)]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, check=False)  # noqa: S603
+    if done.returncode:
+        raise typer.Exit(done.returncode)
+
+
+def _summarise(report: "DemoReport", last_day: dt.date, seed: int) -> None:
+    from router_core.call_log.read import reading
+    from router_core.call_log.report_text import spend_text
+    from router_core.call_log.reports import spend
+
+    with reading(report.home) as log:
+        rows = spend(log, "payload_type")
+    made = "Made" if report.made_now else "There already:"
+    typer.echo(f"\nDEMO DATA (simulated). {made} {report.calls:,} calls up to {last_day} (seed {seed}),")
+    typer.echo(f"{report.failed:,} without an answer, {report.outcomes:,} outcomes, in {report.home.root}\n")
+    typer.echo(spend_text("payload_type", rows))
+    typer.echo("\nPlanted findings:")
+    for finding, where in report.planted.items():
+        typer.echo(f"  {finding}: {where if isinstance(where, str) else json.dumps(where)}")
+
+
 app.add_typer(commands.app)
 
 
-def main() -> None:
-    """Run the console script; exit code 0 ok, 1 failed, 2 bad input."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the console script and exit: 0 ok, 1 failed, 2 bad input.
+
+    Args:
+        arguments: What follows the program's name; None = as this process was called.
+    """
     try:
-        app(prog_name="tierwise")
+        app(args=arguments, prog_name="tierwise")
     except KeyboardInterrupt:
         sys.exit(130)
     except BrokenPipeError:
@@ -93,9 +215,14 @@ def _explained(error: Exception) -> int:
 
 
 def _say(message: str) -> None:
-    typer.echo(f"tierwise: {message}", err=True)
+    # a message of a one-shot process of our own brings its prefix along
+    typer.echo(f"tierwise: {message.removeprefix('tierwise: ')}", err=True)
 
 
 def _silence_stdout() -> None:
     # the interpreter flushes stdout once more at exit and would print that the pipe is broken
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+if __name__ == "__main__":
+    main()

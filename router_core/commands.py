@@ -5,6 +5,7 @@ Only typer and the standard library are imported at the top, so that ``--help`` 
 
 import datetime as dt
 import os
+import sys
 import time
 from enum import StrEnum
 from pathlib import Path
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 CONFIG_NAME = "routing.yaml"
+_IMPORT_PATIENCE_S = 300.0
 HomeOption = Annotated[
     Path | None,
     typer.Option(
@@ -83,9 +85,10 @@ def check(
     config: Annotated[Path, typer.Argument(help="The routing config.")] = Path(CONFIG_NAME),
     as_json: JsonOption = False,
 ) -> None:
-    """Check a routing config: its rules, a price for every target, a key for every provider.
+    """Check a routing config: its rules, prices and keys.
 
-    Keys are looked for by name; their values are not read. Exit code 2 when something is wrong.
+    Every target needs a price, every provider a key. Keys are looked for by name; their values are not read. Exit code
+    2 when something is wrong.
     """
     from router_core.backends.targets import target_states
     from router_core.config import parse, unsupported
@@ -138,9 +141,9 @@ def import_file(
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Import a static evaluation (one row per query and model) into the log.
+    """Import a static evaluation into the log.
 
-    Importing the same file again changes nothing. A file is imported whole or not at all.
+    The file has one row per query and model. It is imported whole or not at all; importing it again changes nothing.
     """
     del file_format  # one format so far
     from router_core.call_log.importers.outcomes import import_outcomes
@@ -148,13 +151,12 @@ def import_file(
     from router_core.call_log.importers.source import file_kind
     from router_core.call_log.importers.tiers import parse_tiers
     from router_core.call_log.report_text import import_text
-    from router_core.watch import ensure_ingested
 
     file_kind(file)
     mapping = parse_tiers(tiers) if tiers is not None else None
     target = find_home(home).create()
     with import_lock(target):
-        ensure_ingested(target)
+        _finish_imports(target)
         report = import_outcomes(
             target,
             file,
@@ -163,7 +165,7 @@ def import_file(
             skip_bad=skip_bad,
             now_us=time.time_ns() // 1000,
         )
-        ensure_ingested(target)
+        _finish_imports(target)
     if as_json:
         _print_json(report)
     else:
@@ -174,17 +176,23 @@ def import_file(
 def ingest(home: HomeOption = None, as_json: JsonOption = False) -> None:
     """Bring everything spooled so far into the log, once."""
     from router_core.call_log.ingest import ingest_once
+    from router_core.call_log.report_text import ingest_text
 
-    report = ingest_once(existing_home(home))
+    found = existing_home(home)
+    with typer.progressbar(length=100, label="Ingesting", file=sys.stderr) as bar:
+        report = ingest_once(found, progress=lambda done, total: bar.update(100 * done // total - bar.pos))
     if as_json:
         _print_json(report)
     else:
-        typer.echo(str(report))
+        typer.echo(ingest_text(report))
 
 
 @app.command(epilog=examples("tierwise watch", "tierwise watch --home /srv/tierwise &"))
 def watch(home: HomeOption = None) -> None:
-    """Run the background process: keep bringing what is spooled into the log, until interrupted."""
+    """Run the background process that keeps the log up to date.
+
+    It brings what routers spool into the log within seconds, until it is interrupted.
+    """
     from router_core.watch import watch as run
 
     run(find_home(home).create())
@@ -227,7 +235,10 @@ def spend(
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show what was spent: the sum over all attempts, with latency and correctness."""
+    """Show what was spent, with latency and correctness.
+
+    Spend is the sum over all attempts; means cover the attempts that have a value.
+    """
     from router_core.call_log.instants import find_zone, parse_instant
     from router_core.call_log.read import reading
     from router_core.call_log.report_text import spend_text
@@ -259,7 +270,10 @@ def calls(
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List the newest calls, or show the receipt of one: its attempts, prices, checks, confidence and reason."""
+    """List the newest calls, or show the receipt of one.
+
+    A receipt shows each attempt with its tokens, prices, checks and confidence, and why the answer was served.
+    """
     from router_core.call_log.read import reading
     from router_core.call_log.receipt_text import calls_text
     from router_core.call_log.receipts import newest_calls
@@ -283,7 +297,7 @@ def _filters(only: list[str]) -> dict[str, str]:
     known = _FILTERS.split(", ")
     pairs = [(name.strip(), value) for name, _, value in (text.partition("=") for text in only)]
     problems = [
-        Problem(path="", message=f"{name!r} is nothing to filter by; write NAME=VALUE with one of {_FILTERS}")
+        Problem(path="value", message=f"{name!r} is nothing to filter by; write NAME=VALUE with one of {_FILTERS}")
         for name, value in pairs
         if name not in known or not value
     ]
@@ -336,6 +350,25 @@ def _catch_up(home: "Home") -> None:
     ensure_ingested(home)
 
 
+def _finish_imports(home: "Home") -> None:
+    """Have everything imported so far in the log: what is imported next is compared with it.
+
+    Raises:
+        RouterError: A background process runs and does not take the imports in.
+    """
+    from router_core.call_log.importers.segment import unread_bytes
+    from router_core.errors import RouterError
+    from router_core.watch import ensure_ingested
+
+    ensure_ingested(home)
+    deadline = time.monotonic() + _IMPORT_PATIENCE_S
+    while unread_bytes(home):
+        if time.monotonic() > deadline:
+            message = f"the background process of {home.root} takes no imports in; see: tierwise doctor"
+            raise RouterError(message)
+        time.sleep(0.1)
+
+
 def _read_config(path: Path) -> bytes:
     from router_core.errors import ConfigError, Problem
 
@@ -374,7 +407,7 @@ def _targets_text(targets: "tuple[TargetState, ...]") -> str:
     for target in targets:
         price = target.price
         rates = None if price is None else f"{usd(price.input_nusd_per_m, 3)} / {usd(price.output_nusd_per_m, 3)}"
-        source = "no price" if price is None else f"{price.source} {price.date}"
+        source = "no price" if price is None else f"{price.source} {price.date.removeprefix(price.source).strip()}"
         key = target.key.variables[0] if target.key.variables else None
         rows.append((target.tier, target.model, rates, source, key, words[target.key.present]))
     return table(("tier", "model", "USD/M in / out", "price from", "key", "key is"), rows, left=6)

@@ -20,7 +20,7 @@ def find_zone(name: str) -> zoneinfo.ZoneInfo:
         return zoneinfo.ZoneInfo(name)
     except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError) as error:
         message = f"no time zone {name!r}; use an IANA name such as Europe/Berlin"
-        raise ConfigError("--timezone", [Problem(path="", message=message)]) from error
+        raise ConfigError("--timezone", [Problem(path="value", message=message)]) from error
 
 
 def parse_instant(text: str | None, zone: dt.tzinfo, now: dt.datetime, option: str) -> dt.datetime | None:
@@ -45,4 +45,4 @@ def parse_instant(text: str | None, zone: dt.tzinfo, now: dt.datetime, option: s
         return instant if instant.tzinfo is not None else instant.replace(tzinfo=zone)
     except (ValueError, OverflowError) as error:
         message = f"{text!r} is no day or instant; write 2026-11-01, 2026-11-01T12:00, 7d or 24h"
-        raise ConfigError(option, [Problem(path="", message=message)]) from error
+        raise ConfigError(option, [Problem(path="value", message=message)]) from error

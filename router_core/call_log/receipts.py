@@ -3,7 +3,7 @@
 import datetime as dt
 import json
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from router_core.decide.receipt import ClassCost, by_class
 from router_core.types import CheckResult, Price, Usage
@@ -171,16 +171,8 @@ def _receipt_lines(row: dict[str, Any]) -> tuple[ClassCost, ...]:
 
 
 def _checks(logged: str | None) -> tuple[CheckResult, ...]:
-    try:
-        entries = json.loads(logged) if logged else []
-    except ValueError:
-        return ()
-    if not isinstance(entries, list):
-        return ()
+    entries = cast("list[dict[str, Any]]", json.loads(logged)) if logged else []
     return tuple(
-        CheckResult(
-            name=str(entry.get("name")), ms=float(entry.get("ms") or 0.0), verdict=entry.get("verdict", "error")
-        )
+        CheckResult(name=entry.get("name", ""), ms=entry.get("ms") or 0.0, verdict=entry.get("verdict", "error"))
         for entry in entries
-        if isinstance(entry, dict)
     )

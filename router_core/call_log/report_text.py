@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from router_core.call_log.doctor import Finding
 from router_core.call_log.importers.outcomes import ImportReport
+from router_core.call_log.ingest import IngestReport
 from router_core.call_log.reports import SpendRow
 from router_core.call_log.terminal import number, percent, safe, table, usd
 
@@ -27,6 +28,17 @@ def import_text(report: ImportReport) -> str:
     lines.append(
         "Imported. See: tierwise spend --by model" if report.changed else "Nothing changed: all of it is in the log."
     )
+    return "\n".join(lines)
+
+
+def ingest_text(report: IngestReport) -> str:
+    """Return what an ingest did."""
+    if report.busy:
+        return "A background process keeps the log up to date; nothing was left to do here."
+    rows = ", ".join(f"{n:,} {table}" for table, n in sorted(report.rows.items()) if n)
+    lines = [f"{report.lines:,} lines read: {rows or 'nothing new'}."]
+    if report.quarantined:
+        lines.append(f"{report.quarantined:,} lines could not be used; see: tierwise doctor")
     return "\n".join(lines)
 
 
@@ -67,7 +79,7 @@ def spend_text(by: str, rows: Sequence[SpendRow]) -> str:
     cells = [
         [
             row.key if row.key is not None else "undated" if by == "day" else "-",
-            usd(row.cost_nusd, 4),
+            usd(row.cost_nusd if row.n_cost else None, 4),
             f"{row.attempts:,}",
             number(row.cost_per_1k_usd),
             percent(row.correct_rate),

@@ -3,19 +3,20 @@
 import fcntl
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from router_core.call_log.home import Home
+from router_core.call_log.read import reading
+from router_core.call_log.segments import IMPORT_PREFIX, SUFFIX, list_segments
 from router_core.errors import RouterError
 
-_PREFIX = "import-"
 _UNFINISHED = ".tmp"
 
 
 @contextmanager
-def import_lock(home: Home) -> Iterator[None]:
+def import_lock(home: Home) -> Generator[None]:
     """Keep other imports out of this home, and remove what a killed one has left.
 
     Raises:
@@ -27,9 +28,21 @@ def import_lock(home: Home) -> Iterator[None]:
         except BlockingIOError as error:
             message = f"another import into {home.root} is at work; try again when it has ended"
             raise RouterError(message) from error
-        for leftover in home.spool.glob(f"{_PREFIX}*{_UNFINISHED}"):
+        for leftover in home.spool.glob(f"{IMPORT_PREFIX}*{_UNFINISHED}"):
             leftover.unlink()
         yield
+
+
+def unread_bytes(home: Home) -> int:
+    """Return how much of the imports in the spool is not in the log yet, bytes."""
+    imports = [segment for segment in list_segments(home.spool) if segment.is_import]
+    if not imports:
+        return 0
+    offsets: dict[str, int] = {}
+    if home.log.exists():
+        with reading(home) as log:
+            offsets = dict(log.execute("SELECT segment, end_offset FROM ledger").fetchall())
+    return sum(segment.size - offsets.get(segment.name, 0) for segment in imports)
 
 
 def publish(home: Home, parts: Sequence[Path], file_hash: str, now_us: int) -> Path:
@@ -43,7 +56,7 @@ def publish(home: Home, parts: Sequence[Path], file_hash: str, now_us: int) -> P
         file_hash: Hash of the imported file, hex; part of the name.
         now_us: The present instant, microseconds since the epoch; makes the name unique.
     """
-    target = home.spool / f"{_PREFIX}{file_hash[:12]}-{now_us}.jsonl"
+    target = home.spool / f"{IMPORT_PREFIX}{file_hash[:12]}-{now_us}{SUFFIX}"
     unfinished = target.with_name(target.name + _UNFINISHED)
     try:
         # as the spool's other segments: nobody else's to read

@@ -19,15 +19,15 @@ def parse_tiers(text: str) -> dict[str, str]:
     for part in filter(None, (piece.strip() for piece in text.split(","))):
         tier, equals, model = (piece.strip() for piece in part.partition("="))
         if not (tier and equals and model):
-            problems.append(Problem(path="", message=f"{part!r} is not tier=model, e.g. cheap=gpt-5-nano"))
+            problems.append(Problem(path="value", message=f"{part!r} is not tier=model, e.g. cheap=gpt-5-nano"))
         elif tier in mapping:
-            problems.append(Problem(path="", message=f"tier {tier!r} is named twice; give each tier one model"))
+            problems.append(Problem(path="value", message=f"tier {tier!r} is named twice; give each tier one model"))
         elif model in mapping.values():
-            problems.append(Problem(path="", message=f"model {model!r} is named twice; give each model one tier"))
+            problems.append(Problem(path="value", message=f"model {model!r} is named twice; give each model one tier"))
         else:
             mapping[tier] = model
     if not mapping and not problems:
-        problems.append(Problem(path="", message="no tier given; write cheap=MODEL,top=MODEL, cheapest first"))
+        problems.append(Problem(path="value", message="no tier given; write cheap=MODEL,top=MODEL, cheapest first"))
     if problems:
         raise ConfigError("--tiers", problems)
     return mapping
@@ -40,7 +40,7 @@ def require_known(tiers: Mapping[str, str], models: Sequence[str], file: str) ->
         ConfigError: A model does not; the message names the closest ones that do.
     """
     problems = [
-        Problem(path="", message=f"tier {tier!r}: {file} has no model {model!r}; {_offer(model, models)}")
+        Problem(path="value", message=f"tier {tier!r}: {file} has no model {model!r}; {_offer(model, models)}")
         for tier, model in tiers.items()
         if model not in models
     ]
