@@ -113,6 +113,10 @@ def _answer(raw: object, request: "Request") -> "Response":
     response = response_of(raw)
     if response is None:
         raise CallError(f"{request.model}: there is no answer in the response", kind="bad_response", billed=None)
+    if response.finish_reason == "content_filter":
+        # a refusal that comes as an answer is still a refusal: it must not be repaired by asking another model
+        text = f"{request.model}: answer withheld by the provider's content filter"
+        raise CallError(text, kind="content_policy", billed=None)
     return response
 
 

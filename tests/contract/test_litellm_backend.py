@@ -82,6 +82,7 @@ FAILURES: dict[str, tuple[Reply, ErrorKind, int | None, bool | None]] = {
     "404": (failing(404, "no such model"), "not_found", 404, False),
     "context too long": (context_too_long(), "context_overflow", 400, False),
     "content filter": (filtered(), "content_policy", 400, False),
+    "filtered answer": (ok("", finish_reason="content_filter"), "content_policy", None, None),
     "no JSON": (bad_json(), "bad_response", None, None),
     "a page": (Reply(body=b"<html>hello</html>"), "bad_response", None, None),
     "JSON null": (Reply(body=b"null"), "bad_response", None, None),
