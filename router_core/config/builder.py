@@ -1,7 +1,8 @@
 """YAML parser events into nodes with spans."""
 
+import re
 from collections.abc import Hashable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from router_core.config.scalars import value_of
@@ -23,6 +24,7 @@ from router_core.errors import Problem
 MAX_DEPTH = 40
 MAX_NODES = 200_000
 
+_COLON = re.compile(r"[ \t]*:")
 _TAG = "tag:yaml.org,2002:"
 _TEXT_TAGS = frozenset({"!", f"{_TAG}str"})
 _CORE_TAGS = frozenset(f"{_TAG}{name}" for name in ("null", "bool", "int", "float", "timestamp", "map", "seq", "merge"))
@@ -63,7 +65,8 @@ class Builder:
         broken: Whether the document has no usable tree.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, text: str) -> None:
+        self._text = text
         self.root: Node | None = None
         self.problems: list[Problem] = []
         self.broken = False
@@ -138,11 +141,22 @@ class Builder:
         anchor: str | None = opened.anchor
         if frame.mapping:
             pairs = zip(items[::2], items[1::2], strict=True)
-            entries = tuple(Entry(key=key, value=value, merge=_is_merge(key)) for key, value in pairs)
+            entries = tuple(
+                Entry(key=key, value=self._at_colon(key, value), merge=_is_merge(key)) for key, value in pairs
+            )
             self._check_keys(entries)
             self._add(Mapping(place=place, end=end, anchor=anchor, size=size, flow=flow, entries=entries))
         else:
             self._add(Sequence(place=place, end=end, anchor=anchor, size=size, flow=flow, items=items))
+
+    def _at_colon(self, key: Node, value: Node) -> Node:
+        """Return an empty value where it belongs, after its colon: the parser puts it before what comes next."""
+        empty = isinstance(value, Scalar) and value.place.start == value.end
+        colon = _COLON.match(self._text, key.end) if empty else None
+        if colon is None:
+            return value
+        place = Place(start=colon.end(), line=key.place.line, column=key.place.column)
+        return replace(value, place=place, end=colon.end())
 
     def _add(self, node: Node) -> None:
         if node.anchor is not None:

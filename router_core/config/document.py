@@ -97,7 +97,7 @@ def read(data: bytes, *, source: str) -> Document:
     text = _decoded(data, source)
     mark = _BOM if text.startswith(_BOM) else ""
     text = text.removeprefix(_BOM)
-    builder = Builder()
+    builder = Builder(text)
     for event in _events(text, source):
         builder.feed(event)
         if builder.broken:

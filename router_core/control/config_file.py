@@ -9,6 +9,7 @@
         .start() / .stop()                               a daemon thread that looks every 0.25 s
 """
 
+import errno
 import logging
 import os
 import stat
@@ -25,6 +26,7 @@ from router_core.errors import ConfigError, Problem
 
 POLL_S = 0.25
 CALIBRATIONS = "calibrations"
+_MISSES_TO_TELL = 2
 
 EventFunction = Callable[[str, dict[str, object]], None]
 AdmitFunction = Callable[[RoutingConfig], object]
@@ -98,10 +100,12 @@ class ConfigFile:
         self.path = path
         self.on_event = on_event
         self.admit = admit
+        # the application may change its working folder later
+        self._file = path.absolute()
         self._current = load(path)
         self._settled = _Settled(self._current.content_hash, calibrations_beside(path))
         self._last_look: _Look | None = None
-        self._missing = False
+        self._misses = 0
         self._follower: _Follower | None = None
         self._polling = threading.Lock()
 
@@ -132,16 +136,16 @@ class ConfigFile:
 
     def _poll(self) -> bool:
         try:
-            data, status = _read(self.path)
+            data, status = _read(self._file)
         except OSError as error:
             self._lost(error)
             return False
-        self._missing = False
+        self._misses = 0
         look = _Look(
             size=status.st_size,
             mtime_ns=status.st_mtime_ns,
             digest=content_hash(data),
-            calibrations=calibrations_beside(self.path),
+            calibrations=calibrations_beside(self._file),
         )
         finished, self._last_look = look == self._last_look, look
         found = _Settled(look.digest, look.calibrations)
@@ -174,8 +178,9 @@ class ConfigFile:
 
     def _lost(self, error: OSError) -> None:
         self._last_look = None
-        if not self._missing:
-            self._missing = True
+        self._misses += 1
+        # an editor may take the file away for the moment of a save; said once, when it stays away
+        if self._misses == _MISSES_TO_TELL:
             kept = self._current.content_hash
             reason = _unreadable(error).message
             _logger.warning("%s: %s. Version %s stays in use.", self.path, reason, kept)
@@ -225,10 +230,11 @@ def _follow(reference: "weakref.ref[ConfigFile]", stopping: threading.Event) -> 
 
 
 def _read(path: Path) -> tuple[bytes, os.stat_result]:
+    # asked before opening: to open a pipe would wait for its other end
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise OSError(errno.EINVAL, "it is not a regular file")
     with path.open("rb") as file:
         status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode):
-            raise OSError(0, "is not a regular file")
         return file.read(MAX_BYTES + 1), status
 
 

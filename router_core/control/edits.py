@@ -11,6 +11,7 @@ from router_core.config.tree import Alias, Location, Mapping, Node, Scalar, Sequ
 from router_core.config.write import flow
 
 _BREAK = re.compile(r"\r\n|\n|\r")
+_BLANK = re.compile(r"(?:[ \t]*(?:\r\n|\n|\r))*")
 
 
 class RefusedError(Exception):
@@ -210,6 +211,8 @@ def _removed(text: str, spot: _Spot, index: int) -> Iterator[Edit]:
         if not text[line_start:start].strip(" -?"):
             after = _BREAK.match(text, line_end)
             yield Edit(line_start, after.end() if after else line_end, "")
+            # blank lines after it would else go to a block scalar before it that keeps its trailing line breaks
+            yield Edit(line_start, _after_blank_lines(text, line_end), "")
             yield Edit(len(text[:line_start].rstrip("\r\n")), line_end, "")
     if index + 1 < len(nodes):
         yield Edit(start, starts[index + 1], "")
@@ -224,6 +227,11 @@ def _line_start(text: str, position: int) -> int:
 def _line_end(text: str, position: int) -> int:
     found = _BREAK.search(text, position)
     return found.start() if found else len(text)
+
+
+def _after_blank_lines(text: str, position: int) -> int:
+    found = _BLANK.match(text, position)
+    return found.end() if found else position
 
 
 def _line_break(text: str, position: int) -> str:

@@ -1,0 +1,140 @@
+"""Random YAML files with comments, anchors, aliases, block and flow style, for the laws of reading and editing."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from hypothesis import strategies as st
+
+from router_core.config.scalars import text_of
+
+TEXTS = st.text(
+    st.characters(codec="utf-8", exclude_categories=("Cs", "Cc"), exclude_characters="\ufeff\u2028\u2029\ufffe\uffff"),
+    max_size=8,
+)
+KEYS = st.sampled_from(["path", "tier", "usd", "a b", "größe", "*", "x.y", "🙂", "on", "12"])
+SCALARS = st.one_of(
+    st.none(), st.booleans(), st.integers(-99, 10**12), st.floats(allow_nan=False, width=32), TEXTS, st.dates()
+)
+VALUES = st.recursive(
+    SCALARS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.one_of(KEYS, TEXTS), inner, max_size=3),
+    max_leaves=6,
+)
+COMMENTS = st.sampled_from(["", "", "", "  # why", " # größe: [x, {", " # 'quoted' #"])
+LINES = st.sampled_from(["", "", "", "", "\n", "# on a line: of its own\n", "      # far right\n", "#-\n\n"])
+
+
+@dataclass
+class Writer:
+    """Writes one random document; every choice of style is drawn."""
+
+    draw: Any
+    anchors: bool
+    names: list[str] = field(default_factory=list)
+    scalar_names: list[str] = field(default_factory=list)
+    mapping_names: list[str] = field(default_factory=list)
+
+    def document(self) -> str:
+        text = self.draw(LINES) + self.mapping(0, self.draw(st.integers(1, 4)), 0)
+        ends = self.draw(st.sampled_from(["", "", "# the end\n", "\n\n"]))
+        text += ends
+        if self.draw(st.booleans()):
+            text = "---\n" + text
+        if self.draw(st.integers(0, 3)) == 0:
+            text = text.rstrip("\n")
+        return text
+
+    def mapping(self, indent: int, size: int, depth: int) -> str:
+        keys = self.draw(st.lists(KEYS, min_size=size, max_size=size, unique=True))
+        lines = ""
+        if self.anchors and self.mapping_names and self.draw(st.integers(0, 3)) == 0:
+            lines += f"{' ' * indent}<<: *{self.draw(st.sampled_from(self.mapping_names))}\n"
+        for key in keys:
+            lines += f"{' ' * indent}{text_of(key)}:{self.value(indent, depth, in_mapping=True)}{self.draw(LINES)}"
+        return lines
+
+    def value(self, indent: int, depth: int, *, in_mapping: bool) -> str:
+        """Return what stands after ``key:`` or ``-``, to the end of its last line."""
+        kinds = ["scalar", "scalar", "flow", "literal", "quoted", "nothing"]
+        kinds += ["mapping", "sequence", "mapping", "sequence"] if depth < 3 else []
+        kinds += ["alias", "alias"] if self.anchors and self.names else []
+        kind = self.draw(st.sampled_from(kinds))
+        if kind == "alias":
+            return f" *{self.draw(st.sampled_from(self.names))}{self.comment()}"
+        anchor, name = self.anchor() if kind != "nothing" else ("", None)
+        written = getattr(self, f"_{kind}")(indent, depth, anchor, in_mapping)
+        if name is not None:
+            self.names.append(name)
+            if kind == "mapping":
+                self.mapping_names.append(name)
+        return written
+
+    def anchor(self) -> tuple[str, str | None]:
+        if not self.anchors or self.draw(st.integers(0, 2)):
+            return "", None
+        name = f"n{len(self.names)}x{self.draw(st.integers(0, 10**6))}"
+        return f" &{name}", name
+
+    def comment(self) -> str:
+        return self.draw(COMMENTS) + "\n"
+
+    def _nothing(self, indent: int, depth: int, anchor: str, in_mapping: bool) -> str:
+        return self.comment()
+
+    def _scalar(self, indent: int, depth: int, anchor: str, in_mapping: bool) -> str:
+        return f"{anchor} {text_of(self.draw(SCALARS))}{self.comment()}"
+
+    def _quoted(self, indent: int, depth: int, anchor: str, in_mapping: bool) -> str:
+        text = self.draw(
+            st.sampled_from(["it''s", "", "# none", "a: b", "größe 🙂", "two\n\n" + " " * (indent + 1) + "lines"])
+        )
+        return f"{anchor} '{text}'{self.comment()}"
+
+    def _literal(self, indent: int, depth: int, anchor: str, in_mapping: bool) -> str:
+        head = self.draw(st.sampled_from(["|", ">", "|-", ">+", "|+"]))
+        pad = " " * (indent + 2)
+        body = self.draw(st.sampled_from([f"{pad}text\n", f"{pad}# no comment\n\n{pad}é\n", f"{pad}a\n\n\n"]))
+        return f"{anchor} {head}\n{body}"
+
+    def _flow(self, indent: int, depth: int, anchor: str, in_mapping: bool) -> str:
+        return f"{anchor} {self.flow(indent, 2)}{self.comment()}"
+
+    def flow(self, indent: int, depth: int) -> str:
+        if depth == 0 or self.draw(st.booleans()):
+            return text_of(self.draw(SCALARS))
+        gap = self.draw(st.sampled_from([" ", " ", "", f"\n{' ' * (indent + 1)}", f" # why\n{' ' * (indent + 1)}"]))
+        tail = self.draw(st.sampled_from(["", "", " ", ","]))
+        size = self.draw(st.integers(0, 3))
+        if self.draw(st.booleans()):
+            items = [self.flow(indent, depth - 1) for _ in range(size)]
+            return "[" + f",{gap}".join(items) + (tail if items else "") + "]"
+        keys = self.draw(st.lists(KEYS, min_size=size, max_size=size, unique=True))
+        pairs = [f"{text_of(key)}: {self.flow(indent, depth - 1)}" for key in keys]
+        return "{" + f",{gap}".join(pairs) + (tail if pairs else "") + "}"
+
+    def _mapping(self, indent: int, depth: int, anchor: str, in_mapping: bool) -> str:
+        step = self.draw(st.integers(1, 4))
+        inner = self.mapping(indent + step, self.draw(st.integers(1, 3)), depth + 1)
+        compact = not in_mapping and not anchor and step > 1 and self.draw(st.booleans())
+        if compact:
+            return " " * (step - 1) + inner.lstrip(" ")
+        return f"{anchor}{self.comment()}{self.draw(LINES)}{inner}"
+
+    def _sequence(self, indent: int, depth: int, anchor: str, in_mapping: bool) -> str:
+        step = self.draw(st.integers(0 if in_mapping else 1, 3))
+        pad = " " * (indent + step)
+        lines = f"{anchor}{self.comment()}{self.draw(LINES)}"
+        for _ in range(self.draw(st.integers(1, 3))):
+            lines += f"{pad}-{self.value(indent + step, depth + 1, in_mapping=False)}{self.draw(LINES)}"
+        return lines
+
+
+@st.composite
+def yaml_files(draw: Any, *, anchors: bool) -> bytes:
+    """Bytes of a YAML file whose top is a mapping in block style."""
+    text = Writer(draw, anchors).document()
+    if draw(st.integers(0, 3)) == 0:
+        text = text.replace("\n", "\r\n")
+    if draw(st.integers(0, 4)) == 0:
+        text = "\ufeff" + text
+    return text.encode()
