@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, cast
+from typing import Any, Final, NamedTuple, cast
 
 import orjson
 
@@ -42,8 +42,7 @@ _FROM_STARTED: Final = 0
 _FROM_ATTEMPT: Final = 1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class Row(NamedTuple):
     """One line that becomes a row.
 
     Attributes:
@@ -93,6 +92,15 @@ class OpenCall:
     facts: Mapping[str, Any]
 
 
+class _Opened(NamedTuple):
+    """What opened an attempt or a call: kept as it came, because most are closed a few lines later."""
+
+    worker: str
+    rank: int
+    line: Mapping[str, Any]
+    item: Mapping[str, Any]
+
+
 @dataclass(slots=True)
 class Batch:
     """Lines read together; they are committed together.
@@ -104,8 +112,6 @@ class Batch:
         n_rows: Lines that make rows.
         may_repeat: Whether rows may be in the log already.
         settled: Dead workers whose open items this batch turns into rows.
-        open_attempts: Items in flight at the end of the batch, by attempt_id.
-        open_calls: Calls in flight at the end of the batch, by call_id.
     """
 
     rows: dict[str, list[Row]] = field(default_factory=lambda: {kind: [] for kind in LINE_COLUMNS})
@@ -114,72 +120,84 @@ class Batch:
     n_rows: int = 0
     may_repeat: bool = False
     settled: tuple[str, ...] = ()
-    open_attempts: dict[str, OpenAttempt] = field(default_factory=dict[str, OpenAttempt])
-    open_calls: dict[str, OpenCall] = field(default_factory=dict[str, OpenCall])
+    _attempts: dict[str, _Opened] = field(default_factory=dict[str, _Opened])
+    _calls: dict[str, _Opened] = field(default_factory=dict[str, _Opened])
 
     def add(self, segment: str, worker: str, offset: int, data: bytes, *, is_import: bool = False) -> None:
         """Take in one line; imported ones leave nothing in flight and may repeat what is there."""
         if not data:
             return
         self.n_lines += 1
-        row = Row(segment=segment, offset=offset, data=data)
         try:
             line = parse_object(data)
         except ValueError as error:
-            self.refuse(row, f"not a JSON object: {error}")
+            self.refuse(Row(segment, offset, data), f"not a JSON object: {error}")
             return
         kind = line.get("k", "")
         if kind == "started":
-            self._add_started(line, row, worker)
+            self._add_started(line, Row(segment, offset, data), worker)
             return
         reason = _missing(kind, line)
-        if reason:
-            self.refuse(row, reason)
+        if reason is not None:
+            self.refuse(Row(segment, offset, data), reason)
             return
         if not line.keys() <= _KNOWN[kind]:
-            row = Row(segment=segment, offset=offset, data=orjson.dumps(_with_extra(line, _KNOWN[kind])))
-        self.rows[kind].append(row)
+            data = orjson.dumps(_with_extra(line, _KNOWN[kind]))
+        self.rows[kind].append(Row(segment, offset, data))
         self.n_rows += 1
         if is_import:
             self.may_repeat = True
         elif kind == "attempt":
-            self._end_attempt(line, worker)
+            self._attempts.pop(line["attempt_id"], None)
+            if line["call_id"] not in self._calls and line.get("role") != "shadow":
+                self._calls[line["call_id"]] = _Opened(worker, _FROM_ATTEMPT, line, line)
         elif kind == "call":
-            self.open_calls.pop(line["call_id"], None)
+            self._calls.pop(line["call_id"], None)
 
     def add_row(self, kind: str, line: Mapping[str, Any]) -> None:
         """Take in a row that no spool line holds."""
-        self.rows[kind].append(Row(segment="", offset=0, data=orjson.dumps(line)))
+        self.rows[kind].append(Row("", 0, orjson.dumps(line)))
         self.n_rows += 1
 
     def refuse(self, row: Row, reason: str) -> None:
         """Put a line into the quarantine."""
-        raw = row.data[:_MAX_RAW].decode("utf-8", "replace").replace("\x00", "�")
+        raw = row.data[:_MAX_RAW].decode("utf-8", "replace").replace("\x00", "\ufffd")
         self.bad.append(BadLine(segment=row.segment, offset=row.offset, raw=raw, reason=reason))
+
+    def open_attempts(self) -> list[OpenAttempt]:
+        """Return the items in flight at the end of the batch."""
+        return [
+            OpenAttempt(
+                attempt_id=attempt_id,
+                worker=opened.worker,
+                facts={"request_id": opened.line.get("request_id"), "started_at": opened.line.get("at"), **opened.item},
+            )
+            for attempt_id, opened in self._attempts.items()
+        ]
+
+    def open_calls(self) -> list[OpenCall]:
+        """Return the calls in flight at the end of the batch."""
+        return [
+            OpenCall(call_id=call_id, worker=opened.worker, rank=opened.rank, facts=_call_facts(opened))
+            for call_id, opened in self._calls.items()
+        ]
 
     def _add_started(self, line: dict[str, Any], row: Row, worker: str) -> None:
         items = _items(line.get("items"))
         if items is None:
             self.refuse(row, "a started line needs items, each with attempt_id and call_id")
             return
-        shared: dict[str, Any] = {"request_id": line.get("request_id"), "started_at": line.get("at")}
         for item in items:
-            facts = shared | item
-            attempt_id, call_id = facts["attempt_id"], facts["call_id"]
-            self.open_attempts[attempt_id] = OpenAttempt(attempt_id=attempt_id, worker=worker, facts=facts)
-            if facts.get("role") != "shadow":
-                self._open_call(call_id, worker, _FROM_STARTED, facts)
+            opened = _Opened(worker, _FROM_STARTED, line, item)
+            self._attempts[item["attempt_id"]] = opened
+            if item["call_id"] not in self._calls and item.get("role") != "shadow":
+                self._calls[item["call_id"]] = opened
 
-    def _end_attempt(self, line: dict[str, Any], worker: str) -> None:
-        self.open_attempts.pop(line["attempt_id"], None)
-        if line.get("role") != "shadow":
-            self._open_call(line["call_id"], worker, _FROM_ATTEMPT, line)
 
-    def _open_call(self, call_id: str, worker: str, rank: int, line: Mapping[str, Any]) -> None:
-        if call_id not in self.open_calls:
-            facts = {name: line[name] for name in _CALL_FACTS if name in line}
-            facts["ts"] = line.get("started_at")
-            self.open_calls[call_id] = OpenCall(call_id=call_id, worker=worker, rank=rank, facts=facts)
+def _call_facts(opened: _Opened) -> dict[str, Any]:
+    """Return what is known of a call from the line that opened it."""
+    facts = {name: opened.item[name] for name in _CALL_FACTS if name in opened.item}
+    return facts | {"ts": opened.item.get("started_at", opened.line.get("at"))}
 
 
 def parse_object(data: bytes) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 SUFFIX: Final = ".jsonl"
 LOCK_SUFFIX: Final = ".lock"
@@ -47,8 +47,7 @@ class Segment:
         return self.name.startswith(IMPORT_PREFIX)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Line:
+class Line(NamedTuple):
     """One line of a segment.
 
     Attributes:
@@ -61,7 +60,7 @@ class Line:
     offset: int
     end: int
     data: bytes
-    complete: bool = True
+    complete: bool
 
 
 def segment_path(spool: Path, worker: str, number: int) -> Path:
@@ -138,7 +137,7 @@ def read_lines(path: Path, offset: int) -> Iterator[Line]:
         while data := file.readline(MAX_LINE_BYTES):
             whole = data.endswith(b"\n") or len(data) == MAX_LINE_BYTES
             end = offset + len(data)
-            yield Line(offset=offset, end=end, data=data.rstrip(b"\n"), complete=whole)
+            yield Line(offset, end, data.rstrip(b"\n"), whole)
             offset = end
 
 

@@ -32,8 +32,8 @@ class Stage:
         """Fill the tables with a batch; return which of them hold anything (``attempt``, ``call``, ..., ``bad``)."""
         filled = {kind for kind, rows in batch.rows.items() if self._load_kind(kind, rows, batch)}
         rest: dict[str, tuple[Mapping[str, str], Sequence[Any]]] = {
-            "pending_attempt": (_PENDING_ATTEMPT, list(batch.open_attempts.values())),
-            "pending_call": (_PENDING_CALL, list(batch.open_calls.values())),
+            "pending_attempt": (_PENDING_ATTEMPT, batch.open_attempts()),
+            "pending_call": (_PENDING_CALL, batch.open_calls()),
             "bad": (_BAD, batch.bad),
         }
         for name, (columns, records) in rest.items():
