@@ -13,6 +13,7 @@ PACKAGES = [name for name in ("router_core", "optimizer", "dashboard") if (ROOT 
 MAX_LINES = 500
 VAGUE_NAMES = {"utils", "util", "helpers", "helper", "common", "misc"}
 THE_WRITER = Path("router_core/call_log/ingest.py")
+ITS_FILE = Path("router_core/call_log/logfile.py")  # opens the log for the writer, and for nobody else
 
 
 def modules(*folders: str) -> list[Path]:
@@ -85,9 +86,14 @@ def test_module_is_named_for_what_it_does(path: Path) -> None:
     assert not VAGUE_NAMES & set(path.with_suffix("").parts)
 
 
-@pytest.mark.parametrize("path", [p for p in modules(*PACKAGES) if p != THE_WRITER], ids=str)
+@pytest.mark.parametrize("path", [p for p in modules(*PACKAGES) if p not in {THE_WRITER, ITS_FILE}], ids=str)
 def test_only_ingest_opens_the_log_for_writing(path: Path) -> None:
     assert writable_connections((ROOT / path).read_text("utf-8")) == []
+
+
+def test_only_ingest_uses_what_opens_the_log_for_writing() -> None:
+    users = [path for path in modules(*PACKAGES) if "logfile" in (ROOT / path).read_text("utf-8")]
+    assert set(users) - {ITS_FILE} == {THE_WRITER}
 
 
 @pytest.mark.parametrize(
