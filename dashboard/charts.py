@@ -22,6 +22,7 @@ _DARK: Final = ("#6699CC", "#DDAA33", "#EE6699", "#44BB99", "#AA99EE", "#E08A5A"
 _NEUTRAL: Final = {"light": "#6B6B6B", "dark": "#A8A8A8"}
 _PATTERNS: Final = ("", "/", "x", ".", "\\", "+")
 _INK: Final = {"light": "#31333F", "dark": "#FAFAFA"}
+_PATTERN_INK: Final = {"light": "rgba(255,255,255,0.6)", "dark": "rgba(14,17,23,0.5)"}
 _PART_OPACITY = 0.45
 
 
@@ -94,7 +95,13 @@ def spend_over_time(
             marker={
                 "color": look.colour,
                 "opacity": pale,
-                "pattern": {"shape": look.pattern, "fgcolor": "rgba(255,255,255,0.55)", "size": 6, "solidity": 0.25},
+                "pattern": {
+                    "shape": look.pattern,
+                    "fillmode": "overlay",
+                    "fgcolor": _PATTERN_INK[theme],
+                    "size": 6,
+                    "solidity": 0.2,
+                },
             },
             customdata=[fmt.usd(amount) for amount in spend],
             hovertemplate="%{customdata}<extra>" + look.label + "</extra>",
@@ -145,7 +152,11 @@ def rates_over_time(points: Sequence[Point], theme: Theme) -> go.Figure:
             hovertemplate="%{customdata}<extra>" + name + "</extra>",
         )
     figure.update_layout(hovermode="x unified")
-    return _finished(figure, y_title="Percent", suffix="%")
+    highest = max((point.sums.wrong_interval or (0.0, 0.0))[1] for point in points) if points else 0.0
+    others = max((rate for point in points for name, *_ in _RATES if (rate := _rate(point.sums, name))), default=0.0)
+    _finished(figure, y_title="Percent", suffix="%")
+    # Plotly leaves no room above error bars
+    return figure.update_yaxes(range=[0, max(highest, others, 0.001) * 105])
 
 
 def _rate(sums: Sums, name: str) -> float | None:
@@ -156,7 +167,7 @@ def _rate_words(sums: Sums, name: str) -> str:
     words = fmt.rate(_rate(sums, name))
     if name != "wrong" or sums.wrong_interval is None:
         return words
-    return f"{words}, {fmt.rate_interval(*sums.wrong_interval)}, {fmt.count(sums.labelled)} labelled"
+    return f"{words}, {fmt.rate_interval(sums.wrong_interval)}, {fmt.count(sums.labelled)} labelled"
 
 
 def _wilson_bars(points: Sequence[Point], colour: str) -> dict[str, object]:
@@ -173,7 +184,7 @@ def _wilson_bars(points: Sequence[Point], colour: str) -> dict[str, object]:
         "arrayminus": below,
         "color": colour,
         "thickness": 1,
-        "width": 2,
+        "width": 0,
     }
 
 
@@ -223,6 +234,7 @@ def _usd(nusd: int) -> float:
 def _finished(figure: go.Figure, *, y_title: str, dollars: bool = False, suffix: str = "") -> go.Figure:
     figure.update_layout(
         height=HEIGHT_PX,
+        showlegend=True,
         margin={"l": 8, "r": 8, "t": 36, "b": 8},
         legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0, "xanchor": "left", "traceorder": "normal"},
         yaxis={

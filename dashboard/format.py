@@ -94,11 +94,12 @@ def rate(fraction: float | None) -> str:
     return f"{percent:.2f}%".replace("-", MINUS)
 
 
-def rate_interval(low: float | None, high: float | None) -> str:
-    """Return a 95 % interval of a fraction, ``1.72% to 2.07% (95%)``."""
-    if low is None or high is None:
+def rate_interval(interval: tuple[float, float] | None) -> str:
+    """Return a 95 % interval of a fraction, ``1.72–2.07% (95%)``."""
+    if interval is None:
         return NOTHING
-    return f"{rate(low)} to {rate(high)} (95%)"
+    low, high = interval
+    return f"{low * 100:.2f}–{high * 100:.2f}% (95%)"
 
 
 def latency(ms: float | None, *, approximate: bool = False) -> str:
@@ -108,7 +109,7 @@ def latency(ms: float | None, *, approximate: bool = False) -> str:
     mark = "≈ " if approximate else ""
     if ms >= _SECONDS_FROM_MS:
         return f"{mark}{ms / 1000:,.1f} s"
-    return f"{mark}{ms:.0f} ms" if ms >= 1 else f"{mark}{ms:.2g} ms"
+    return f"{mark}{ms:,.0f} ms" if ms >= 1 else f"{mark}{ms:.2g} ms"
 
 
 def change(now: float | None, before: float | None) -> str | None:

@@ -91,7 +91,7 @@ def read_span(connection: "duckdb.DuckDBPyConnection") -> Span:
 def read_progress(connection: "duckdb.DuckDBPyConnection") -> tuple[dict[str, int], dt.datetime | None]:
     """Return how many bytes of each segment are in the log, and when lines last came in (UTC)."""
     offsets = connection.execute("SELECT segment, max(end_offset) FROM ledger GROUP BY segment").fetchall()
-    found = connection.execute("SELECT max(at) FROM progress WHERE name = 'ingested'").fetchone()
+    found = connection.execute("SELECT max(progress.at) FROM progress WHERE name = 'ingested'").fetchone()
     return {str(segment): int(end) for segment, end in offsets}, _aware(found[0] if found else None)
 
 
@@ -159,7 +159,9 @@ class _Found:
         return Sums(**self._measures.get((kind, name), {}))
 
     def rows(self, kind: _Kind) -> tuple[Row, ...]:
-        found = [Row(name=name, sums=self.sums(kind, name)) for of, name in self._measures if of == kind]
+        named = [Row(name=name, sums=self.sums(kind, name)) for of, name in self._measures if of == kind]
+        # the latency of an unanswered call has no tier, while the call counts where it was planned
+        found = [row for row in named if row.sums.calls or row.sums.attempts]
         return tuple(sorted(found, key=lambda row: (-row.sums.spend_nusd, -row.sums.calls, row.name)))
 
     def spend_by_tier(self, piece: int) -> Mapping[str, int]:

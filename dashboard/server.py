@@ -158,4 +158,9 @@ def _options(host: str, port: int) -> dict[str, Any]:
         "client.showErrorDetails": "none",
         "logger.hideWelcomeMessage": True,
         "logger.level": "warning",
+        "theme.light.primaryColor": "#2458A6",
+        "theme.dark.primaryColor": "#8FBFFF",
+        "theme.headingFontSizes": ["1.9rem", "1.4rem", "1.2rem"],
+        "theme.metricValueFontSize": "1.6rem",
+        "theme.paddingTop": "2.5rem",
     }

@@ -260,15 +260,12 @@ class Source(Protocol):
         ...
 
 
-def tier_order(configured: Sequence[str], rows: Sequence[Row]) -> tuple[str, ...]:
-    """Return the tiers in use, cheapest first: as configured, else by usual name, else by mean cost; no tier last."""
-    known = [*configured, *(name for name in _USUAL_ORDER if name not in configured)]
+def tier_order(configured: Sequence[str], in_log: Sequence[str]) -> tuple[str, ...]:
+    """Return all tiers, cheapest first: as configured, else by usual name; others by name, no tier last.
 
-    def place(row: Row) -> tuple[int, float, str]:
-        if row.name == NO_NAME:
-            return (len(known) + 1, 0.0, "")
-        if row.name in known:
-            return (known.index(row.name), 0.0, row.name)
-        return (len(known), row.sums.cost_per_1k_attempts_nusd or 0.0, row.name)
-
-    return tuple(row.name for row in sorted(rows, key=place))
+    It does not depend on a filter, so that a tier keeps its place and its colour.
+    """
+    usual = _USUAL_ORDER if not configured and any(name in _USUAL_ORDER for name in in_log) else ()
+    known = (*configured, *usual)
+    others = sorted(name for name in in_log if name not in known and name != NO_NAME)
+    return (*known, *others, *((NO_NAME,) if NO_NAME in in_log else ()))

@@ -1,5 +1,7 @@
 """The line under every page's title: which period, which zone, how many calls, how fresh."""
 
+from zoneinfo import ZoneInfo
+
 import streamlit as st
 
 from dashboard import format as fmt
@@ -13,7 +15,7 @@ def bar(state: LogState, *, period_words: str, calls: int) -> None:
     fresh = fmt.NOTHING
     if state.as_of is not None:
         age = fmt.age((state.now - state.as_of).total_seconds())
-        fresh = f"{fmt.instant(state.as_of)} ({age})"
+        fresh = f"{fmt.instant(state.as_of, ZoneInfo(state.zone))} ({age})"
     parts = (period_words, state.zone, fmt.plural(calls, "call"), f"data as of {fresh}")
     with st.container(horizontal=True, vertical_alignment="center", key="bar"):
         st.caption(fmt.markdown(_MARK.join(parts)), width="content")

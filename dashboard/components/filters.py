@@ -14,7 +14,6 @@ EVALUATION = "evaluation"
 CUSTOM = "custom"
 ALL = "all"
 _DEFAULT = "30d"
-_NOTICE = "{} not in this log, so left out of the filter:"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +44,7 @@ def choose(span: Span, state: LogState) -> Choice:
     _note_unknown("tier", "Tiers", list(tiers))
     with st.container(horizontal=True, vertical_alignment="bottom", key="filters"):
         named = st.segmented_control(
-            "Period", periods, default=default, required=True, key="period", bind="query-params"
+            "Period", periods, default=default, required=True, key="period", bind="query-params", wrap=True
         )
         period = _period(named or default, span, state.zone)
         chosen_types = st.multiselect(
@@ -117,7 +116,6 @@ def _words(period: Period | None) -> str:
 def _note_unknown(key: str, noun: str, options: Sequence[str]) -> None:
     unknown = [value for value in st.query_params.get_all(key) if value not in options]
     if unknown:
-        with st.container(key=f"unknown_{key}", border=True):
-            st.markdown(f":material/info: {_NOTICE.format(noun)}")
-            for value in unknown[:5]:
-                st.text(fmt.logged(value))
+        with st.container(key=f"unknown_{key}", horizontal=True, vertical_alignment="center"):
+            st.badge("left out", icon=":material/info:", color="gray")
+            st.text(f"{noun} not in this log: {', '.join(fmt.logged(value) for value in unknown[:5])}", width="content")

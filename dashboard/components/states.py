@@ -8,13 +8,18 @@ from types import TracebackType
 
 import streamlit as st
 
+from dashboard import format as fmt
 from router_core.call_log.access import LogBusyError, NoLogError
+from router_core.errors import ConfigError
 
 _LOG = logging.getLogger("tierwise.dashboard")
 _FIRST_CALL = """from router_core import Router
 
 router = Router.open("routing.yaml")
-answer = router.complete("ticket.classify", messages=[{"role": "user", "content": "..."}])
+answer = router.complete(
+    "ticket.classify",
+    messages=[{"role": "user", "content": "..."}],
+)
 """
 
 
@@ -33,7 +38,10 @@ class Guarded(contextlib.AbstractContextManager[None]):
         if isinstance(error, NoLogError):
             no_log()
             return True
-        if isinstance(error, LogBusyError):
+        if isinstance(error, ConfigError):
+            st.error("The log cannot be read.")
+            st.text(fmt.logged(str(error), longest=2_000))
+        elif isinstance(error, LogBusyError):
             st.warning("The log is being written and stayed locked for longer than a page waits. Nothing is lost.")
         else:
             error_id = uuid.uuid4().hex[:8]
@@ -50,10 +58,10 @@ def no_log() -> None:
     with st.grid(3, min_column_width=260, border=True):
         with st.container():
             st.markdown("**See it with simulated calls**")
-            st.code("tierwise demo", language="sh")
+            st.code("tierwise demo", language=None)
         with st.container():
             st.markdown("**Import a log**")
-            st.code("tierwise import FILE", language="sh")
+            st.code("tierwise import FILE", language=None)
         with st.container():
             st.markdown("**Route your own calls**")
             st.code(_FIRST_CALL, language="python")

@@ -61,7 +61,7 @@ def show(table: Table, *, key: str, alt: str) -> None:
         for i, column in enumerate(table.columns)
     }
     with st.container(key=key):
-        st.dataframe(pd.DataFrame(data), hide_index=True, column_config=config, alt=alt)
+        st.dataframe(pd.DataFrame(data), hide_index=True, column_config=config, placeholder=fmt.NOTHING, alt=alt)
         if len(table.rows) > len(shown):
             st.caption(f"The first {len(shown):,} of {len(table.rows):,} rows; the CSV has them all.")
 
@@ -88,7 +88,8 @@ def _config(column: Column, values: Sequence[Value], *, pinned: bool) -> Any:
 def _number_format(kind: Kind, values: Sequence[Value]) -> str:
     if kind == "usd":
         sizes = [abs(value) for value in values if isinstance(value, int | float) and value]
-        decimals = fmt.money_decimals(max(sizes)) if sizes else 2
+        # enough for the smallest, yet not a row of zeros behind each large amount
+        decimals = min(fmt.money_decimals(min(sizes)), max(4, fmt.money_decimals(max(sizes)))) if sizes else 2
         return f"$%,.{decimals}f"
     return {"count": "%,d", "rate": "%.2f%%", "ms": "≈ %,.0f ms"}[kind]
 
@@ -116,17 +117,13 @@ def _rate_columns() -> tuple[_Measure, ...]:
         ),
         (
             Column(title="95% interval", name="wrong_rate_95", kind="text", help="Of the wrong rate (Wilson)"),
-            lambda sums: _interval(sums.wrong_interval),
+            lambda sums: fmt.rate_interval(sums.wrong_interval).removesuffix(" (95%)"),
         ),
         (
             Column(title="Labelled", name="labelled", kind="count", help="Served calls with an outcome"),
             lambda sums: sums.labelled,
         ),
     )
-
-
-def _interval(interval: tuple[float, float] | None) -> str:
-    return fmt.NOTHING if interval is None else f"{interval[0] * 100:.2f}–{interval[1] * 100:.2f}%"
 
 
 def _latency_columns() -> tuple[_Measure, ...]:
@@ -139,11 +136,13 @@ def _latency_columns() -> tuple[_Measure, ...]:
 def _impact_columns(price_nusd: int | None) -> tuple[_Measure, ...]:
     return (
         (
-            Column(title="Error impact", name="error_impact_usd", kind="usd", help="Observed, labelled calls only"),
+            Column(
+                title="Observed impact", name="observed_impact_usd", kind="usd", help="What labelled wrong answers cost"
+            ),
             lambda sums: _usd(sums.impact_with(price_nusd)) if sums.labelled else None,
         ),
         (
-            Column(title="Total cost", name="total_cost_usd", kind="usd", help="Spend plus observed error impact"),
+            Column(title="Total cost", name="total_cost_usd", kind="usd", help="Spend plus observed impact"),
             lambda sums: _usd(sums.spend_nusd + sums.impact_with(price_nusd)),
         ),
     )

@@ -34,7 +34,7 @@ class Tile:
 
 def draw(tiles: tuple[Tile, ...]) -> None:
     """Draw the tiles in a grid that folds to one or two columns on a phone."""
-    with st.grid(5, min_column_width=170, key="tiles"):
+    with st.grid(5, min_column_width=150, key="tiles"):
         for tile in tiles:
             with st.container(key=f"tile_{tile.key}", height="stretch"):
                 delta, colour = _delta(tile)
@@ -67,7 +67,6 @@ def overview_tiles(now: Sums, before: Sums | None, price_nusd: int | None) -> tu
     def relative(new: float | None, old: float | None) -> str | None:
         return fmt.change(new, old) if has else None
 
-    interval = now.wrong_interval
     return (
         Tile(
             key="spend",
@@ -85,7 +84,7 @@ def overview_tiles(now: Sums, before: Sums | None, price_nusd: int | None) -> tu
         ),
         Tile(
             key="impact",
-            label="Observed error impact",
+            label="Observed impact",
             value=fmt.usd_short(fmt.nusd(impact)) if now.labelled else fmt.NOTHING,
             delta=relative(impact, impact_then),
             note=None if now.labelled else "no labels",
@@ -96,7 +95,7 @@ def overview_tiles(now: Sums, before: Sums | None, price_nusd: int | None) -> tu
             label="Total cost",
             value=fmt.usd_short(fmt.nusd(now.spend_nusd + impact)),
             delta=relative(now.spend_nusd + impact, then.spend_nusd + impact_then),
-            help="Spend plus observed error impact.",
+            help="Spend plus observed impact.",
         ),
         Tile(
             key="calls",
@@ -138,8 +137,8 @@ def overview_tiles(now: Sums, before: Sums | None, price_nusd: int | None) -> tu
             key="wrong",
             label="Wrong answers",
             value=fmt.rate(now.wrong_rate),
-            delta=fmt.points(now.wrong_rate, then.wrong_rate),
-            note=fmt.rate_interval(*interval) if interval else "no labels",
+            # the interval takes the place of a change: most changes of a rate this uncertain are noise
+            note=fmt.rate_interval(now.wrong_interval) if now.labelled else "no labels",
             help=f"{fmt.count(now.wrong)} of {fmt.plural(now.labelled, 'labelled call')}, "
             f"{fmt.rate(now.coverage)} of the answered ones; the interval is Wilson's.",
         ),

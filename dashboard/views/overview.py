@@ -14,23 +14,18 @@ from dashboard.sums import LogState, Overview, Row, Source, Span, Sums, tier_ord
 
 def render(source: Source) -> None:
     """Draw the page from what ``source`` gives."""
-    state = source.state()
-    _head(state)
+    with st.container(horizontal=True, vertical_alignment="center", key="head"):
+        st.title("Overview", anchor=False, width="content")
+        badge = st.empty()
     with states.Guarded():
-        if not state.exists:
-            states.no_log()
-            return
-        span = source.span()
-        if span.last_hour is None and not span.has_undated:
+        state = source.state()
+        with badge:
+            bar.demo_badge(state)
+        span = source.span() if state.exists else None
+        if span is None or (span.last_hour is None and not span.has_undated):
             states.no_log()
             return
         _body(source, state, span)
-
-
-def _head(state: LogState) -> None:
-    with st.container(horizontal=True, vertical_alignment="center", key="head"):
-        st.title("Overview", anchor=False, width="content")
-        bar.demo_badge(state)
 
 
 def _body(source: Source, state: LogState, span: Span) -> None:
@@ -40,10 +35,12 @@ def _body(source: Source, state: LogState, span: Span) -> None:
     if not found.total.calls and not found.total.attempts:
         states.no_match(choice.named)
         return
+    above = st.container()
     price_nusd = _notices(found, choice)
-    tiles.draw(tiles.overview_tiles(found.total, found.before, price_nusd))
+    with above:
+        tiles.draw(tiles.overview_tiles(found.total, found.before, price_nusd))
     file_words = choice.period_words.replace(" ", "_")
-    order = tier_order(state.tiers, found.by_tier)
+    order = tier_order(state.tiers, span.tiers)
     if choice.filters.period is not None:
         _over_time(
             found, order, grain=choice.filters.period.grain, parts=parts(found, state, span), file_words=file_words
@@ -64,15 +61,18 @@ def parts(found: Overview, state: LogState, span: Span) -> tuple[int, ...]:
 
 def _notices(found: Overview, choice: filters.Choice) -> int | None:
     total, period = found.total, choice.filters.period
+    words: list[str] = []
+    if period is not None and found.before is not None:
+        words.append(f"changes against {period.before().first} to {period.before().last}")
+    if total.coverage is not None:
+        words.append(f"labels cover {fmt.rate(total.coverage)} of the answered calls")
     if total.unpriced:
-        st.caption(
-            fmt.markdown(
-                f"The cost of {fmt.plural(total.unpriced, 'attempt')} of {fmt.count(total.attempts)} is not known; "
-                "spend leaves it out."
-            )
-        )
+        attempts = f"{fmt.count(total.unpriced)} of {fmt.plural(total.attempts, 'attempt')}"
+        words.append(f"the cost of {attempts} is not known, and spend leaves it out")
     if period is not None and splits_hours(period):
-        st.caption(fmt.markdown(f"Days of {period.zone} begin inside a UTC hour; each hour counts where it begins."))
+        words.append(f"days of {period.zone} begin inside a UTC hour; each hour counts where it begins")
+    if words:
+        st.caption(fmt.markdown(" · ".join(words)))
     return _price(total)
 
 
@@ -101,7 +101,8 @@ def _price(total: Sums) -> int | None:
 
 def _over_time(found: Overview, order: Sequence[str], *, grain: Grain, parts: Sequence[int], file_words: str) -> None:
     theme = _theme()
-    looks = charts.tier_looks(order, theme)
+    in_use = {row.name for row in found.by_tier}
+    looks = tuple(look for look in charts.tier_looks(order, theme) if look.tier in in_use)
     table = tables.over_time(
         found.points, {look.tier: fmt.logged(look.tier) or charts.NO_TIER for look in looks}, parts=parts
     )
@@ -160,6 +161,7 @@ def _second_chart(found: Overview, theme: charts.Theme, grain: Grain) -> None:
 def _breakdown(found: Overview, order: Sequence[str], *, price_nusd: int | None, file_words: str) -> None:
     with st.container(border=True):
         with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
+            st.markdown("**Cost, speed and errors by**", width="content")
             by = st.segmented_control(
                 "By",
                 ["payload type", "tier", "model"],
@@ -167,6 +169,7 @@ def _breakdown(found: Overview, order: Sequence[str], *, price_nusd: int | None,
                 required=True,
                 key="by",
                 bind="query-params",
+                label_visibility="collapsed",
             )
             table = _table(by or "payload type", found, order, price_nusd)
             tables.download(
