@@ -90,3 +90,9 @@ def test_every_make_target_in_the_readme_exists() -> None:
     shown = set(re.findall(r"(?:\$ |`)make ([a-z]+)", (ROOT / "README.md").read_text("utf-8")))
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
     assert shown - targets == set()
+
+
+def test_everything_the_readme_links_to_is_here() -> None:
+    targets = re.findall(r"\]\(([^):#]+)\)", (ROOT / "README.md").read_text("utf-8"))
+    assert targets
+    assert [target for target in targets if not (ROOT / target).is_file()] == []

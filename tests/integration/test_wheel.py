@@ -1,5 +1,6 @@
 """The built wheel works by itself: an environment with its core dependencies only, far away from the checkout."""
 
+import json
 import os
 import re
 import subprocess
@@ -112,6 +113,7 @@ def test_wheel_holds_the_packages_and_the_data_and_nothing_else(wheel: Path) -> 
         f"tierwise-{metadata.version('tierwise')}.dist-info",
     }
     data = sorted(str(path.relative_to(ROOT / "data")) for path in (ROOT / "data").rglob("*") if path.is_file())
+    assert data
     assert sorted(name.removeprefix("dashboard/_data/") for name in names if "/_data/" in name) == data
 
 
@@ -122,5 +124,13 @@ def test_installed_command_shows_its_help(installed: Installed) -> None:
 
 @pytest.mark.slow
 def test_installed_demo_runs_without_the_checkout(installed: Installed) -> None:
-    installed.tierwise("demo", "--no-serve")
+    installed.tierwise("demo", "--no-serve", "--days", "3")
+    spend = json.loads(installed.tierwise("spend", "--json", "--home", ".tierwise/demo"))
+    assert spend
     assert not installed.opened_in_checkout.exists(), installed.opened_in_checkout.read_text()
+
+
+@pytest.mark.slow
+def test_installed_watcher_sees_what_is_opened_in_the_checkout(installed: Installed) -> None:
+    run(installed.bin / "python", "-c", f"open({str(ROOT / 'pyproject.toml')!r}).close()", cwd=installed.elsewhere)
+    assert installed.opened_in_checkout.read_text().split() == [str(ROOT / "pyproject.toml")]
