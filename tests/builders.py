@@ -106,3 +106,46 @@ def make_call_line(**columns: Any) -> dict[str, Any]:
         "source": "router",
         **columns,
     }
+
+
+def make_started_line(*items: dict[str, Any], **fields: Any) -> dict[str, Any]:
+    """Return the spool line before a request; default one item, the one ``make_attempt_line`` answers."""
+    item = {
+        "attempt_id": "a-1",
+        "call_id": "c-1",
+        "n": 1,
+        "payload_type": "invoice.extract",
+        "run": "run-1",
+        "step": "step-1",
+        "config_version": "v1",
+        "critical": False,
+        "role": "serve",
+        "propensity": 1.0,
+        "tier": "cheap",
+        "tier_planned": "cheap",
+        "provider_name": "sim",
+        "request_model": "sim/small",
+        "error_cost_nusd": 2_500_000_000,
+        "tags": {"team": "ap"},
+        "reserved_nusd": 150_000,
+    }
+    return {
+        "k": "started",
+        "request_id": "r-1",
+        "at": START_US,
+        "items": [item | given for given in items or ({},)],
+        **fields,
+    }
+
+
+def make_outcome_line(**columns: Any) -> dict[str, Any]:
+    """Return the spool line of a label that says the answer of ``make_call_line`` was wrong."""
+    return {
+        "k": "outcome",
+        "call_id": "c-1",
+        "received_at": START_US + 3_600_000_000,
+        "correct": 0.0,
+        "source": "user",
+        "label_propensity": 1.0,
+        **columns,
+    }

@@ -56,7 +56,9 @@ class Home:
             ConfigError: The folder cannot be made or written.
         """
         try:
-            self.spool.mkdir(mode=0o700, parents=True, exist_ok=True)
+            # one by one: mkdir gives its mode to the last folder only
+            self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.spool.mkdir(mode=0o700, exist_ok=True)
         except OSError as error:
             raise ConfigError(str(self.root), [_unusable(self.root, error)]) from error
         if not os.access(self.spool, os.W_OK | os.X_OK):
