@@ -21,7 +21,8 @@ VALUES = st.recursive(
     max_leaves=6,
 )
 COMMENTS = st.sampled_from(["", "", "", "  # why", " # größe: [x, {", " # 'quoted' #"])
-LINES = st.sampled_from(["", "", "", "", "\n", "# on a line: of its own\n", "      # far right\n", "#-\n\n"])
+LINES = st.sampled_from(["", "", "", "", "\n", "# on a line: of its own\n", "#-\n\n"])
+FAR_LINES = LINES | st.just("          # far right\n")
 
 
 @dataclass
@@ -30,18 +31,18 @@ class Writer:
 
     draw: Any
     anchors: bool
+    lines: st.SearchStrategy[str] = LINES
     names: list[str] = field(default_factory=list)
-    scalar_names: list[str] = field(default_factory=list)
     mapping_names: list[str] = field(default_factory=list)
 
     def document(self) -> str:
-        text = self.draw(LINES) + self.mapping(0, self.draw(st.integers(1, 4)), 0)
+        text = self.draw(self.lines) + self.mapping(0, self.draw(st.integers(1, 4)), 0)
         ends = self.draw(st.sampled_from(["", "", "# the end\n", "\n\n"]))
         text += ends
         if self.draw(st.booleans()):
             text = "---\n" + text
         if self.draw(st.integers(0, 3)) == 0:
-            text = text.rstrip("\n")
+            text += "end: 1"
         return text
 
     def mapping(self, indent: int, size: int, depth: int) -> str:
@@ -50,7 +51,7 @@ class Writer:
         if self.anchors and self.mapping_names and self.draw(st.integers(0, 3)) == 0:
             lines += f"{' ' * indent}<<: *{self.draw(st.sampled_from(self.mapping_names))}\n"
         for key in keys:
-            lines += f"{' ' * indent}{text_of(key)}:{self.value(indent, depth, in_mapping=True)}{self.draw(LINES)}"
+            lines += f"{' ' * indent}{text_of(key)}:{self.value(indent, depth, in_mapping=True)}{self.draw(self.lines)}"
         return lines
 
     def value(self, indent: int, depth: int, *, in_mapping: bool) -> str:
@@ -118,21 +119,24 @@ class Writer:
         compact = not in_mapping and not anchor and step > 1 and self.draw(st.booleans())
         if compact:
             return " " * (step - 1) + inner.lstrip(" ")
-        return f"{anchor}{self.comment()}{self.draw(LINES)}{inner}"
+        return f"{anchor}{self.comment()}{self.draw(self.lines)}{inner}"
 
     def _sequence(self, indent: int, depth: int, anchor: str, in_mapping: bool) -> str:
         step = self.draw(st.integers(0 if in_mapping else 1, 3))
         pad = " " * (indent + step)
-        lines = f"{anchor}{self.comment()}{self.draw(LINES)}"
+        lines = f"{anchor}{self.comment()}{self.draw(self.lines)}"
         for _ in range(self.draw(st.integers(1, 3))):
-            lines += f"{pad}-{self.value(indent + step, depth + 1, in_mapping=False)}{self.draw(LINES)}"
+            lines += f"{pad}-{self.value(indent + step, depth + 1, in_mapping=False)}{self.draw(self.lines)}"
         return lines
 
 
 @st.composite
-def yaml_files(draw: Any, *, anchors: bool) -> bytes:
-    """Bytes of a YAML file whose top is a mapping in block style."""
-    text = Writer(draw, anchors).document()
+def yaml_files(draw: Any, *, anchors: bool, far_comments: bool = True) -> bytes:
+    """Bytes of a YAML file whose top is a mapping in block style.
+
+    Comments far to the right turn into text when what stands between them and a block scalar is removed.
+    """
+    text = Writer(draw, anchors, FAR_LINES if far_comments else LINES).document()
     if draw(st.integers(0, 3)) == 0:
         text = text.replace("\n", "\r\n")
     if draw(st.integers(0, 4)) == 0:

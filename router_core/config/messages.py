@@ -35,7 +35,7 @@ _SILENT = frozenset({"secret", "too_short", "string_too_short", "string_too_long
 
 def explained(error: ErrorDetails, raw: Any) -> tuple[Location, str] | None:
     """Return where an error of pydantic is and what to say of it; None when another error of the same run says it."""
-    if "literal['error']" in error["loc"] and isinstance(error["input"], Mapping):
+    if _is_echo(error):
         return None
     location, of_key = _location(error["loc"], raw)
     kind, value = error["type"], error["input"]
@@ -49,6 +49,14 @@ def explained(error: ErrorDetails, raw: Any) -> tuple[Location, str] | None:
     else:
         said = _message(error) if kind in _SILENT else f"{_message(error)}, not {shown(value)}"
     return location, said
+
+
+def _is_echo(error: ErrorDetails) -> bool:
+    """Return whether an error only repeats another one: of a collection whose items are wrong, of a union's member."""
+    value = error["input"]
+    if error["type"] == "too_short":
+        return bool(value)
+    return "literal['error']" in error["loc"] and isinstance(value, Mapping)
 
 
 def shown(value: object) -> str:

@@ -60,7 +60,8 @@ def remove(data: bytes, path: Location) -> bytes:
     """
     document = _opened(data)
     try:
-        made = _first_right(document, removals(document, path), _without(document.plain(), path))
+        expected = _without(document.plain(), path)
+        made = _first_right(document, removals(document, path), expected)
     except RefusedError as error:
         raise _refusal(document, path, error) from error
     if made is None:

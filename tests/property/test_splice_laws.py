@@ -55,18 +55,6 @@ def edited(before: bytes, after: bytes) -> tuple[int, int]:
     return front, back
 
 
-def check_edit(data: bytes, expected: Any, run: Any) -> bytes | None:
-    try:
-        result = run()
-    except ConfigError as error:
-        event("refused")
-        assert SHARED.search(str(error)), str(error)
-        return None
-    event("edited")
-    assert same(loaded(result), expected)
-    return result
-
-
 @settings(max_examples=80, deadline=None)
 @given(data=yaml_files(anchors=False), value=VALUES, draw=st.data())
 def test_any_value_can_be_replaced_in_a_file_without_anchors(data: bytes, value: Any, draw: st.DataObject) -> None:
@@ -96,7 +84,7 @@ def test_a_key_can_be_added_to_any_mapping_of_a_file_without_anchors(
 
 
 @settings(max_examples=80, deadline=None)
-@given(data=yaml_files(anchors=False), draw=st.data())
+@given(data=yaml_files(anchors=False, far_comments=False), draw=st.data())
 def test_any_value_can_be_removed_from_a_file_without_anchors(data: bytes, draw: st.DataObject) -> None:
     before = loaded(data)
     path = draw.draw(st.sampled_from(places(before)))
@@ -112,7 +100,16 @@ def test_with_anchors_an_edit_is_right_or_refused_because_of_them(data: bytes, v
     path = draw.draw(st.sampled_from(places(before)))
     expected = unshared(before)
     at(expected, path[:-1])[path[-1]] = value
-    check_edit(data, expected, lambda: splice(data, path, value))
+    try:
+        result = splice(data, path, value)
+    except ConfigError as error:
+        event("refused")
+        reason = str(error)
+    else:
+        event("edited")
+        assert same(loaded(result), expected)
+        return
+    assert SHARED.search(reason), reason
 
 
 @settings(max_examples=80, deadline=None)

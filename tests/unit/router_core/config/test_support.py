@@ -1,0 +1,118 @@
+import pytest
+
+from router_core.config import parse, unsupported
+
+BASE = """\
+version: 1
+tiers: {cheap: [{model: a/small}], top: [{model: a/large}]}
+payload_types:
+  task: {path: [cheap, top]}
+"""
+BUDGET = "{name: daily, per: day, usd: 50"
+
+BUILT = f"""\
+version: 1
+timezone: Europe/Berlin
+tiers:
+  cheap:
+    - {{model: a/small, timeout_s: 5, max_output_tokens: 100, api_base: "http://127.0.0.1:1", api_key_env: KEY}}
+    - {{model: a/other}}
+  mid: [{{model: a/middle}}]
+  top: [{{model: a/large}}]
+defaults:
+  confidence: {{source: field, on_missing: accept, field: sure}}
+  accept_at: 0.7
+  limits: {{attempts: 3, deadline_s: 9, cost_usd: 1, retries: 0}}
+payload_types:
+  task:
+    path: [{{tier: cheap, accept_at: 0.5, straight_to_last_below: 0.2}}, mid, top]
+    critical: true
+    escalation: redo
+    error_cost_usd: 3
+    confidence: {{source: logprob}}
+    limits: {{attempts: 2}}
+    comparable: exact
+    min_tier: mid
+    latency_slo_s: 3
+    group: ap
+  "*": {{path: [cheap], confidence: {{source: caller}}}}
+budgets: [{BUDGET}, on_limit: cheapest, critical_reserve_usd: 5, on_store_failure: closed, switch_at: call}}]
+prices: {{a/small: {{input: 0, output: 0, cached: 0, write_5m: 0, write_1h: 0}}}}
+on_unpriced: {{pessimistic: {{input: 15, output: 75}}}}
+health: {{failures: 2, cooldown_s: 5}}
+cache: {{enabled: false}}
+log: {{durability: fast}}
+storage: {{sink: duckdb}}
+alerts: {{}}
+"""
+
+
+def test_everything_that_is_built_is_accepted() -> None:
+    assert unsupported(parse(BUILT.encode(), source="x")) == ()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "path"),
+    [
+        ("path: [cheap, top]", "path: [cheap, top], escalation: correct", "payload_types.task.escalation"),
+        ("path: [cheap, top]", "path: [cheap, top], calibration: cal-1", "payload_types.task.calibration"),
+        ("path: [cheap, top]", "path: [cheap, top], shadow: [{tier: top, rate: 0.1}]", "payload_types.task.shadow"),
+        ("path: [cheap, top]", "path: [cheap, top], pack: {max_items: 5}", "payload_types.task.pack"),
+        ("path: [cheap, top]", "path: [cheap, top], pre_checks: [{name: a}]", "payload_types.task.pre_checks"),
+        (
+            "path: [cheap, top]",
+            "path: [cheap], holdback: {path: [top], rate: 0.1, until: 2026-12-07}",
+            "payload_types.task.holdback",
+        ),
+        (
+            "path: [cheap, top]",
+            "path: [cheap], confidence: {source: judge}",
+            "payload_types.task.confidence.source",
+        ),
+        ("{model: a/small}", "{model: a/small, capabilities: [tools]}", "tiers.cheap[0].capabilities"),
+        ("{model: a/small}", "{model: a/small, context_tokens: 5}", "tiers.cheap[0].context_tokens"),
+    ],
+)
+def test_what_is_not_built_yet_says_so_with_path_and_line(old: str, new: str, path: str) -> None:
+    config = parse(BASE.replace(old, new).encode(), source="x", calibrations=["cal-1"])
+    (problem,) = unsupported(config)
+    assert problem.path == path
+    assert "not yet supported" in problem.message
+    assert problem.line == (2 if path.startswith("tiers") else 4)
+
+
+@pytest.mark.parametrize(
+    ("section", "path"),
+    [
+        ("defaults: {confidence: {source: agreement}}", "defaults.confidence.source"),
+        ("defaults: {confidence: {source: check}}", "defaults.confidence.source"),
+        ("judge: {tier: top}", "judge"),
+        ("shadow_budget: {usd: 0}", "shadow_budget"),
+        ("cache: {enabled: true}", "cache.enabled"),
+        ("log: {durability: fsync}", "log.durability"),
+        ("storage: {sink: ducklake}", "storage.sink"),
+        ("storage: {catalog: x}", "storage.catalog"),
+        ("alerts: {webhook: 'http://127.0.0.1:1'}", "alerts.webhook"),
+        ("alerts: {call_above_usd: 0}", "alerts.call_above_usd"),
+        (f"budgets: [{BUDGET}, taper_from: 0.8}}]", "budgets[0].taper_from"),
+        (f"budgets: [{BUDGET}, stop_usd: 80}}]", "budgets[0].stop_usd"),
+        (f"budgets: [{BUDGET}, on_limit: reject}}]", "budgets[0].on_limit"),
+        (f"budgets: [{BUDGET}, on_store_failure: open}}]", "budgets[0].on_store_failure"),
+        (f"budgets: [{BUDGET}, switch_at: task}}]", "budgets[0].switch_at"),
+        (f"budgets: [{BUDGET}, scope: {{run: true}}}}]", "budgets[0].scope"),
+        ("budgets: [{name: w, usd: 1, per: week}]", "budgets[0].per"),
+        ("budgets: [{name: m, usd: 1, per: month}]", "budgets[0].per"),
+        ("budgets: [{name: r, usd: 1, per: rolling, window_h: 5}]", "budgets[0].per"),
+        (f"budgets: [{BUDGET}}}, {{name: other, usd: 5, taper_from: 0.5}}]", "budgets[1]"),
+    ],
+)
+def test_a_section_that_is_not_built_yet_says_so(section: str, path: str) -> None:
+    (problem,) = unsupported(parse(f"{BASE}{section}\n".encode(), source="x"))
+    assert problem.path == path
+    assert "not yet supported" in problem.message
+    assert problem.line == 5
+
+
+def test_all_of_it_is_said_at_once() -> None:
+    config = parse(f"{BASE}judge: {{}}\nlog: {{durability: fsync}}\n".encode(), source="x")
+    assert [problem.path for problem in unsupported(config)] == ["judge", "log.durability"]
