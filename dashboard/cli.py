@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from router_core.call_log.home import Home
 
 DEBUG_VARIABLE = "TIERWISE_DEBUG"
+_LONGEST_LINE = 2_000
 EXAMPLE_CONFIG = "routing.yaml"
 _HERE = Path(__file__).resolve().parent
 
@@ -215,8 +216,11 @@ def _explained(error: Exception) -> int:
 
 
 def _say(message: str) -> None:
-    # a message of a one-shot process of our own brings its prefix along
-    typer.echo(f"tierwise: {message.removeprefix('tierwise: ')}", err=True)
+    from router_core.call_log.terminal import safe
+
+    # a message of a one-shot process of our own brings its prefix along; a message may quote anybody's text
+    lines = message.removeprefix("tierwise: ").splitlines()
+    typer.echo("\n".join(safe(line, _LONGEST_LINE) for line in [f"tierwise: {lines[0]}", *lines[1:]]), err=True)
 
 
 def _silence_stdout() -> None:

@@ -147,25 +147,21 @@ def import_file(
     """
     del file_format  # one format so far
     from router_core.call_log.importers.outcomes import import_outcomes
-    from router_core.call_log.importers.segment import import_lock
-    from router_core.call_log.importers.source import file_kind
     from router_core.call_log.importers.tiers import parse_tiers
     from router_core.call_log.report_text import import_text
 
-    file_kind(file)
     mapping = parse_tiers(tiers) if tiers is not None else None
-    target = find_home(home).create()
-    with import_lock(target):
-        _finish_imports(target)
-        report = import_outcomes(
-            target,
-            file,
-            tiers=mapping,
-            calls_per_month=calls_per_month,
-            skip_bad=skip_bad,
-            now_us=time.time_ns() // 1000,
-        )
-        _finish_imports(target)
+    target = find_home(home)
+    report = import_outcomes(
+        target,
+        file,
+        tiers=mapping,
+        calls_per_month=calls_per_month,
+        skip_bad=skip_bad,
+        now_us=time.time_ns() // 1000,
+        catch_up=_finish_imports,
+    )
+    _finish_imports(target)
     if as_json:
         _print_json(report)
     else:

@@ -8,7 +8,7 @@ of source ``gold`` per attempt. A static evaluation has no times.
 
 import hashlib
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,7 +24,7 @@ from router_core.call_log.importers.plan import (
     refuse_rewrite,
     write_lines,
 )
-from router_core.call_log.importers.segment import publish
+from router_core.call_log.importers.segment import import_lock, publish
 from router_core.call_log.importers.source import file_kind, open_source
 from router_core.call_log.importers.tiers import require_known
 from router_core.call_log.importers.validate import BadRows, check_columns, stage
@@ -79,10 +79,11 @@ def import_outcomes(
     calls_per_month: int | None = None,
     skip_bad: bool = False,
     now_us: int,
+    catch_up: Callable[[Home], None],
 ) -> ImportReport:
     """Return what was handed to the ingester; the rows are in the log after its next run.
 
-    The log must hold everything spooled so far, and the caller holds ``import_lock``.
+    A file that cannot be used is refused before anything is written, the home included.
 
     Args:
         home: Where the log is.
@@ -91,9 +92,11 @@ def import_outcomes(
         calls_per_month: How many calls of this kind are made in a month; scales reports to monthly figures.
         skip_bad: Leave bad rows out instead of refusing the file.
         now_us: The present instant, microseconds since the epoch.
+        catch_up: Brings the imports that are still spooled into the log, with which this one is then compared.
 
     Raises:
-        ConfigError: The file or the mapping cannot be used, or the log holds the same rows with other values.
+        ConfigError: The file, the mapping or the home cannot be used, or the log has the same rows with other values.
+        RouterError: Another import is at work.
     """
     import duckdb
 
@@ -110,8 +113,6 @@ def import_outcomes(
             raise ConfigError(str(path), [_bad_rows(rows) for rows in bad])
         require_known(mapping, _texts(con, "SELECT DISTINCT model FROM staged WHERE reason IS NULL"), path.name)
         make_plan(con, mapping)
-        load_known(con, home, folder)
-        refuse_rewrite(con, path, home)
         facts = ImportFacts(
             file=path.name,
             sha256=_sha256(path),
@@ -120,9 +121,13 @@ def import_outcomes(
             tiers=tuple(mapping.items()),
             calls_per_month=calls_per_month,
         )
-        report = _report(con, facts, bad)
-        if report.changed:
-            publish(home, write_lines(con, folder, facts, now_us), facts.sha256, now_us)
+        with import_lock(home.create()):
+            catch_up(home)
+            load_known(con, home, folder)
+            refuse_rewrite(con, path, home)
+            report = _report(con, facts, bad)
+            if report.changed:
+                publish(home, write_lines(con, folder, facts, now_us), facts.sha256, now_us)
     return report
 
 

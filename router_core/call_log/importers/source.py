@@ -1,5 +1,6 @@
 """Opening a file that somebody else wrote: Parquet, CSV or JSON lines, read through DuckDB."""
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -16,6 +17,7 @@ _KINDS: dict[str, FileKind] = {
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
 }
+_OWN_LINK = re.compile(r"[^\s'\"]*/source\.(parquet|csv|jsonl)")
 _PARQUET_MAGIC = b"PAR1"
 # every value as text: a column without any value would else get a type that says nothing
 _READERS: dict[FileKind, str] = {
@@ -88,7 +90,7 @@ def open_source(con: "DuckDBPyConnection", path: Path, folder: Path) -> dict[str
 
 def unreadable_source(path: Path, error: Exception) -> ConfigError:
     """Return the error for a file that breaks while it is read."""
-    reason = str(error).strip().splitlines()[0]
+    reason = _OWN_LINK.sub(path.name, str(error).strip().splitlines()[0])
     kind = {"parquet": "Parquet", "csv": "CSV", "jsonl": "JSON lines"}[_KINDS[path.suffix.lower()]]
     message = f"cannot be read as {kind}, it is damaged or cut short ({reason[:200]}); export or copy it again"
     return ConfigError(str(path), [Problem(path="", message=message)])

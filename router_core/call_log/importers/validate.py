@@ -161,7 +161,7 @@ def _check_whole(con: "DuckDBPyConnection", path: Path) -> None:
     if split:
         dataset, query, types = split[0]
         message = (
-            f"{len(split)} queries have more than one payload type (first: {dataset} {query}: {types}); "
+            f"queries with more than one payload type: {len(split):,} (first: {dataset} {query}: {types}); "
             "one query is one call: give it one payload type, or tell the queries apart by query_id"
         )
         raise ConfigError(str(path), [Problem(path="payload_type", message=message)])
