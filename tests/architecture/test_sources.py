@@ -21,7 +21,9 @@ def modules(*folders: str) -> list[Path]:
 
 
 def committed_texts() -> Iterator[tuple[Path, str]]:
-    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True).stdout
+    # a checkout may belong to another user than the one who tests it
+    command = ["git", "-c", f"safe.directory={ROOT}", "ls-files", "-z"]
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, check=True).stdout
     for name in listed.decode().split("\0"):
         path = ROOT / name
         if not name or not path.is_file():
