@@ -68,6 +68,14 @@ def choose(span: Span, state: LogState) -> Choice:
     )
 
 
+def clear() -> None:
+    """Set every filter back, before the widgets are drawn: all payload types and tiers, all days."""
+    st.session_state["type"] = []
+    st.session_state["tier"] = []
+    if st.session_state.get("period") != EVALUATION:
+        st.session_state["period"] = ALL
+
+
 def _labels(names: Sequence[str]) -> dict[str, str]:
     labels: dict[str, str] = {}
     for name in names:

@@ -3,7 +3,7 @@
 import contextlib
 import logging
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
 
 import streamlit as st
@@ -67,15 +67,9 @@ def no_log() -> None:
             st.code(_FIRST_CALL, language="python")
 
 
-def no_match(named: Sequence[tuple[str, str]]) -> None:
-    """Say that the filters leave nothing over; ``named`` are (filter, what it is set to)."""
+def no_match(named: Sequence[tuple[str, str]], clear: Callable[[], None]) -> None:
+    """Say that the filters, as (name, value), leave nothing over, and offer to ``clear`` them."""
     st.subheader("Nothing matches the filters")
     for name, value in named:
         st.text(f"{name}: {value}")
-    st.button("Clear filters", key="clear", on_click=_clear)
-
-
-def _clear() -> None:
-    for key in ("period", "days", "type", "tier"):
-        st.session_state.pop(key, None)
-    st.query_params.clear()
+    st.button("Clear filters", key="clear", on_click=clear)

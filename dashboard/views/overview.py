@@ -33,7 +33,7 @@ def _body(source: Source, state: LogState, span: Span) -> None:
     found = source.overview(choice.filters)
     bar.bar(state, period_words=choice.period_words, calls=found.total.calls)
     if not found.total.calls and not found.total.attempts:
-        states.no_match(choice.named)
+        states.no_match(choice.named, filters.clear)
         return
     above = st.container()
     price_nusd = _notices(found, choice)
