@@ -45,11 +45,10 @@ class _Spot:
             return tuple(entry.value for entry in self.holder.entries)
         return self.holder.items
 
-    @property
-    def starts(self) -> tuple[int, ...]:
+    def starts(self, text: str) -> tuple[int, ...]:
         if isinstance(self.holder, Mapping):
             return tuple(entry.key.place.start for entry in self.holder.entries)
-        return tuple(item.place.start for item in self.holder.items)
+        return tuple(item.place.start for item in self.holder.items) if self.holder.flow else _dashes(text, self.holder)
 
 
 def replacements(document: Document, path: Location, value: Any) -> Iterator[Edit]:
@@ -200,7 +199,7 @@ def _added_line(text: str, holder: Mapping, pair: str) -> Iterator[Edit]:
 
 
 def _removed(text: str, spot: _Spot, index: int) -> Iterator[Edit]:
-    starts, nodes = spot.starts, spot.nodes
+    starts, nodes = spot.starts(text), spot.nodes
     start, end = starts[index], _content_end(text, nodes[index])
     if len(nodes) == 1:
         yield from _replaced(text, spot.holder, {} if isinstance(spot.holder, Mapping) else [])
@@ -218,6 +217,17 @@ def _removed(text: str, spot: _Spot, index: int) -> Iterator[Edit]:
         yield Edit(start, starts[index + 1], "")
     if index:
         yield Edit(_content_end(text, nodes[index - 1]), end, "")
+
+
+def _dashes(text: str, holder: Sequence) -> tuple[int, ...]:
+    """Return the offsets of a block list's dashes; of the item itself where its dash is not found."""
+    found: list[int] = []
+    position, line_start = holder.place.start, ""
+    for item in holder.items:
+        dash = re.compile(rf"{line_start}-(?=\s)", re.MULTILINE).search(text, position, item.place.start + 1)
+        found.append(dash.end() - 1 if dash else item.place.start)
+        position, line_start = _content_end(text, item), f"^ {{{holder.place.column}}}"
+    return tuple(found)
 
 
 def _line_start(text: str, position: int) -> int:
