@@ -10,26 +10,31 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
 from dashboard.scenario import Scenario, TypePlan, arrivals, make_scenario, prompt_of, routing_yaml
 from router_core import Answer, RouteExhaustedError, Router
 from router_core.backends.simulated import Outage, SimulatedBackend, SimulatedModel, right_answer
 from router_core.call_log.home import Home
 from router_core.clock import VirtualClock
 from router_core.errors import ConfigError, Problem
+from router_core.watch import start_watch
 
 FIGURES = "demo.json"
 CONFIG = "routing.yaml"
-_ANSWER_SCHEMA = {
-    "type": "object",
-    "properties": {"answer": {"type": "string"}, "confidence": {"type": "number"}},
-    "required": ["answer", "confidence"],
-}
 _DAY_US = 86_400_000_000
 # what labels wait for: a person looks at a document one to three days later
 _LABEL_DELAY_DAYS = (0.5, 3.0)
 
 Progress = Callable[[int, int], None]
 """Gets the number of days done and the number of days."""
+
+
+class TaskAnswer(BaseModel):
+    """What every simulated task answers."""
+
+    answer: str
+    confidence: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +103,14 @@ def make_demo(
     facts["planted"] = scenario.planted
     home.demo_marker.write_text(json.dumps({**facts, "finished": False}))
     (home.root / CONFIG).write_bytes(routing_yaml(scenario))
-    calls, failed, outcomes = _Workflow(home, scenario).run(progress)
+    # the log fills while the simulation runs: two processes, as beside a real router
+    watcher = start_watch(home)
+    try:
+        calls, failed, outcomes = _Workflow(home, scenario).run(progress)
+    finally:
+        if watcher is not None:
+            watcher.terminate()
+            watcher.wait()
     facts |= {"calls": calls, "failed": failed, "outcomes": outcomes, "finished": True}
     home.demo_marker.write_text(json.dumps(facts, indent=1))
     return DemoReport(home=home, calls=calls, failed=failed, outcomes=outcomes, planted=scenario.planted, made_now=True)
@@ -164,7 +176,7 @@ class _Workflow:
                 answer = self._router.complete(
                     payload_type,
                     messages=messages,
-                    response_format=_ANSWER_SCHEMA,
+                    response_format=TaskAnswer,
                     run=f"batch-{document[:10]}",
                     step=f"{document}/{plan.stage}",
                     tags={"domain": payload_type.partition(".")[0]},
@@ -178,7 +190,7 @@ class _Workflow:
         if self._chance.random() >= plan.label_rate:
             return
         delay = self._chance.uniform(*_LABEL_DELAY_DAYS)
-        correct = answer.parsed["answer"] == right_answer(messages)
+        correct = answer.parsed.answer == right_answer(messages)
         heapq.heappush(
             self._labels,
             (self._clock.now_us() + round(delay * _DAY_US), answer.call_id, correct, plan.label_rate),

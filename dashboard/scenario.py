@@ -5,6 +5,7 @@ import math
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -12,6 +13,8 @@ STAGES = ("extract", "classify", "decide")
 _HOUR_S = 3600.0
 _SATURDAY = 5
 _NIGHT_SHARE = 0.12
+_CHARS_PER_TOKEN = 4
+_GOES_UP = 0.125
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,6 +157,8 @@ def _hour_of_day(chance: random.Random) -> float:
 def routing_yaml(scenario: Scenario) -> bytes:
     """Return the demo's routing config, as a person would write it."""
     figures = scenario.figures
+    spend, reserve = usual_spend_usd(scenario)
+    limit = spend * figures["limit_factor"]
     lines = [
         "# Routing of the simulated demo; every model, price and payload type here is invented.",
         "version: 1",
@@ -173,8 +178,7 @@ def routing_yaml(scenario: Scenario) -> bytes:
         )
     lines += [
         "budgets:",
-        f"  - {{name: daily, per: day, usd: {figures['daily_limit_usd']}, on_limit: cheapest, "
-        f"critical_reserve_usd: {figures['critical_reserve_usd']}}}",
+        f"  - {{name: daily, per: day, usd: {limit:.2f}, on_limit: cheapest, critical_reserve_usd: {reserve:.2f}}}",
         "prices:                   # USD per million tokens",
     ]
     for model, spec in figures["models"].items():
@@ -182,12 +186,35 @@ def routing_yaml(scenario: Scenario) -> bytes:
     return ("\n".join(lines) + "\n").encode()
 
 
+def usual_spend_usd(scenario: Scenario) -> tuple[float, float]:
+    """Return what a usual weekday costs and the part of it that is critical, USD; one call in eight goes a step up."""
+    figures, total, critical = scenario.figures, 0.0, 0.0
+    prices = {spec["tier"]: spec for spec in reversed(figures["models"].values())}
+    for weight, workflow in scenario.workflows:
+        for name in workflow:
+            plan = scenario.types[name]
+            prompt = figures["prompts"][plan.stage]
+            steps = [
+                prices[tier]["input"] * prompt["input_chars"] / _CHARS_PER_TOKEN
+                + prices[tier]["output"] * prompt["output_tokens"]
+                for tier in plan.path
+            ]
+            usd = weight * figures["documents_per_weekday"] * (steps[0] + _GOES_UP * sum(steps[1:])) / 1e6
+            total += usd
+            critical += usd if plan.critical else 0.0
+    return total, critical
+
+
 def prompt_of(plan: TypePlan, figures: Mapping[str, Any], document: str) -> list[dict[str, str]]:
     """Return the messages of one task: a long system prompt that all of a type share, and the document's name."""
-    size = figures["prompts"][plan.stage]["input_chars"]
-    rule = f"You {plan.stage} documents of type {plan.name}. Answer as JSON with the keys answer and confidence. "
-    system = (rule * math.ceil(size / len(rule)))[:size]
+    system = _system_prompt(plan.stage, plan.name, figures["prompts"][plan.stage]["input_chars"])
     return [{"role": "system", "content": system}, {"role": "user", "content": document}]
+
+
+@lru_cache(maxsize=64)
+def _system_prompt(stage: str, name: str, size: int) -> str:
+    rule = f"You {stage} documents of type {name}. Answer as JSON with the keys answer and confidence. "
+    return (rule * math.ceil(size / len(rule)))[:size]
 
 
 def _type_plan(name: str, stage: str, slot: Mapping[str, Any], figures: Mapping[str, Any]) -> TypePlan:

@@ -7,6 +7,7 @@ the response, or has the failure thrown in.
 import hashlib
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from router_core.checks import CheckFunction, run_checks
@@ -28,6 +29,7 @@ from router_core.decide.step import (
     Opened,
     Returned,
     decide,
+    served_at,
 )
 from router_core.decide.trace import facts_extra, opened_extra
 from router_core.errors import CallError, RouteExhaustedError
@@ -224,6 +226,9 @@ class CallFlow:
                 field=self._plan.confidence_field,
                 token_logprobs=pending.response.token_logprobs,
             )
+        # what is served anyway needs no look at the world
+        step = self._plan.steps[pending.sent.step]
+        settled = checked.valid and pending.sent.draft is None and served_at(self._plan, step, pending.confidence)
         fact = Checked(
             n=n,
             step=pending.sent.step,
@@ -231,7 +236,7 @@ class CallFlow:
             valid=checked.valid,
             confidence=pending.confidence,
             corrects=pending.sent.draft,
-            facts=self._facts(self._state.clock.now_us()),
+            facts=Facts() if settled else self._facts(self._state.clock.now_us()),
         )
         self._trace.append(fact)
 
@@ -387,10 +392,13 @@ class CallFlow:
 
 def template_hash(messages: Sequence[Message]) -> str | None:
     """Return the hash of the system prompt, 16 hex digits, or None without one; texts themselves are never logged."""
-    system = [str(message.get("content")) for message in messages if message.get("role") == "system"]
-    if not system:
-        return None
-    return hashlib.blake2b("\x00".join(system).encode(), digest_size=8).hexdigest()
+    system = tuple([str(message.get("content")) for message in messages if message.get("role") == "system"])
+    return _hash_of(system) if system else None
+
+
+@lru_cache(maxsize=512)
+def _hash_of(texts: tuple[str, ...]) -> str:
+    return hashlib.blake2b("\x00".join(texts).encode(), digest_size=8).hexdigest()
 
 
 def _caller_confidence(function: ConfidenceFunction | None, subject: Any) -> float | None:

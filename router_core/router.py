@@ -95,6 +95,7 @@ class Router:
             backend = LiteLLMBackend()
         router = cls(config_file, place, backend, clock or SystemClock())
         config_file.on_event = router._config_event
+        router._config_event("config", {"version": config_file.current.content_hash, "previous": None, "changed": []})
         if clock is None:
             config_file.start()
         _close_at_exit(router)

@@ -8,6 +8,7 @@ import asyncio
 import hashlib
 import json
 import math
+import struct
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import NormalDist
@@ -22,6 +23,8 @@ _NORMAL = NormalDist()
 _SHARED = 0.6
 # confidence = logistic(intercept + slope x margin + noise): right answers around .93, wrong ones around .55
 _CONFIDENCE = (0.9, 1.6, 0.7)
+_FOUR = struct.Struct("<4I")
+_UNIT = 2.0**-32
 _TINY = 2.0**-33
 
 
@@ -122,8 +125,8 @@ class SimulatedBackend:
 
     def _decide(self, request: Request) -> tuple[Response | CallError, float]:
         model = self._models.get(request.model, self._default)
-        item = "\x00".join(str(message.get("content")) for message in request.messages)
-        speed, fault, size, _ = _draws(self._seed, "request", request.model, request.request_id)
+        item = _digest(request.messages)
+        speed, fault, size, _ = _draws(self._seed, b"request", request.model, request.request_id.encode())
         latency_s = math.exp(model.latency_sigma * _NORMAL.inv_cdf(speed)) * model.latency_ms / 1000
         outage = self._outage(request.model)
         if outage is not None:
@@ -136,14 +139,14 @@ class SimulatedBackend:
         text = '{"answer": "cut o' if broken else self._answer(request, right, confidence)
         mean = model.output_tokens_by_type.get(request.payload_type, model.output_tokens)
         usage = Usage(
-            input_tokens=max(len(item) // 4, 1),
+            input_tokens=max(sum(len(str(message.get("content"))) for message in request.messages) // 4, 1),
             output_tokens=max(round(mean * (0.7 + 0.6 * size)), 1),
         )
         return Response(text=text, usage=usage, response_model=request.model, finish_reason="stop"), latency_s
 
-    def _judge(self, request: Request, model: SimulatedModel, item: str) -> tuple[bool, float, bool]:
-        shared, *_ = _draws(self._seed, "item", "", item)
-        own, noise, broken, _ = _draws(self._seed, "answer", request.model, item)
+    def _judge(self, request: Request, model: SimulatedModel, item: bytes) -> tuple[bool, float, bool]:
+        shared, *_ = _draws(self._seed, b"item", "", item)
+        own, noise, broken, _ = _draws(self._seed, b"answer", request.model, item)
         difficulty = math.sqrt(_SHARED) * _NORMAL.inv_cdf(shared) + math.sqrt(1 - _SHARED) * _NORMAL.inv_cdf(own)
         accuracy = model.accuracy.get(request.payload_type, model.default_accuracy)
         margin = _NORMAL.inv_cdf(min(max(accuracy, 1e-6), 1 - 1e-6)) - difficulty
@@ -162,9 +165,12 @@ class SimulatedBackend:
 
 
 def right_answer(messages: Sequence[Mapping[str, Any]]) -> str:
-    """Return what the default answer says when it is right: eight hex digits of the messages' hash."""
-    item = "\x00".join(str(message.get("content")) for message in messages)
-    return hashlib.blake2b(item.encode(), digest_size=4).hexdigest()
+    """Return what the default answer says when it is right: eight hex digits, fixed by the messages."""
+    return _digest(messages)[:4].hex()
+
+
+def _digest(messages: Sequence[Mapping[str, Any]]) -> bytes:
+    return hashlib.blake2b("\x00".join([str(message.get("content")) for message in messages]).encode()).digest()
 
 
 def _default_answer(request: Request, right: bool, confidence: float) -> str:
@@ -178,8 +184,8 @@ def _raise_or_return(response: Response | CallError) -> Response:
     return response
 
 
-def _draws(seed: int, purpose: str, model: str, item: str) -> tuple[float, float, float, float]:
+def _draws(seed: int, purpose: bytes, model: str, item: bytes) -> tuple[float, float, float, float]:
     """Return four independent uniform draws within (0, 1), fixed by the arguments."""
-    digest = hashlib.blake2b(f"{seed}\x00{purpose}\x00{model}\x00{item}".encode(), digest_size=16).digest()
-    a, b, c, d = (int.from_bytes(digest[at : at + 4], "little") * 2.0**-32 + _TINY for at in (0, 4, 8, 12))
-    return a, b, c, d
+    keyed = b"%d\x00%b\x00%b\x00%b" % (seed, purpose, model.encode(), item)
+    a, b, c, d = _FOUR.unpack(hashlib.blake2b(keyed, digest_size=16).digest())
+    return a * _UNIT + _TINY, b * _UNIT + _TINY, c * _UNIT + _TINY, d * _UNIT + _TINY

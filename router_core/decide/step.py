@@ -199,6 +199,13 @@ def decide(plan: Plan, trace: Trace) -> Action:
             return _after_answer(plan, trace, answered)
 
 
+def served_at(plan: Plan, step: PlanStep, confidence: Confidence) -> bool:
+    """Return whether a valid answer of this step is served whatever else is the case."""
+    if confidence.value is None:
+        return plan.on_missing == "accept"
+    return confidence.value >= step.accept_at
+
+
 def replay(plan: Plan, trace: Trace) -> tuple[Action, ...]:
     """Return the decision after each fact of a recorded trace, shape ``(len(trace),)``."""
     return tuple(decide(plan, trace[: end + 1]) for end in range(len(trace)))
@@ -217,11 +224,9 @@ def _begin(plan: Plan, facts: Facts) -> Action:
 def _after_answer(plan: Plan, trace: Trace, answered: Checked | Merged) -> Action:
     if not answered.valid:
         return _after_invalid(plan, trace, answered)
-    value, step = answered.confidence.value, plan.steps[answered.step]
-    if value is not None and value >= step.accept_at:
-        return Accept(n=answered.n, reason="accepted")
-    if value is None and plan.on_missing == "accept":
-        return Accept(n=answered.n, reason="accepted_unscored")
+    if served_at(plan, plan.steps[answered.step], answered.confidence):
+        unscored = answered.confidence.value is None
+        return Accept(n=answered.n, reason="accepted_unscored" if unscored else "accepted")
     if answered.step == len(plan.steps) - 1:
         return Accept(n=answered.n, reason="last_step")
     if answered.facts.guard != "normal":
