@@ -13,7 +13,7 @@ import traceback
 import zoneinfo
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -170,9 +170,17 @@ def _summarise(report: "DemoReport", last_day: dt.date, seed: int) -> None:
     typer.echo(f"\nDEMO DATA (simulated). {made} {report.calls:,} calls up to {last_day} (seed {seed}),")
     typer.echo(f"{report.failed:,} without an answer, {report.outcomes:,} outcomes, in {report.home.root}\n")
     typer.echo(spend_text("payload_type", rows))
-    typer.echo("\nPlanted findings:")
+    typer.echo("\nPlanted:")
     for finding, where in report.planted.items():
-        typer.echo(f"  {finding}: {where if isinstance(where, str) else json.dumps(where)}")
+        typer.echo(f"  {finding.removesuffix('_us').replace('_', ' ')}: {_planted_text(finding, where)}")
+
+
+def _planted_text(finding: str, where: Any) -> str:
+    places = where if isinstance(where, list) else [where]
+    if finding.endswith("_us"):
+        places = [f"{dt.datetime.fromtimestamp(us / 1e6, dt.UTC):%Y-%m-%d %H:%M}" for us in places]
+        return f"{' to '.join(places)} UTC"
+    return ", ".join(str(place) for place in places)
 
 
 app.add_typer(commands.app)

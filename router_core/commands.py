@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from router_core.backends.targets import TargetState
     from router_core.call_log.home import Home
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
@@ -90,7 +89,7 @@ def check(
     Every target needs a price, every provider a key. Keys are looked for by name; their values are not read. Exit code
     2 when something is wrong.
     """
-    from router_core.backends.targets import target_states
+    from router_core.backends.targets import target_states, targets_text
     from router_core.config import parse, unsupported
     from router_core.errors import ConfigError
     from router_core.prices import PriceBook
@@ -104,13 +103,13 @@ def check(
             {
                 "ok": not problems,
                 "config_version": routing.content_hash,
-                "targets": [_target_facts(target) for target in targets],
+                "targets": targets,
                 "problems": problems,
             }
         )
     else:
         typer.echo(f"config version {routing.content_hash}, {len(routing.payload_types)} payload types\n")
-        typer.echo(_targets_text(targets))
+        typer.echo(targets_text(targets))
     if problems:
         raise ConfigError(str(config), problems)
     if not as_json:
@@ -379,31 +378,3 @@ def _print_json(value: Any) -> None:
     import orjson
 
     typer.echo(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode())
-
-
-def _target_facts(target: "TargetState") -> dict[str, Any]:
-    price = target.price
-    return {
-        "tier": target.tier,
-        "model": target.model,
-        "input_usd_per_m": None if price is None else price.input_nusd_per_m / 1e9,
-        "output_usd_per_m": None if price is None else price.output_nusd_per_m / 1e9,
-        "price_source": None if price is None else price.source,
-        "price_date": None if price is None else price.date,
-        "key_variables": list(target.key.variables),
-        "key_present": target.key.present,
-    }
-
-
-def _targets_text(targets: "tuple[TargetState, ...]") -> str:
-    from router_core.call_log.terminal import table, usd
-
-    words = {True: "set", False: "missing", None: "not checked"}
-    rows: list[tuple[object, ...]] = []
-    for target in targets:
-        price = target.price
-        rates = None if price is None else f"{usd(price.input_nusd_per_m, 3)} / {usd(price.output_nusd_per_m, 3)}"
-        source = "no price" if price is None else f"{price.source} {price.date.removeprefix(price.source).strip()}"
-        key = target.key.variables[0] if target.key.variables else None
-        rows.append((target.tier, target.model, rates, source, key, words[target.key.present]))
-    return table(("tier", "model", "USD/M in / out", "price from", "key", "key is"), rows, left=6)

@@ -1,10 +1,11 @@
 """What the targets of a config need before the first call: a price and a key."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from router_core.backends.keys import KeyState, key_state
+from router_core.call_log.terminal import table, usd
 from router_core.errors import Problem
 
 if TYPE_CHECKING:
@@ -68,3 +69,16 @@ def target_states(
         for tier, targets in config.tiers.items()
         for i, target in enumerate(targets)
     )
+
+
+def targets_text(targets: Sequence[TargetState]) -> str:
+    """Return a table of the targets, one line each."""
+    words = {True: "set", False: "missing", None: "not checked"}
+    rows: list[tuple[object, ...]] = []
+    for target in targets:
+        price = target.price
+        rates = None if price is None else f"{usd(price.input_nusd_per_m, 3)} / {usd(price.output_nusd_per_m, 3)}"
+        source = "no price" if price is None else f"{price.source} {price.date.removeprefix(price.source).strip()}"
+        key = target.key.variables[0] if target.key.variables else None
+        rows.append((target.tier, target.model, rates, source, key, words[target.key.present]))
+    return table(("tier", "model", "USD/M in / out", "price from", "key", "key is"), rows, left=6)

@@ -14,10 +14,7 @@ def import_text(report: ImportReport) -> str:
     lines = [
         f"{report.file}: {report.rows_read:,} rows read, {report.rows_kept:,} kept, "
         f"{report.rows_new:,} new, {report.rows_known:,} already there",
-        *(
-            f"  left out: {rows.rows:,} rows: {rows.reason} (first is row {rows.first_row:,})"
-            for rows in report.skipped
-        ),
+        *(f"  left out: {rows.rows:,} × {rows.reason} (first is row {rows.first_row:,})" for rows in report.skipped),
         f"  {report.calls:,} calls ({report.calls_new:,} new; {report.calls_served:,} served, "
         f"{report.calls - report.calls_served:,} evaluations only), {report.models:,} models",
     ]

@@ -1,17 +1,24 @@
 """The commands over a log: what they print for people and for programs, and their exit codes."""
 
+import importlib.util
 import json
 import os
 import re
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pytest
 
+from router_core.call_log.access import is_watched
 from router_core.call_log.home import Home
 from router_core.call_log.ingest import ingest_once
 from router_core.call_log.spool import Spool
+from router_core.watch import start_watch
 from tests.builders import START_US, make_attempt_line, make_call_line, make_config_bytes
 from tests.command_line import Tierwise
 from tests.log_files import write_log
@@ -319,3 +326,65 @@ def test_help_of_a_command_ends_with_examples(tierwise: Tierwise, command: str) 
 
 def test_what_is_not_built_yet_is_no_command(tierwise: Tierwise) -> None:
     assert tierwise("propose").code == 2
+
+
+# --- beside other processes, and without some packages
+
+
+def test_import_waits_for_the_background_process_to_take_it_in(tierwise: Tierwise, home: Home, tmp_path: Path) -> None:
+    file = write_outcomes(tmp_path / "outcomes.parquet", make_rows(2))
+    watcher = start_watch(home)
+    assert watcher is not None
+    try:
+        first, again = (tierwise("import", file, "--json").json() for _ in range(2))
+        spent = tierwise("spend", "--json").json()
+    finally:
+        watcher.terminate()
+        watcher.wait(10)
+    assert (first["rows_new"], again["rows_new"], again["changed"]) == (4, 0, False)
+    assert [row["attempts"] for row in spent] == [4]
+
+
+@pytest.mark.parametrize("command", [("dashboard",), ("demo",)])
+def test_missing_extra_is_one_message_with_the_command_that_installs_it(
+    tierwise: Tierwise, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
+) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    ended = tierwise(*command)
+    assert (ended.code, 'pip install "tierwise[dashboard]"' in ended.err) == (1, True)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_unforeseen_error_is_a_message_and_a_traceback_only_on_request(
+    tierwise: Tierwise, home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log_lines(home, make_attempt_line())
+
+    def broken(*_: object) -> None:
+        message = "no such thing"
+        raise LookupError(message)
+
+    monkeypatch.setattr("router_core.call_log.reports.spend", broken)
+    quiet = tierwise("spend")
+    monkeypatch.setenv("TIERWISE_DEBUG", "1")
+    loud = tierwise("spend")
+    assert (quiet.code, "internal error: LookupError: no such thing" in quiet.err) == (1, True)
+    assert ("Traceback" in quiet.err, "Traceback" in loud.err) == (False, True)
+
+
+def test_interrupted_command_ends_without_a_traceback(home: Home, tmp_path: Path) -> None:
+    # a session of its own: the signal reaches the command alone, as a terminal's Ctrl-C would
+    process = subprocess.Popen(
+        [sys.executable, "-m", "dashboard.cli", "watch", "--home", str(home.root)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).parents[2],
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 30
+    while not is_watched(home) and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+    assert (process.returncode, out, err) == (0, "", "")

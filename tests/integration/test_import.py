@@ -149,14 +149,14 @@ def test_longer_file_adds_only_what_is_new(home: Home, bring: Import) -> None:
 
 def test_same_rows_with_other_tiers_are_refused(home: Home, bring: Import) -> None:
     bring(make_rows())
-    with pytest.raises(ConfigError, match="with other tiers; a log is never rewritten"):
+    with pytest.raises(ConfigError, match=r"with other tiers: 6 rows.* is never rewritten"):
         bring(make_rows(), tiers=TIERS)
     assert fetch(home, "SELECT DISTINCT role FROM attempts") == [("shadow",)]
 
 
 def test_same_rows_with_another_cost_are_refused(bring: Import) -> None:
     bring([make_row()])
-    with pytest.raises(ConfigError, match="1 rows are in the log already with another cost"):
+    with pytest.raises(ConfigError, match="with another cost or correctness: 1 rows"):
         bring([make_row(cost_usd=0.002)])
 
 

@@ -167,13 +167,13 @@ def refuse_rewrite(con: "DuckDBPyConnection", path: Path, home: Home) -> None:
         "SELECT count(*) FROM plan AS p JOIN known_attempts AS k USING (attempt_id)"
         " WHERE p.cost_nusd IS DISTINCT FROM k.cost_nusd OR p.correct IS DISTINCT FROM k.correct",
     )
-    way_out = f"a log is never rewritten: import into another --home, or remove {home.root} first"
+    way_out = f"the log in {home.root} is never rewritten: import into another --home"
     problems: list[Problem] = []
     if moved:
-        message = f"{moved:,} rows or calls are in the log already with other tiers; {way_out}"
+        message = f"in the log already with other tiers: {moved:,} rows or calls; {way_out}"
         problems.append(Problem(path="--tiers", message=message))
     if changed:
-        message = f"{changed:,} rows are in the log already with another cost or correctness; {way_out}"
+        message = f"in the log already with another cost or correctness: {changed:,} rows; {way_out}"
         problems.append(Problem(path="rows", message=message))
     if problems:
         raise ConfigError(str(path), problems)
