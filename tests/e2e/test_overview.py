@@ -15,6 +15,7 @@ from dashboard import format as fmt
 from dashboard.periods import Period
 from dashboard.source import HomeSource
 from dashboard.sums import Filters, Sums
+from router_core.call_log.access import is_watched
 from router_core.call_log.home import Home
 from router_core.call_log.ingest import ingest_once
 from router_core.call_log.spool import Spool
@@ -159,13 +160,16 @@ def test_hostile_names_are_inert(page: Page, tmp_path: Path) -> None:
         assert tile(page, "calls") == "29"
 
 
-def test_an_empty_home_says_how_to_fill_it_and_the_server_ends_cleanly(page: Page, tmp_path: Path) -> None:
-    with served(Home(tmp_path / ".tierwise")) as server:
+def test_an_empty_home_says_how_to_fill_it_and_the_server_ends_with_its_child(page: Page, tmp_path: Path) -> None:
+    home = Home(tmp_path / ".tierwise")
+    with served(home) as server:
         visit(page, server.address)
         expect(page.get_by_text("No calls logged yet")).to_be_visible()
         expect(page.get_by_text("tierwise demo")).to_be_visible()
+        assert is_watched(home)
         # with a page still open
         assert server.stop(signal.SIGINT) == 0
+    assert not is_watched(home)
 
 
 def test_answers_carry_the_headers_and_only_for_this_machines_names(server: Served) -> None:
@@ -178,6 +182,8 @@ def test_answers_carry_the_headers_and_only_for_this_machines_names(server: Serv
     refused.value.close()
 
 
-def test_sigterm_ends_the_server_and_the_process_it_started(home: Home) -> None:
+def test_sigterm_ends_the_server_and_its_child(tmp_path: Path) -> None:
+    home = Home(tmp_path / ".tierwise")
     with served(home) as server:
         assert server.stop(signal.SIGTERM) == 0
+    assert not is_watched(home)
