@@ -1,8 +1,19 @@
 """Tiered LLM routing inside your own process: cheap models first, better ones when needed, every dollar logged."""
 
-from router_core.errors import CallError, ConfigError, Problem, RequestRejectedError, RouteExhaustedError, RouterError
-from router_core.router import Router
-from router_core.types import Answer, AttemptRecord, CheckResult, Confidence, Receipt, Usage
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from router_core.errors import (
+        CallError,
+        ConfigError,
+        Problem,
+        RequestRejectedError,
+        RouteExhaustedError,
+        RouterError,
+    )
+    from router_core.router import Router
+    from router_core.types import Answer, AttemptRecord, CheckResult, Confidence, Receipt, Usage
 
 __all__ = [
     "Answer",
@@ -19,3 +30,16 @@ __all__ = [
     "RouterError",
     "Usage",
 ]
+
+_HOME = dict.fromkeys(__all__, "router_core.errors") | {
+    "Router": "router_core.router",
+    **dict.fromkeys(("Answer", "AttemptRecord", "CheckResult", "Confidence", "Receipt", "Usage"), "router_core.types"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name at its first use, so that commands that never route do not load the router."""
+    home = _HOME.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(home), name)

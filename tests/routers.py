@@ -90,10 +90,10 @@ class Bench:
         return self.router.complete(payload_type, messages=MESSAGES, response_format=SCHEMA, **kwargs)
 
     def lines(self, kind: str | None = None) -> list[dict[str, Any]]:
-        """The spool's lines in order, all or of one kind."""
+        """The spool's lines in order, all or of one kind; which config was seen is left out."""
         segments = sorted((self.home / "spool").glob("*.jsonl"))
         lines = [json.loads(line) for segment in segments for line in segment.read_text().splitlines()]
-        return [line for line in lines if kind is None or line["k"] == kind]
+        return [line for line in lines if kind in (None, line["k"]) and line.get("event") != "config"]
 
     @property
     def asked(self) -> list[str]:
