@@ -14,6 +14,7 @@ from dashboard.sums import NO_NAME, Point, Sums
 Theme = Literal["light", "dark"]
 HEIGHT_PX: Final = 320
 CONFIG: Final = {"displaylogo": False, "displayNotifier": False, "modeBarButtonsToRemove": ["lasso2d", "select2d"]}
+FEW_LABELS: Final = 30
 NO_TIER: Final = "(no tier)"
 
 # least distance of the first three under protan, deutan and tritan simulation: ΔE 28 on white, 19 on dark
@@ -135,7 +136,11 @@ _RATES: Final = (
 
 
 def rates_over_time(points: Sequence[Point], theme: Theme) -> go.Figure:
-    """Return lines of the wrong (with 95 % interval), invalid and failed rates, percent."""
+    """Return lines of the wrong (with 95 % interval), invalid and failed rates, percent.
+
+    Wrong rates of fewer than 30 labels are hollow, and the axis need not hold them: the last days' labels are still
+    to come, and their intervals would press everything else flat.
+    """
     days = [point.slice.first.isoformat() for point in points]
     figure = go.Figure()
     for name, symbol, dash, colours in _RATES:
@@ -146,17 +151,30 @@ def rates_over_time(points: Sequence[Point], theme: Theme) -> go.Figure:
             name=name,
             mode="lines+markers",
             line={"color": colours[theme], "dash": dash, "width": 2},
-            marker={"symbol": symbol, "size": 6},
+            marker={"symbol": [symbol + _hollow(point, name) for point in points], "size": 6},
             error_y=_wilson_bars(points, colours[theme]) if name == "wrong" else None,
             customdata=[_rate_words(point.sums, name) for point in points],
             hovertemplate="%{customdata}<extra>" + name + "</extra>",
         )
     figure.update_layout(hovermode="x unified")
-    highest = max((point.sums.wrong_interval or (0.0, 0.0))[1] for point in points) if points else 0.0
-    others = max((rate for point in points for name, *_ in _RATES if (rate := _rate(point.sums, name))), default=0.0)
     _finished(figure, y_title="Percent", suffix="%")
-    # Plotly leaves no room above error bars
-    return figure.update_yaxes(range=[0, max(highest, others, 0.001) * 105])
+    return figure.update_yaxes(range=[0, max(_highest(points), 0.001) * 105])
+
+
+def has_few_labels(point: Point) -> bool:
+    """Return whether a point's wrong rate rests on so few labels that it says little."""
+    return 0 < point.sums.labelled < FEW_LABELS
+
+
+def _hollow(point: Point, name: str) -> str:
+    return "-open" if name == "wrong" and has_few_labels(point) else ""
+
+
+def _highest(points: Sequence[Point]) -> float:
+    firm = [point for point in points if not has_few_labels(point)] or points
+    intervals = [point.sums.wrong_interval for point in firm]
+    rates = [point.sums.invalid_rate for point in points] + [point.sums.failed_rate for point in points]
+    return max([high for _, high in filter(None, intervals)] + [rate for rate in rates if rate], default=0.0)
 
 
 def _rate(sums: Sums, name: str) -> float | None:

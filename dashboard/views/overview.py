@@ -8,7 +8,7 @@ import streamlit as st
 from dashboard import charts
 from dashboard import format as fmt
 from dashboard.components import bar, filters, states, tables, tiles
-from dashboard.periods import Grain, splits_hours
+from dashboard.periods import Grain, local_day, splits_hours
 from dashboard.sums import LogState, Overview, Row, Source, Span, Sums, tier_order
 
 
@@ -36,7 +36,7 @@ def _body(source: Source, state: LogState, span: Span) -> None:
         states.no_match(choice.named, filters.clear)
         return
     above = st.container()
-    price_nusd = _notices(found, choice)
+    price_nusd = _notices(found, choice, span)
     with above:
         tiles.draw(tiles.overview_tiles(found.total, found.before, price_nusd))
     file_words = choice.period_words.replace(" ", "_")
@@ -49,21 +49,24 @@ def _body(source: Source, state: LogState, span: Span) -> None:
 
 
 def parts(found: Overview, state: LogState, span: Span) -> tuple[int, ...]:
-    """Return the indices of days, weeks or months that the log or the filter fills only in part."""
+    """Return the indices of days, weeks or months that the period, the log's beginning or its end leaves unfinished."""
+    known_until = state.now if state.as_of is None or (state.watched and not state.backlog_bytes) else state.as_of
     return tuple(
         i
         for i, point in enumerate(found.points)
         if point.slice.cut
         or (span.first_hour is not None and point.slice.start < span.first_hour < point.slice.end)
-        or (point.slice.start <= state.now < point.slice.end)
+        or (point.slice.start <= known_until < point.slice.end)
     )
 
 
-def _notices(found: Overview, choice: filters.Choice) -> int | None:
+def _notices(found: Overview, choice: filters.Choice, span: Span) -> int | None:
     total, period = found.total, choice.filters.period
     words: list[str] = []
     if period is not None and found.before is not None:
         words.append(f"changes against {period.before().first} to {period.before().last}")
+    if period is not None and span.first_hour is not None and period.start < span.first_hour:
+        words.append(f"the log begins on {local_day(span.first_hour, period.zone)}")
     if total.coverage is not None:
         words.append(f"labels cover {fmt.rate(total.coverage)} of the answered calls")
     if total.unpriced:
@@ -155,7 +158,9 @@ def _second_chart(found: Overview, theme: charts.Theme, grain: Grain) -> None:
         figure = charts.rates_over_time(found.points, theme)
         alt = f"Lines of wrong, invalid and failed rates per {grain}, in percent"
         st.plotly_chart(figure, key="rates_chart", config=charts.CONFIG, alt=alt)
-        st.caption("wrong: of labelled answers, with 95 % interval · invalid, failed: of attempts")
+        words = "wrong: of labelled answers, with 95 % interval · invalid, failed: of attempts"
+        few = any(charts.has_few_labels(point) for point in found.points)
+        st.caption(f"{words} · hollow: fewer than {charts.FEW_LABELS} labels" if few else words)
 
 
 def _breakdown(found: Overview, order: Sequence[str], *, price_nusd: int | None, file_words: str) -> None:

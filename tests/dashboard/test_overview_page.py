@@ -148,6 +148,18 @@ def test_the_period_ends_with_the_data_and_not_today() -> None:
     assert period.last == dt.date(2026, 11, 22)
 
 
+def test_a_period_that_begins_before_the_log_says_so() -> None:
+    assert "the log begins on 2026-09-01" in words(shown(FakeSource(), period="90d"))
+    assert "the log begins" not in words(shown(FakeSource()))
+
+
+def test_the_day_that_is_not_over_is_marked_as_a_part() -> None:
+    now = dt.datetime(2026, 11, 22, 15, tzinfo=dt.UTC)
+    unfinished = replace(STATE, now=now, as_of=now)
+    assert "pale: part of a day" in words(shown(FakeSource(shown=unfinished)))
+    assert "pale" not in words(shown(FakeSource()))
+
+
 def test_changes_name_the_period_they_are_against() -> None:
     app = shown(FakeSource(before=replace(SUMS, spend_nusd=10_000_000_000, failed=24)))
     spend = app.metric[0]

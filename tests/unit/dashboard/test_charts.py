@@ -91,6 +91,15 @@ def test_wrong_rates_carry_their_interval_and_days_without_labels_have_a_gap() -
     assert wrong.error_y.array[1] > wrong.error_y.array[2] > 0
 
 
+def test_wrong_rates_of_few_labels_are_hollow_and_do_not_set_the_scale() -> None:
+    cut = slices(Period(first=dt.date(2026, 11, 1), until=dt.date(2026, 11, 3), zone="UTC"))
+    sums = (Sums(calls=900, labelled=300, wrong=12), Sums(calls=900, labelled=2, wrong=1))
+    days = [Point(slice=piece, sums=one, spend_by_tier_nusd={}) for piece, one in zip(cut, sums, strict=True)]
+    figure: Any = charts.rates_over_time(days, "light")
+    assert list(figure.data[0].marker.symbol) == ["circle", "circle-open"]
+    assert 4 < figure.layout.yaxis.range[1] < 10
+
+
 def test_latency_lines_have_gaps_where_nothing_was_measured() -> None:
     figure: Any = charts.latency_over_time(points({}, {}), "dark")
     assert all(value is None for trace in figure.data for value in trace.y)
