@@ -8,6 +8,7 @@ can be seen and can be taken always means: that worker is dead. Segments without
 import fcntl
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -114,7 +115,9 @@ def list_segments(spool: Path) -> list[Segment]:
         return found
     for entry in entries:
         worker, dash, number = entry.name.removesuffix(SUFFIX).rpartition("-")
-        if entry.name.endswith(SUFFIX) and dash and number.isdigit():
+        if not entry.name.endswith(SUFFIX) or not dash or not number.isdigit():
+            continue
+        with suppress(FileNotFoundError):  # read to its end and put away in this moment
             found.append(Segment(path=Path(entry.path), worker=worker, number=int(number), size=entry.stat().st_size))
     return sorted(found, key=lambda segment: (segment.worker, segment.number))
 

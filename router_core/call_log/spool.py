@@ -4,6 +4,7 @@ What ``write`` has returned for is in the kernel: it survives the death of the p
 call; what cannot be written now waits in memory, counted, and goes out before the next line.
 """
 
+import fcntl
 import itertools
 import json
 import logging
@@ -110,6 +111,9 @@ class Spool:
                 self.dropped += len(self._waiting)
                 _logger.error("call log: %d groups of lines could not be written and are lost", len(self._waiting))
             was_open = self._lock_fd is not None
+            if self._lock_fd is not None:
+                # a child that was forked a moment ago may not have closed its copy yet
+                fcntl.flock(self._lock_fd, fcntl.LOCK_UN)
             self._release_files()
             self._begin(None if was_open else self._worker)
 

@@ -1,0 +1,91 @@
+"""kill -9 at random moments: what was acknowledged is in the log, once."""
+
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from router_core.call_log.home import Home
+from router_core.call_log.ingest import ingest_once
+from router_core.call_log.read import reading
+from tests.log_processes import Acks, end, ingest_forever, start, write_calls
+
+KILLS = 20
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    return Home(tmp_path / "home").create()
+
+
+def _rows(home: Home, query: str) -> list[tuple[Any, ...]]:
+    with reading(home) as con:
+        return con.execute(query).fetchall()
+
+
+def _assert_all_there_once(home: Home, acked: list[str]) -> None:
+    found = _rows(home, "SELECT call_id, status FROM calls")
+    by_id = dict(found)
+    lost = [call_id for call_id in acked if by_id.get(call_id) != "ok"]
+    assert (len(lost), len(found) - len(by_id)) == (0, 0)
+    assert _rows(home, "SELECT count(*) - count(DISTINCT attempt_id) FROM attempts") == [(0,)]
+    assert _rows(home, "SELECT count(*) FROM quarantine") == [(0,)]
+    # each call has its attempts, and the rollups have every row
+    assert _rows(home, "SELECT count(*) FROM calls WHERE status = 'ok' AND attempts <> 2") == [(0,)]
+    assert _rows(home, "SELECT (SELECT sum(n) FROM rollup_attempts) - (SELECT count(*) FROM attempts)") == [(0,)]
+    assert _rows(home, "SELECT (SELECT sum(n) FROM rollup_calls) - (SELECT count(*) FROM calls)") == [(0,)]
+
+
+def test_killed_writers_lose_and_repeat_nothing(home: Home) -> None:
+    rng = random.Random(20)
+    acks = Acks()
+    ingester = start(ingest_forever, home.root)
+    wanted = 0
+    for kill in range(KILLS):
+        writer = start(write_calls, home.root, acks.sender, kill * 100_000)
+        wanted += rng.randrange(1, 400)
+        acks.wait_for(wanted)
+        end([writer])
+    end([ingester])
+    acked = acks.all()
+    ingest_once(home)
+
+    assert len(acked) >= wanted
+    _assert_all_there_once(home, acked)
+    # a writer dies inside a call: that call is there too, and says so
+    interrupted = _rows(home, "SELECT count(*) FROM calls WHERE status = 'interrupted'")[0][0]
+    unfinished = _rows(home, "SELECT count(DISTINCT call_id) FROM attempts ANTI JOIN calls USING (call_id)")[0][0]
+    assert interrupted <= KILLS
+    assert unfinished == 0
+
+
+def test_killed_ingesters_lose_and_repeat_nothing(home: Home) -> None:
+    rng = random.Random(21)
+    acks = Acks()
+    writers = [start(write_calls, home.root, acks.sender, n * 1_000_000) for n in range(2)]
+    wanted = 0
+    for _ in range(KILLS):
+        ingester = start(ingest_forever, home.root)
+        wanted += rng.randrange(50, 1500)
+        acks.wait_for(wanted)
+        end([ingester])
+    end(writers)
+    acked = acks.all()
+    ingest_once(home)
+
+    assert len(acked) >= wanted
+    _assert_all_there_once(home, acked)
+
+
+def test_two_ingesters_at_once_take_every_line_in_once(home: Home) -> None:
+    acks = Acks()
+    ingesters = [start(ingest_forever, home.root) for _ in range(2)]
+    writer = start(write_calls, home.root, acks.sender, 0, 2000)
+    acks.wait_for(2000)
+    writer.join(30)
+    end(ingesters)
+    ingest_once(home)
+
+    _assert_all_there_once(home, acks.all())
+    assert _rows(home, "SELECT count(*), count(*) FILTER (status = 'ok') FROM calls") == [(2000, 2000)]

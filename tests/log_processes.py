@@ -1,0 +1,120 @@
+"""Processes that write, ingest and read one log, for tests that kill them or let them meet."""
+
+import multiprocessing
+import os
+import select
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+from router_core.call_log.home import Home
+from router_core.call_log.read import LogBusyError, NoLogError, reading
+from router_core.call_log.spool import Spool
+from router_core.watch import watch
+from tests.builders import make_attempt_line, make_call_line, make_started_line
+
+# children are forked from a process that has everything imported and no threads
+_CONTEXT = multiprocessing.get_context("forkserver")
+_CONTEXT.set_forkserver_preload(
+    ["duckdb", "orjson", "router_core.watch", "router_core.call_log.ingest", "router_core.call_log.spool"]
+)
+
+
+def start(target: Callable[..., None], *arguments: Any) -> BaseProcess:
+    """Start a process; the caller ends and joins it."""
+    process = _CONTEXT.Process(target=target, args=arguments, daemon=True)
+    process.start()
+    return process
+
+
+def pipe() -> tuple[Any, Any]:
+    """Return the ends of a pipe: to receive, to send."""
+    return _CONTEXT.Pipe(duplex=False)
+
+
+def write_calls(root: Path, acks: Connection, first: int, limit: int | None = None) -> None:
+    """Log calls with growing ids until killed; say each call's id when its ``call`` line is written."""
+    spool = Spool(Home(root).spool)
+    number = first
+    while limit is None or number < first + limit:
+        write_call(spool, f"c-{number:07}")
+        os.write(acks.fileno(), b"%07d\n" % number)
+        number += 1
+
+
+def write_call(spool: Spool, call_id: str) -> None:
+    """Log one call with two attempts, as a router does."""
+    for n in (1, 2):
+        ids = {"attempt_id": f"{call_id}-{n}", "call_id": call_id, "n": n}
+        request_id = f"r-{call_id}-{n}"
+        spool.write(make_started_line(ids, request_id=request_id))
+        spool.write(make_attempt_line(**ids, request_id=request_id))
+    spool.write(make_call_line(call_id=call_id, attempts=2, worker=spool.worker, seq=spool.next_seq()))
+
+
+def ingest_forever(root: Path) -> None:
+    """Ingest without pauses until killed."""
+    watch(Home(root), interval_s=0.0, stop=threading.Event())
+
+
+def ingest_politely(root: Path, interval_s: float) -> None:
+    """Ingest as ``tierwise watch`` does, until SIGTERM."""
+    watch(Home(root), interval_s=interval_s)
+
+
+def read_forever(root: Path, results: Connection, stop: Any) -> None:
+    """Read the number of calls again and again; send (uses, lock errors that surfaced, counts ever seen to fall)."""
+    uses = busy = falls = last = 0
+    while not stop.is_set():
+        try:
+            with reading(Home(root)) as con:
+                row = con.execute("SELECT count(*) FROM calls").fetchone()
+        except NoLogError:
+            continue
+        except LogBusyError:
+            busy += 1
+            continue
+        count = row[0] if row is not None else 0
+        uses, falls, last = uses + 1, falls + (count < last), count
+    results.send((uses, busy, falls))
+
+
+def event() -> Any:
+    """Return an event that processes share."""
+    return _CONTEXT.Event()
+
+
+class Acks:
+    """Reads what writers acknowledge, while they live and what is left in the pipe when they are dead."""
+
+    def __init__(self) -> None:
+        self._receiver, self.sender = pipe()
+        self._text = b""
+
+    def wait_for(self, count: int, timeout_s: float = 30.0) -> None:
+        """Read until so many calls are acknowledged."""
+        while self._text.count(b"\n") < count:
+            ready, _, _ = select.select([self._receiver.fileno()], [], [], timeout_s)
+            assert ready, f"no acknowledgement for {timeout_s} s"
+            self._text += os.read(self._receiver.fileno(), 1 << 16)
+
+    def all(self) -> list[str]:
+        """Return every acknowledged call id, once all writers are dead."""
+        self.sender.close()
+        while data := os.read(self._receiver.fileno(), 1 << 16):
+            self._text += data
+        self._receiver.close()
+        return [f"c-{text.decode()}" for text in self._text.split(b"\n")[:-1]]
+
+
+def end(processes: Sequence[BaseProcess]) -> None:
+    """Kill processes and wait until they are gone."""
+    for process in processes:
+        with suppress(AttributeError):
+            process.kill()
+    for process in processes:
+        process.join(10)
