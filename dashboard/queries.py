@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from dashboard.periods import slices
 from dashboard.sums import NO_NAME, Filters, Overview, Point, Row, Span, Sums
+from router_core.call_log.rollups import bucket_quantile
 from router_core.call_log.schema import LATENCY_BUCKET_RATIO
 
 if TYPE_CHECKING:
@@ -139,7 +140,21 @@ def _read_before(connection: "duckdb.DuckDBPyConnection", filters: Filters) -> S
     if covered is None or not covered[0]:
         return None
     earlier = Filters(period=before, payload_types=filters.payload_types, tiers=filters.tiers)
-    return _read(connection, earlier, [before.start]).sums("total")
+    return _read_total(connection, earlier)
+
+
+def _read_total(connection: "duckdb.DuckDBPyConnection", filters: Filters) -> Sums:
+    bound = _bound(filters)
+    found: dict[str, Any] = {}
+    for table, tier, _, measures in (_CALLS, _ATTEMPTS, _OUTCOMES):
+        summed = ", ".join(measures.values())
+        row = connection.execute(f"SELECT {summed} FROM {table} WHERE {_where(tier, filters)}", bound).fetchone() or ()
+        found |= {name: value or 0 for name, value in zip(measures, row, strict=True)}
+    where = _where("tier_served", filters)
+    counts = dict(
+        connection.execute(f"SELECT bucket, sum(n) FROM rollup_latency WHERE {where} GROUP BY bucket", bound).fetchall()
+    )
+    return Sums(p50_ms=bucket_quantile(counts, 0.50), p95_ms=bucket_quantile(counts, 0.95), **found)
 
 
 class _Found:
@@ -255,8 +270,8 @@ def _where(tier: str, filters: Filters) -> str:
     return " AND ".join(parts)
 
 
-def _bound(filters: Filters, starts: Sequence[dt.datetime]) -> dict[str, Any]:
-    bound: dict[str, Any] = {"starts": [_naive(start) for start in starts]}
+def _bound(filters: Filters, starts: Sequence[dt.datetime] | None = None) -> dict[str, Any]:
+    bound: dict[str, Any] = {} if starts is None else {"starts": [_naive(start) for start in starts]}
     if filters.period:
         bound |= {"first": _naive(filters.period.start), "until": _naive(filters.period.end)}
     if filters.payload_types:
