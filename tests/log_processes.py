@@ -1,5 +1,6 @@
 """Processes that write, ingest and read one log, for tests that kill them or let them meet."""
 
+import fcntl
 import multiprocessing
 import os
 import select
@@ -44,6 +45,16 @@ def write_calls(root: Path, acks: Connection, first: int, limit: int | None = No
         write_call(spool, f"c-{number:07}")
         os.write(acks.fileno(), b"%07d\n" % number)
         number += 1
+
+
+def start_request_and_hang(root: Path, acks: Connection) -> None:
+    """Log a finished first attempt and a second one that never ends."""
+    spool = Spool(Home(root).spool)
+    spool.write(make_started_line())
+    spool.write(make_attempt_line(status="failed"))
+    spool.write(make_started_line({"attempt_id": "a-2", "role": "fallback"}, request_id="r-2"))
+    os.write(acks.fileno(), b"0000001\n")
+    threading.Event().wait()
 
 
 def write_call(spool: Spool, call_id: str) -> None:
@@ -93,6 +104,8 @@ class Acks:
 
     def __init__(self) -> None:
         self._receiver, self.sender = pipe()
+        # a small pipe: writers that are not listened to wait, so a test never has to ingest millions of lines
+        fcntl.fcntl(self.sender.fileno(), fcntl.F_SETPIPE_SZ, 4096)
         self._text = b""
 
     def wait_for(self, count: int, timeout_s: float = 30.0) -> None:
@@ -100,7 +113,7 @@ class Acks:
         while self._text.count(b"\n") < count:
             ready, _, _ = select.select([self._receiver.fileno()], [], [], timeout_s)
             assert ready, f"no acknowledgement for {timeout_s} s"
-            self._text += os.read(self._receiver.fileno(), 1 << 16)
+            self._text += os.read(self._receiver.fileno(), 4096)
 
     def all(self) -> list[str]:
         """Return every acknowledged call id, once all writers are dead."""
