@@ -20,9 +20,7 @@ from tests.builders import make_attempt_line, make_call_line, make_started_line
 
 # children are forked from a process that has everything imported and no threads
 _CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(
-    ["duckdb", "orjson", "router_core.watch", "router_core.call_log.ingest", "router_core.call_log.spool"]
-)
+_CONTEXT.set_forkserver_preload(["pytest", "duckdb", "router_core.call_log.ingest", "tests.log_processes"])
 
 
 def start(target: Callable[..., None], *arguments: Any) -> BaseProcess:
