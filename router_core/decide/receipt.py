@@ -63,9 +63,8 @@ def token_classes(usage: Usage) -> TokenClasses:
     """Return the usage in disjoint classes; counts that were not reported are 0."""
     reported = usage.input_tokens or 0
     output = usage.output_tokens or 0
-    cached, write_5m, write_1h = (
-        max(0, n) for n in (usage.cached_tokens, usage.cache_write_5m_tokens, usage.cache_write_1h_tokens)
-    )
+    cached = max(0, usage.cached_tokens)
+    write_5m, write_1h = max(0, usage.cache_write_5m_tokens), max(0, usage.cache_write_1h_tokens)
     parts = cached + write_5m + write_1h
     counts = (reported, output, usage.cached_tokens, usage.cache_write_5m_tokens, usage.cache_write_1h_tokens)
     return TokenClasses(
@@ -145,8 +144,9 @@ def estimate(input_tokens: int, output_tokens: int, price: "Price | None") -> in
     """Return the cost of a request of this size without any caching, nano-dollars; None without a price."""
     if price is None:
         return None
-    usage = Usage(input_tokens=input_tokens, output_tokens=output_tokens)
-    return receipt(usage, price, estimated=True).cost_nusd
+    row = row_for(price, input_tokens)
+    tokens = TokenClasses(fresh=input_tokens, cached=0, write_5m=0, write_1h=0, output=output_tokens)
+    return None if _undeclared_zero(tokens, row) else computed_nusd(tokens, row)
 
 
 def worst_case(input_tokens: int, output_tokens: int, price: "Price | None") -> int | None:
@@ -170,8 +170,10 @@ def _lines(tokens: TokenClasses, row: "Price") -> tuple[tuple[str, int, int], ..
 
 
 def _undeclared_zero(tokens: TokenClasses, row: "Price") -> bool:
-    used = [(n, rate) for _, n, rate in _lines(tokens, row) if n]
-    return row.source != "override" and bool(used) and not any(rate for _, rate in used)
+    if row.source == "override":
+        return False
+    used = [rate for _, n, rate in _lines(tokens, row) if n]
+    return bool(used) and not any(used)
 
 
 def _round_half_even(micro: int) -> int:

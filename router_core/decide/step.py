@@ -212,12 +212,12 @@ def replay(plan: Plan, trace: Trace) -> tuple[Action, ...]:
 
 
 def _begin(plan: Plan, facts: Facts) -> Action:
-    # where everything cools down, asking anyway is better than failing without having tried
-    for seen in (facts, replace(facts, down=frozenset[str]())):
-        for index, step in enumerate(plan.steps):
-            target = _usable(step, seen, frozenset())
-            if target is not None:
-                return _call(plan, (), facts, step=index, target=target, role="serve")
+    for index, step in enumerate(plan.steps):
+        target = _usable(step, facts, frozenset())
+        if target is not None:
+            return _call(plan, (), facts, step=index, target=target, role="serve")
+    if facts.down:  # where everything cools down, asking anyway is better than failing without having tried
+        return _begin(plan, replace(facts, down=frozenset()))
     return Exhausted(reason="limits")
 
 
@@ -314,7 +314,7 @@ def _finish(trace: Trace, reason: ExhaustedReason) -> Accept | Exhausted:
 
 def _usable(step: PlanStep, facts: Facts, spent: frozenset[int]) -> int | None:
     for index, target in enumerate(step.targets):
-        if index not in spent and target.model not in facts.down | facts.unaffordable:
+        if index not in spent and target.model not in facts.down and target.model not in facts.unaffordable:
             return index
     return None
 

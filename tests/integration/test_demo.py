@@ -1,0 +1,203 @@
+"""The demo: a real log of a simulated month, with findings where its marker says they are."""
+
+import datetime as dt
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import duckdb
+import pytest
+
+from dashboard.demo import make_demo
+from dashboard.scenario import arrivals, make_scenario, routing_yaml
+from router_core import ConfigError
+from router_core.call_log.home import Home
+from router_core.call_log.read import reading
+from router_core.config import parse
+from router_core.watch import ensure_ingested
+
+LAST_DAY = dt.date(2026, 11, 22)
+
+
+@pytest.fixture(scope="module")
+def figures(repository_root: Path) -> dict[str, Any]:
+    return json.loads((repository_root / "data" / "demo.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def repository_root() -> Path:
+    return Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory, figures: dict[str, Any]) -> Home:
+    """The demo as a newcomer gets it: 60 days."""
+    report = make_demo(tmp_path_factory.mktemp("demo"), figures, seed=1, last_day=LAST_DAY)
+    ensure_ingested(report.home)
+    return report.home
+
+
+@pytest.fixture
+def log(whole: Home) -> Iterator[duckdb.DuckDBPyConnection]:
+    with reading(whole) as connection:
+        yield connection
+
+
+@pytest.fixture(scope="module")
+def planted(whole: Home) -> dict[str, Any]:
+    return json.loads(whole.demo_marker.read_text())["planted"]
+
+
+def values(log: duckdb.DuckDBPyConnection, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
+    return log.execute(query, parameters).fetchall()
+
+
+@pytest.mark.slow
+def test_demo_has_at_least_100_000_calls_over_60_local_days(log: duckdb.DuckDBPyConnection, whole: Home) -> None:
+    ((calls, first, last),) = values(log, "SELECT count(*), min(ts), max(ts) FROM calls")
+    assert calls >= 100_000
+    assert calls == json.loads(whole.demo_marker.read_text())["calls"]
+    zone = ZoneInfo("Europe/Berlin")
+    days = [moment.replace(tzinfo=dt.UTC).astimezone(zone).date() for moment in (first, last)]
+    assert days == [LAST_DAY - dt.timedelta(59), LAST_DAY]
+
+
+@pytest.mark.slow
+def test_limit_is_hit_on_the_planted_days_and_on_no_other(
+    log: duckdb.DuckDBPyConnection, planted: dict[str, Any]
+) -> None:
+    degraded = values(
+        log, "SELECT DISTINCT timezone('Europe/Berlin', timezone('UTC', ts))::DATE::VARCHAR FROM calls WHERE degraded"
+    )
+    assert sorted(day for (day,) in degraded) == planted["burst_days"]
+    assert len(planted["burst_days"]) >= 3
+
+
+@pytest.mark.slow
+def test_critical_calls_are_never_degraded_and_the_workflow_goes_on(log: duckdb.DuckDBPyConnection) -> None:
+    ((critical, degraded, answered),) = values(
+        log,
+        "SELECT count(*) FILTER (critical), count(*) FILTER (critical AND degraded), "
+        "count(*) FILTER (degraded AND status = 'ok') / count(*) FILTER (degraded) FROM calls",
+    )
+    assert critical > 1_000
+    assert degraded == 0
+    assert answered > 0.99
+
+
+@pytest.mark.slow
+def test_outage_shows_as_failures_of_one_provider_in_its_hours(
+    log: duckdb.DuckDBPyConnection, planted: dict[str, Any]
+) -> None:
+    start, end = planted["outage_us"]
+    provider = planted["outage_provider"].rstrip("/")
+    ((inside, outside),) = values(
+        log,
+        "SELECT count(*) FILTER (status = 'failed' AND inside) / count(*) FILTER (inside), "
+        "count(*) FILTER (status = 'failed' AND NOT inside) / count(*) FILTER (NOT inside) FROM "
+        "(SELECT *, started_at >= make_timestamp(?) AND started_at < make_timestamp(?) AS inside "
+        "FROM attempts WHERE provider_name = ?)",
+        start,
+        end,
+        provider,
+    )
+    assert inside > 0.9
+    assert outside < 0.02
+    ((fallbacks,),) = values(
+        log,
+        "SELECT sum(fallbacks) FROM calls WHERE ts >= make_timestamp(?) AND ts < make_timestamp(?)",
+        start,
+        end,
+    )
+    assert fallbacks > 20
+
+
+@pytest.mark.slow
+def test_type_without_evidence_has_calls_and_no_label(log: duckdb.DuckDBPyConnection, planted: dict[str, Any]) -> None:
+    rows = dict(
+        values(
+            log,
+            "SELECT payload_type, count(*) FILTER (correct IS NOT NULL) FROM call_outcomes GROUP BY payload_type",
+        )
+    )
+    assert rows.pop(planted["no_evidence"]) == 0
+    assert all(labels > 500 for labels in rows.values())
+
+
+@pytest.mark.slow
+def test_labels_agree_with_the_planted_accuracies(
+    log: duckdb.DuckDBPyConnection, figures: dict[str, Any], planted: dict[str, Any]
+) -> None:
+    scenario = make_scenario(figures, 1, LAST_DAY)
+    for finding in ("safe_down", "pays_up", "tie"):
+        plan = scenario.types[planted[finding]]
+        ((share, labels),) = values(
+            log,
+            "SELECT avg(correct), count(correct) FROM call_outcomes WHERE payload_type = ? AND tier_served = ? "
+            "AND NOT degraded",
+            plan.name,
+            plan.path[0],
+        )
+        truth = plan.accuracy[plan.path[0]]
+        assert share == pytest.approx(truth, abs=4 * (truth * (1 - truth) / labels) ** 0.5)
+
+
+def test_findings_lie_where_their_total_cost_says(figures: dict[str, Any]) -> None:
+    """Spend plus error impact per call: down saves, up pays, the tie does neither by more than a twentieth."""
+    scenario = make_scenario(figures, 4, LAST_DAY)
+    prices = {spec["tier"]: spec for spec in reversed(figures["models"].values())}
+
+    def total_usd(finding: str, tier: str) -> float:
+        plan = next(plan for plan in scenario.types.values() if plan.finding == finding)
+        prompt, price = figures["prompts"][plan.stage], prices[tier]
+        spend = (prompt["input_chars"] / 4 * price["input"] + prompt["output_tokens"] * price["output"]) / 1e6
+        return spend + (1 - plan.accuracy[tier]) * plan.error_cost_usd
+
+    assert total_usd("safe_down", "cheap") < 0.95 * total_usd("safe_down", "mid")
+    assert total_usd("pays_up", "mid") < 0.6 * total_usd("pays_up", "cheap")
+    assert total_usd("tie", "cheap") == pytest.approx(total_usd("tie", "mid"), rel=0.05)
+
+
+def test_seed_places_the_findings_on_other_names(figures: dict[str, Any]) -> None:
+    found = {make_scenario(figures, seed, LAST_DAY).planted["safe_down"] for seed in range(12)}
+    assert len(found) >= 3
+
+
+def test_same_seed_makes_the_same_scenario_config_and_arrivals(figures: dict[str, Any]) -> None:
+    one, other = (make_scenario(figures, 5, LAST_DAY) for _ in range(2))
+    assert routing_yaml(one) == routing_yaml(other)
+    assert arrivals(one, LAST_DAY) == arrivals(other, LAST_DAY)
+    assert parse(routing_yaml(one), source="routing.yaml").payload_types.keys() == one.types.keys()
+
+
+def test_same_seed_makes_the_same_log(tmp_path: Path, figures: dict[str, Any]) -> None:
+    def comparable(root: Path) -> list[tuple[Any, ...]]:
+        home = make_demo(root, figures, seed=2, last_day=LAST_DAY, days=1).home
+        ensure_ingested(home)
+        with reading(home) as log:
+            return (
+                log.execute("SELECT * EXCLUDE (checks) FROM attempts ORDER BY attempt_id").fetchall()
+                + log.execute("SELECT * EXCLUDE (worker) FROM calls ORDER BY call_id").fetchall()
+                + log.execute("SELECT * FROM outcomes ORDER BY call_id").fetchall()
+            )
+
+    assert comparable(tmp_path / "one") == comparable(tmp_path / "other")
+
+
+def test_finished_demo_is_not_made_again(tmp_path: Path, figures: dict[str, Any]) -> None:
+    first = make_demo(tmp_path, figures, seed=2, last_day=LAST_DAY, days=1)
+    ensure_ingested(first.home)
+    second = make_demo(tmp_path, figures, seed=2, last_day=LAST_DAY, days=1)
+    assert (first.made_now, second.made_now, second.calls) == (True, False, first.calls)
+    third = make_demo(tmp_path, figures, seed=3, last_day=LAST_DAY, days=1)
+    assert third.made_now
+
+
+def test_folder_that_is_no_demo_is_left_alone(tmp_path: Path, figures: dict[str, Any]) -> None:
+    (tmp_path / "demo").mkdir()
+    (tmp_path / "demo" / "thesis.txt").write_text("all of it")
+    with pytest.raises(ConfigError, match="holds something else"):
+        make_demo(tmp_path, figures, seed=2, last_day=LAST_DAY, days=1)
+    assert (tmp_path / "demo" / "thesis.txt").read_text() == "all of it"
