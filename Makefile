@@ -6,11 +6,11 @@ BROWSER_PACKAGES := chromium
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install lock demo format check browser test e2e bench
+.PHONY: help install lock demo format check browser test e2e bench screenshots
 .NOTPARALLEL:
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-8s  %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-11s  %s\n", $$1, $$2}' Makefile
 
 install: $(STAMP) ## virtual environment in .venv: locked packages, and this checkout in editable form
 
@@ -56,5 +56,8 @@ test: check browser ## check, then the whole suite: what CI runs
 e2e: install browser ## the browser tests alone
 	$(BIN)/pytest -m e2e $(ARGS)
 
+screenshots: install browser ## take the README's picture of the demo, docs/overview.png
+	$(BIN)/python -m tests.e2e.screenshot docs/overview.png
+
 bench: install ## measurements; they print figures and never fail on time
-	$(BIN)/pytest tests/benchmarks -s $(ARGS)
+	$(BIN)/pytest tests/benchmarks -s -q -o python_files='bench_*.py' $(ARGS)

@@ -144,7 +144,9 @@ def _spend_legend(found: Overview, grain: Grain, parts: Sequence[int]) -> None:
 
 def _second_chart(found: Overview, theme: charts.Theme, grain: Grain) -> None:
     with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
-        st.markdown(f"**Per {grain}**", width="content")
+        is_latency = st.session_state.get("measure") == "latency"
+        title = f"Latency per {grain}, ms" if is_latency else f"Rates per {grain}, %"
+        st.markdown(f"**{title}**", width="content")
         chosen = st.segmented_control(
             "Measure", ["rates", "latency"], default="rates", required=True, key="measure", label_visibility="collapsed"
         )

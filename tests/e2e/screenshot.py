@@ -14,7 +14,7 @@ from playwright.sync_api import sync_playwright
 from router_core.call_log.home import Home
 from tests.e2e.conftest import FLAGS, served, settled
 
-WIDTH, HEIGHT = 1440, 1010
+WIDTH, HEIGHT = 1440, 1440
 
 
 def take(home: Home, picture: Path) -> None:
