@@ -58,11 +58,6 @@ class DemoReport:
     made_now: bool
 
 
-def demo_home(root: Path) -> Home:
-    """Return the demo's home: ``demo/`` below the given one, never beside a real log."""
-    return Home(root / "demo")
-
-
 def make_demo(
     root: Path,
     figures: Mapping[str, Any],
@@ -85,7 +80,7 @@ def make_demo(
     Raises:
         ConfigError: The folder is not the demo's, or cannot be written.
     """
-    home = demo_home(root)
+    home = Home(root).demo
     scenario = make_scenario(figures, seed, last_day, days)
     facts: dict[str, Any] = {"seed": seed, "first_day": str(scenario.first_day), "last_day": str(last_day)}
     known = _finished(home)

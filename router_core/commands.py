@@ -75,6 +75,8 @@ def existing_home(home: Path | None) -> "Home":
     found = find_home(home)
     if not found.spool.is_dir():
         message = "no log here; name its folder with --home, or make one: tierwise demo, tierwise import FILE"
+        if found.demo.is_demo:
+            message = f"no log here but the demo's; to see that one: --home {found.demo.root}"
         raise ConfigError(str(found.root), [Problem(path="home", message=message)])
     return found
 

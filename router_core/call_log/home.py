@@ -49,6 +49,11 @@ class Home:
         """Whether this home holds simulated data."""
         return self.demo_marker.exists()
 
+    @property
+    def demo(self) -> "Home":
+        """The demo's own home, below this one and never beside a real log."""
+        return Home(self.root / "demo")
+
     def create(self) -> "Home":
         """Make the folders and return self.
 
