@@ -9,7 +9,8 @@ DuckDB's lock.
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -125,15 +126,15 @@ class Ingester:
         segments = list_segments(self._home.spool)
         total = sum(segment.size - offsets.get(segment.name, 0) for segment in segments)
         done = 0
-        while max_commits is None or tally.commits < max_commits:
-            batch, advances = self._read_batch()
-            if not advances:
-                self._settle_dead(tally)
-                break
+        for batch, advances in self._batches():
             if self._commit(batch, advances, tally):
                 done += sum(advance.end - advance.start for advance in advances.values())
                 if progress is not None:
                     progress(done, max(done, total))
+            if tally.commits == max_commits:
+                break
+        else:
+            self._settle_dead(tally)
         self._update_sums()
         self._prune()
         return IngestReport(
@@ -155,9 +156,22 @@ class Ingester:
         offsets = self._known_offsets()
         return sum(segment.size - offsets.get(segment.name, 0) for segment in list_segments(self._home.spool))
 
-    def _read_batch(self) -> tuple[Batch, dict[str, _Advance]]:
+    def _batches(self) -> Generator[tuple[Batch, dict[str, _Advance]]]:
+        """Yield what is unread, batch by batch; of a backlog, the next one is parsed while the last is committed."""
+        batch, advances = self._read_batch(self._known_offsets())
+        with ThreadPoolExecutor(1) as pool:
+            while advances:
+                expected = self._known_offsets() | {name: advance.end for name, advance in advances.items()}
+                is_full = batch.n_rows >= MAX_ROWS_PER_COMMIT
+                ahead = pool.submit(self._read_batch, expected) if is_full else None
+                yield batch, advances
+                offsets = self._known_offsets()
+                batch, advances = (
+                    ahead.result() if ahead is not None and offsets == expected else self._read_batch(offsets)
+                )
+
+    def _read_batch(self, offsets: Mapping[str, int]) -> tuple[Batch, dict[str, _Advance]]:
         """Read the next lines, a fair share of each segment; the second result tells how far each one gets."""
-        offsets = self._known_offsets()
         workers = {segment.worker for segment in list_segments(self._home.spool)}
         # who is dead must be known before sizes are: then nothing can be appended after the end that is seen
         dead = {worker for worker in workers if not is_alive(self._home.spool, worker)}

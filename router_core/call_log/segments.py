@@ -18,7 +18,7 @@ LOCK_SUFFIX: Final = ".lock"
 DONE: Final = "done"
 IMPORT_PREFIX: Final = "import-"
 MAX_LINE_BYTES: Final = 16 << 20
-_READ_BUFFER_BYTES: Final = 1 << 20
+_BLOCK_BYTES: Final = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,15 +133,22 @@ def list_workers(spool: Path) -> set[str]:
 def read_lines(path: Path, offset: int) -> Iterator[Line]:
     """Yield the lines of a segment from a byte offset on; only the last one may be incomplete.
 
-    A line longer than ``MAX_LINE_BYTES`` comes in pieces of that size, none of which parses.
+    A line longer than ``MAX_LINE_BYTES`` comes in pieces, none of which parses.
     """
-    with path.open("rb", buffering=_READ_BUFFER_BYTES) as file:
+    with path.open("rb", buffering=0) as file:
         file.seek(offset)
-        while data := file.readline(MAX_LINE_BYTES):
-            whole = data.endswith(b"\n") or len(data) == MAX_LINE_BYTES
-            end = offset + len(data)
-            yield Line(offset, end, data.rstrip(b"\n"), whole)
-            offset = end
+        rest = b""
+        while block := file.read(_BLOCK_BYTES):
+            *whole, rest = (rest + block).split(b"\n")
+            for data in whole:
+                end = offset + len(data) + 1
+                yield Line(offset, end, data, True)
+                offset = end
+            if len(rest) >= MAX_LINE_BYTES:
+                yield Line(offset, offset + len(rest), rest, True)
+                offset, rest = offset + len(rest), b""
+        if rest:
+            yield Line(offset, offset + len(rest), rest, False)
 
 
 def retire(spool: Path, worker: str) -> None:
