@@ -12,35 +12,22 @@ from collections import Counter
 from collections.abc import Callable, Generator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from router_core.call_log import access, rollups
+from router_core.call_log import access, commit, rollups
+from router_core.call_log.commit import Advance
 from router_core.call_log.home import Home
 from router_core.call_log.lines import Batch
 from router_core.call_log.logfile import LogFile
 from router_core.call_log.orphans import read_orphans
-from router_core.call_log.schema import TABLES
 from router_core.call_log.segments import Segment, is_alive, list_segments, list_workers, prune_done, read_lines, retire
 from router_core.call_log.stage import Stage
-
-if TYPE_CHECKING:
-    from duckdb import DuckDBPyConnection
 
 MAX_ROWS_PER_COMMIT: Final = 5_000
 _MAX_LINES_PER_COMMIT: Final = 20_000
 _MIN_SHARE: Final = 500
 _KEEP_DONE_S: Final = 7 * 86_400
 _PRUNE_EVERY_US: Final = 3_600_000_000
-_REPEATABLE: Final = {
-    "attempt": "attempt_id IN (SELECT attempt_id FROM log.attempts)",
-    "call": "call_id IN (SELECT call_id FROM log.calls)",
-}
-_ROW_KEYS: Final = {
-    "attempt": ("attempt_id",),
-    "call": ("call_id",),
-    "outcome": ("call_id", "attempt_id", "source", "received_at", "correct", "error_nusd", "label_propensity"),
-    "event": ("at", "worker", "event", "details"),
-}
 
 Progress = Callable[[int, int], None]
 
@@ -76,15 +63,6 @@ class _Tally:
     rows: Counter[str] = field(default_factory=Counter[str])
     quarantined: int = 0
     commits: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class _Advance:
-    """How far one segment gets with a batch, bytes."""
-
-    start: int
-    end: int
-    lines: int
 
 
 class Ingester:
@@ -149,14 +127,14 @@ class Ingester:
     def _known_offsets(self) -> dict[str, int]:
         if self._offsets is None:
             with self._file.attached(self._now_us()) as con:
-                self._offsets = _read_offsets(con)
+                self._offsets = commit.read_offsets(con)
         return self._offsets
 
     def _backlog_bytes(self) -> int:
         offsets = self._known_offsets()
         return sum(segment.size - offsets.get(segment.name, 0) for segment in list_segments(self._home.spool))
 
-    def _batches(self) -> Generator[tuple[Batch, dict[str, _Advance]]]:
+    def _batches(self) -> Generator[tuple[Batch, dict[str, Advance]]]:
         """Yield what is unread, batch by batch; of a backlog, the next one is parsed while the last is committed."""
         batch, advances = self._read_batch(self._known_offsets())
         with ThreadPoolExecutor(1) as pool:
@@ -170,7 +148,7 @@ class Ingester:
                     ahead.result() if ahead is not None and offsets == expected else self._read_batch(offsets)
                 )
 
-    def _read_batch(self, offsets: Mapping[str, int]) -> tuple[Batch, dict[str, _Advance]]:
+    def _read_batch(self, offsets: Mapping[str, int]) -> tuple[Batch, dict[str, Advance]]:
         """Read the next lines, a fair share of each segment; the second result tells how far each one gets."""
         workers = {segment.worker for segment in list_segments(self._home.spool)}
         # who is dead must be known before sizes are: then nothing can be appended after the end that is seen
@@ -180,36 +158,36 @@ class Ingester:
         first = self._turn % max(1, len(unread))
         share = max(_MIN_SHARE, MAX_ROWS_PER_COMMIT // max(1, len(unread)))
         batch = Batch()
-        advances: dict[str, _Advance] = {}
+        advances: dict[str, Advance] = {}
         for segment in unread[first:] + unread[:first]:
             start, lines = offsets.get(segment.name, 0), batch.n_lines
             limit = min(MAX_ROWS_PER_COMMIT, batch.n_rows + share)
             end = _read_segment(segment, start, batch, limit, is_dead=segment.worker in dead)
             if end > start:
-                advances[segment.name] = _Advance(start, end, batch.n_lines - lines)
+                advances[segment.name] = Advance(start, end, batch.n_lines - lines)
             if batch.n_rows >= MAX_ROWS_PER_COMMIT or batch.n_lines >= _MAX_LINES_PER_COMMIT:
                 break
         return batch, advances
 
-    def _commit(self, batch: Batch, advances: Mapping[str, _Advance], tally: _Tally) -> bool:
+    def _commit(self, batch: Batch, advances: Mapping[str, Advance], tally: _Tally) -> bool:
         """Commit a batch; return False when the file's ledger says otherwise than remembered: then read again."""
         filled = self._stage.load(batch)
         deltas = [] if batch.may_repeat else rollups.compute_deltas(self._file.con, filled)
         now_us = self._now_us()
         with self._file.attached(now_us) as con:
-            recorded = _read_offsets(con)
+            recorded = commit.read_offsets(con)
             if any(recorded.get(name, 0) != advance.start for name, advance in advances.items()):
                 self._offsets = recorded
                 return False
             if batch.may_repeat:
-                _drop_repeated(con, filled)
+                commit.drop_repeated(con, filled)
                 deltas = rollups.compute_deltas(con, filled)
             con.execute("BEGIN")
-            rows = _insert(con, filled, now_us)
+            rows = commit.insert(con, filled, now_us)
             rollups.append_deltas(con, deltas)
-            _update_pending(con, filled, batch.settled)
+            commit.update_pending(con, filled, batch.settled)
             rollups.queue_outcome_hours(con, filled)
-            _record(con, advances, now_us)
+            commit.record(con, advances, now_us)
             con.execute("COMMIT")
         self._offsets = recorded | {name: advance.end for name, advance in advances.items()}
         self._sums_are_stale = True
@@ -311,49 +289,3 @@ def _read_segment(segment: Segment, start: int, batch: Batch, max_rows: int, *, 
         if batch.n_rows >= max_rows or batch.n_lines >= _MAX_LINES_PER_COMMIT:
             break
     return end
-
-
-def _read_offsets(con: "DuckDBPyConnection") -> dict[str, int]:
-    return dict(con.execute("SELECT segment, end_offset FROM log.ledger").fetchall())
-
-
-def _drop_repeated(con: "DuckDBPyConnection", filled: set[str]) -> None:
-    """Remove staged rows that are in the log already, and all but the first of equal ones among themselves."""
-    for kind in filled & TABLES.keys():
-        quoted = [f'"{key}"' for key in _ROW_KEYS[kind]]
-        firsts = f"SELECT min(rowid) FROM stage_{kind} GROUP BY {', '.join(quoted)}"
-        con.execute(f"DELETE FROM stage_{kind} WHERE rowid NOT IN ({firsts})")
-        same = " AND ".join(f"old.{key} IS NOT DISTINCT FROM stage_{kind}.{key}" for key in quoted)
-        is_known = _REPEATABLE.get(kind, f"EXISTS (SELECT 1 FROM log.{TABLES[kind]} AS old WHERE {same})")
-        con.execute(f"DELETE FROM stage_{kind} WHERE {is_known}")
-
-
-def _insert(con: "DuckDBPyConnection", filled: set[str], now_us: int) -> Counter[str]:
-    rows: Counter[str] = Counter()
-    for kind in filled & TABLES.keys():
-        inserted = con.execute(f"INSERT INTO log.{TABLES[kind]} SELECT * FROM stage_{kind}").fetchone()
-        rows[TABLES[kind]] = int(inserted[0]) if inserted is not None else 0
-    if "bad" in filled:
-        con.execute("INSERT INTO log.quarantine SELECT *, make_timestamp(?) FROM stage_bad", [now_us])
-    return rows
-
-
-def _update_pending(con: "DuckDBPyConnection", filled: set[str], settled: tuple[str, ...]) -> None:
-    """Forget what has ended, remember what is in flight."""
-    for kind, key in (("attempt", "attempt_id"), ("call", "call_id")):
-        if kind in filled:
-            con.execute(f"DELETE FROM log.pending_{kind}s WHERE {key} IN (SELECT {key} FROM stage_{kind})")
-        if f"pending_{kind}" in filled:
-            con.execute(f"INSERT INTO log.pending_{kind}s SELECT * FROM stage_pending_{kind}")
-        if settled:
-            con.execute(f"DELETE FROM log.pending_{kind}s WHERE worker IN (SELECT unnest(?))", [list(settled)])
-
-
-def _record(con: "DuckDBPyConnection", advances: Mapping[str, _Advance], now_us: int) -> None:
-    """Move the ledger on, in the transaction that holds the rows."""
-    for name, advance in advances.items():
-        row = con.execute("DELETE FROM log.ledger WHERE segment = ? RETURNING lines", [name]).fetchone()
-        lines = advance.lines + (int(row[0]) if row is not None else 0)
-        con.execute("INSERT INTO log.ledger VALUES (?, ?, ?, make_timestamp(?))", [name, advance.end, lines, now_us])
-    con.execute("DELETE FROM log.progress WHERE name = 'ingested'")
-    con.execute("INSERT INTO log.progress VALUES ('ingested', make_timestamp(?))", [now_us])
