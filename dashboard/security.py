@@ -2,11 +2,12 @@
 
 import ipaddress
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
+LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 # eval and inline styles are the price of Vega, Plotly and Streamlit's own styling; nothing outside is ever needed
@@ -50,6 +51,37 @@ class SecurityHeaders:
             await send(message)
 
         await self._app(scope, receive, send_with_headers)
+
+
+class KnownHosts:
+    """ASGI middleware that answers only under ``names``.
+
+    Another name that points to this machine may be somebody's page, rebound to this address to read what is here.
+    Starlette's own middleware cuts IPv6 addresses at their first colon.
+    """
+
+    def __init__(self, app: "ASGIApp", names: frozenset[str] = LOOPBACK_NAMES) -> None:
+        self._app = app
+        self._names = names
+
+    async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
+        """Pass the request on, or refuse it: 400, or a websocket that never opens."""
+        if scope["type"] in {"http", "websocket"} and _host_of(scope) not in self._names:
+            if scope["type"] == "websocket":
+                await send({"type": "websocket.close", "code": 1008})
+                return
+            await send({"type": "http.response.start", "status": 400, "headers": [(b"content-type", b"text/plain")]})
+            await send({"type": "http.response.body", "body": b"unknown host"})
+            return
+        await self._app(scope, receive, send)
+
+
+def _host_of(scope: "Scope") -> str | None:
+    header = next((value for name, value in scope["headers"] if name == b"host"), b"")
+    try:
+        return urlsplit(f"//{header.decode('latin-1')}").hostname
+    except ValueError:
+        return None
 
 
 def is_loopback(host: str) -> bool:

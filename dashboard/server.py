@@ -9,7 +9,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Final
 
-from dashboard.security import LOOPBACK_NAMES, SecurityHeaders, is_loopback
+from dashboard.security import LOOPBACK_NAMES, KnownHosts, SecurityHeaders, is_loopback
 from router_core.call_log.home import Home
 from router_core.errors import ConfigError, Problem
 
@@ -120,7 +120,6 @@ def _watched(home: Home) -> Generator[None]:
 def _run(address: str, *, host: str, port: int, open_browser: bool, is_demo: bool) -> None:
     import streamlit as st
     from starlette.middleware import Middleware
-    from starlette.middleware.trustedhost import TrustedHostMiddleware
 
     @contextlib.asynccontextmanager
     async def started(_: st.App) -> AsyncGenerator[None]:
@@ -133,13 +132,10 @@ def _run(address: str, *, host: str, port: int, open_browser: bool, is_demo: boo
             webbrowser.open(address)
         yield
 
-    # a name that only points here is no reason to answer: it may be somebody's page, rebound to this address
-    names = [name.strip("[]") for name in LOOPBACK_NAMES] if is_loopback(host) else ["*"]
-    app = st.App(
-        _APP,
-        lifespan=started,
-        middleware=[Middleware(SecurityHeaders), Middleware(TrustedHostMiddleware, allowed_hosts=names)],
-    )
+    guards = [Middleware(SecurityHeaders)]
+    if is_loopback(host):
+        guards.append(Middleware(KnownHosts, names=LOOPBACK_NAMES | {host}))
+    app = st.App(_APP, lifespan=started, middleware=guards)
     app.run(config=_options(host, port))
 
 

@@ -131,15 +131,13 @@ def test_the_page_works_in_the_dark_and_on_a_phone(page: Page, server: Served, p
 
 
 def test_new_calls_are_on_the_page_after_a_reload(page: Page, server: Served, home: Home) -> None:
-    visit(page, f"{server.address}/?period=all")
-    before = int(tile(page, "calls").replace(",", ""))
+    before = HomeSource(home).span().calls
     log_call(home, "live", "live.type", dt.datetime(2026, 11, 22, 12, tzinfo=dt.UTC))
-    shown = page.locator(".st-key-tile_calls").get_by_test_id("stMetricValue")
-    for _ in range(20):
+    for _ in range(10):
         visit(page, f"{server.address}/?period=all")
-        if shown.inner_text() == f"{before + 1:,}":
+        if tile(page, "calls") == fmt.count(before + 1):
             break
-    expect(shown).to_have_text(f"{before + 1:,}")
+    assert tile(page, "calls") == fmt.count(before + 1)
 
 
 def test_hostile_names_are_inert(page: Page, tmp_path: Path) -> None:
@@ -154,10 +152,11 @@ def test_hostile_names_are_inert(page: Page, tmp_path: Path) -> None:
         expect(page.get_by_role("option").filter(has_text="$3.00→$1.20 costs $5")).to_have_count(1)
         expect(page.get_by_role("option").filter(has_text="\\u202egnp.exe :material/home: :red[red]")).to_have_count(1)
         page.get_by_role("option").filter(has_text="<img src=https://evil").click()
-        settled(page)
+        calls = page.locator(".st-key-tile_calls").get_by_test_id("stMetricValue")
+        expect(calls).to_have_text("29")
         expect(page.locator("img[src*=evil]")).to_have_count(0)
         visit(page, page.url)
-        assert tile(page, "calls") == "29"
+        expect(calls).to_have_text("29")
 
 
 def test_an_empty_home_says_how_to_fill_it_and_the_server_ends_with_its_child(page: Page, tmp_path: Path) -> None:

@@ -1,11 +1,12 @@
 """Response headers, loopback hosts, spreadsheet cells."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
-from dashboard.security import SecurityHeaders, csv_cell, is_loopback
+from dashboard.security import KnownHosts, SecurityHeaders, csv_cell, is_loopback
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "::1", "[::1]", "localhost"])
@@ -28,12 +29,9 @@ def test_numbers_and_plain_text_stay(value: object) -> None:
     assert csv_cell(value) == value
 
 
-def test_every_response_forbids_frames_and_outside_addresses() -> None:
+def answered(middleware: Any, kind: str = "http", headers: Sequence[tuple[bytes, bytes]] = ()) -> list[Any]:
+    """Return what a middleware sends for one request."""
     sent: list[Any] = []
-
-    async def inner(scope: Any, receive: Any, send: Any) -> None:
-        await send({"type": "http.response.start", "status": 200, "headers": [(b"X-Frame-Options", b"ALLOW")]})
-        await send({"type": "http.response.body", "body": b""})
 
     async def receive() -> Any:
         return {}
@@ -41,7 +39,17 @@ def test_every_response_forbids_frames_and_outside_addresses() -> None:
     async def send(message: Any) -> None:
         sent.append(message)
 
-    asyncio.run(SecurityHeaders(inner)({"type": "http"}, receive, send))
+    asyncio.run(middleware({"type": kind, "headers": list(headers)}, receive, send))
+    return sent
+
+
+async def page(scope: Any, receive: Any, send: Any) -> None:
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"X-Frame-Options", b"ALLOW")]})
+    await send({"type": "http.response.body", "body": b""})
+
+
+def test_every_response_forbids_frames_and_outside_addresses() -> None:
+    sent = answered(SecurityHeaders(page))
     headers = {name.lower(): value for name, value in sent[0]["headers"]}
     assert headers[b"x-frame-options"] == b"DENY"
     assert headers[b"x-content-type-options"] == b"nosniff"
@@ -50,3 +58,20 @@ def test_every_response_forbids_frames_and_outside_addresses() -> None:
     assert b"default-src 'self'" in headers[b"content-security-policy"]
     assert b"http" not in headers[b"content-security-policy"]
     assert len(sent[0]["headers"]) == len(headers)
+
+
+@pytest.mark.parametrize("host", [b"localhost", b"127.0.0.1:8501", b"[::1]:8501", b"LOCALHOST:1"])
+def test_this_machines_names_are_answered(host: bytes) -> None:
+    assert answered(KnownHosts(page), headers=[(b"host", host)])[0]["status"] == 200
+
+
+@pytest.mark.parametrize(
+    "host", [b"evil.example", b"localhost.evil.example:8501", b"", b"[", b"127.0.0.1@evil.example", b"\xff"]
+)
+def test_other_names_are_not(host: bytes) -> None:
+    assert answered(KnownHosts(page), headers=[(b"host", host)])[0]["status"] == 400
+
+
+def test_a_websocket_under_another_name_is_never_opened() -> None:
+    sent = answered(KnownHosts(page), "websocket", [(b"host", b"evil.example")])
+    assert sent == [{"type": "websocket.close", "code": 1008}]
