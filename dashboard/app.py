@@ -44,12 +44,14 @@ def _state(home: str, config: str | None) -> tuple[str, LogState]:
 
 
 @st.cache_data(ttl=600, max_entries=16, show_spinner=False)
-def _span(home: str, config: str | None, version: str) -> Span:  # noqa: ARG001  # the version is the cache's key
+def _span(home: str, config: str | None, version: str) -> Span:
+    del version  # only the cache's key
     return _source(home, config).span()
 
 
 @st.cache_data(ttl=600, max_entries=128, show_spinner=False)
-def _overview(home: str, config: str | None, version: str, filters: Filters) -> Overview:  # noqa: ARG001
+def _overview(home: str, config: str | None, version: str, filters: Filters) -> Overview:
+    del version  # only the cache's key
     return _source(home, config).overview(filters)
 
 
