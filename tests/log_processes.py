@@ -3,7 +3,6 @@
 import fcntl
 import multiprocessing
 import os
-import select
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -12,7 +11,9 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
+from router_core.call_log.access import elected
 from router_core.call_log.home import Home
+from router_core.call_log.ingest import Ingester, wall_clock_us
 from router_core.call_log.read import LogBusyError, NoLogError, reading
 from router_core.call_log.spool import Spool
 from router_core.watch import watch
@@ -35,14 +36,16 @@ def pipe() -> tuple[Any, Any]:
     return _CONTEXT.Pipe(duplex=False)
 
 
-def write_calls(root: Path, acks: Connection, first: int, limit: int | None = None) -> None:
+def write_calls(root: Path, acks: Connection, first: int, limit: int | None = None, pause_s: float = 0.0) -> None:
     """Log calls with growing ids until killed; say each call's id when its ``call`` line is written."""
     spool = Spool(Home(root).spool)
+    pause = threading.Event()
     number = first
     while limit is None or number < first + limit:
         write_call(spool, f"c-{number:07}")
         os.write(acks.fileno(), b"%07d\n" % number)
         number += 1
+        pause.wait(pause_s)
 
 
 def start_request_and_hang(root: Path, acks: Connection) -> None:
@@ -68,6 +71,16 @@ def write_call(spool: Spool, call_id: str) -> None:
 def ingest_forever(root: Path) -> None:
     """Ingest without pauses until killed."""
     watch(Home(root), interval_s=0.0, stop=threading.Event())
+
+
+def ingest_and_tell(root: Path, commits: Connection) -> None:
+    """Ingest without pauses until killed; say each commit."""
+    home = Home(root)
+    with elected(home) as is_mine:
+        assert is_mine
+        ingester = Ingester(home, now_us=wall_clock_us)
+        while True:
+            ingester.tick(progress=lambda done, total: commits.send((done, total)))
 
 
 def ingest_politely(root: Path, interval_s: float) -> None:
@@ -98,28 +111,36 @@ def event() -> Any:
 
 
 class Acks:
-    """Reads what writers acknowledge, while they live and what is left in the pipe when they are dead."""
+    """Takes down what writers acknowledge; what a dead one has left in the pipe counts too."""
 
     def __init__(self) -> None:
         self._receiver, self.sender = pipe()
-        # a small pipe: writers that are not listened to wait, so a test never has to ingest millions of lines
+        # a small pipe: a writer is never far ahead of what is known of it
         fcntl.fcntl(self.sender.fileno(), fcntl.F_SETPIPE_SZ, 4096)
-        self._text = b""
+        self._text = bytearray()
+        self._news = threading.Condition()
+        self._listener = threading.Thread(target=self._listen, daemon=True)
+        self._listener.start()
 
-    def wait_for(self, count: int, timeout_s: float = 30.0) -> None:
-        """Read until so many calls are acknowledged."""
-        while self._text.count(b"\n") < count:
-            ready, _, _ = select.select([self._receiver.fileno()], [], [], timeout_s)
-            assert ready, f"no acknowledgement for {timeout_s} s"
-            self._text += os.read(self._receiver.fileno(), 4096)
+    def _listen(self) -> None:
+        while data := os.read(self._receiver.fileno(), 4096):
+            with self._news:
+                self._text += data
+                self._news.notify_all()
+
+    def wait_for(self, count: int, timeout_s: float = 60.0) -> None:
+        """Wait until so many calls are acknowledged."""
+        with self._news:
+            assert self._news.wait_for(lambda: self._text.count(b"\n") >= count, timeout_s), (
+                f"not {count} in {timeout_s} s"
+            )
 
     def all(self) -> list[str]:
         """Return every acknowledged call id, once all writers are dead."""
         self.sender.close()
-        while data := os.read(self._receiver.fileno(), 1 << 16):
-            self._text += data
+        self._listener.join()
         self._receiver.close()
-        return [f"c-{text.decode()}" for text in self._text.split(b"\n")[:-1]]
+        return [f"c-{text.decode()}" for text in bytes(self._text).split(b"\n")[:-1]]
 
 
 def end(processes: Sequence[BaseProcess]) -> None:

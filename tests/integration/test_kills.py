@@ -9,7 +9,16 @@ import pytest
 from router_core.call_log.home import Home
 from router_core.call_log.ingest import ingest_once
 from router_core.call_log.read import reading
-from tests.log_processes import Acks, end, ingest_forever, start, start_request_and_hang, write_calls
+from tests.log_processes import (
+    Acks,
+    end,
+    ingest_and_tell,
+    ingest_forever,
+    pipe,
+    start,
+    start_request_and_hang,
+    write_calls,
+)
 
 KILLS = 20
 
@@ -75,6 +84,7 @@ def test_request_in_flight_of_a_killed_process_is_unknown_and_its_call_interrupt
     ingest_once(home)
     while_it_lives = _rows(home, "SELECT attempt_id FROM attempts"), _rows(home, "SELECT call_id FROM calls")
     end([writer])
+    acks.all()
     ingest_once(home)
 
     assert while_it_lives == ([("a-1",)], [])
@@ -88,18 +98,18 @@ def test_request_in_flight_of_a_killed_process_is_unknown_and_its_call_interrupt
 def test_killed_ingesters_lose_and_repeat_nothing(home: Home) -> None:
     rng = random.Random(21)
     acks = Acks()
-    writers = [start(write_calls, home.root, acks.sender, n * 1_000_000) for n in range(2)]
-    wanted = 0
+    writers = [start(write_calls, home.root, acks.sender, n * 1_000_000, None, 0.002) for n in range(2)]
     for _ in range(KILLS):
-        ingester = start(ingest_forever, home.root)
-        wanted += rng.randrange(50, 1500)
-        acks.wait_for(wanted)
+        told, tell = pipe()
+        ingester = start(ingest_and_tell, home.root, tell)
+        assert told.poll(60)
+        told.recv()
+        told.poll(rng.uniform(0, 0.15))  # into the tick that follows, or to its end
         end([ingester])
     end(writers)
     acked = acks.all()
     ingest_once(home)
 
-    assert len(acked) >= wanted
     _assert_all_there_once(home, acked)
 
 
