@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from dashboard.scenario import Scenario, TypePlan, arrivals, make_scenario, prompt_of, routing_yaml
 from router_core import Answer, RouteExhaustedError, Router
 from router_core.backends.simulated import Outage, SimulatedBackend, SimulatedModel, right_answer
+from router_core.call_log.access import is_watched
 from router_core.call_log.home import Home
 from router_core.clock import VirtualClock
 from router_core.errors import ConfigError, Problem
@@ -123,6 +124,9 @@ def _clear(home: Home) -> None:
     """Remove an earlier demo; anything that is not one is left alone."""
     if not home.root.exists() or not any(home.root.iterdir()):
         return
+    if is_watched(home):
+        message = "the demo there is being shown or watched; stop that first, or give another --home"
+        raise ConfigError(str(home.root), [Problem(path="", message=message)])
     if not home.is_demo:
         message = (
             "the demo keeps its log here, but the folder holds something else; move it away or give another --home"

@@ -49,9 +49,13 @@ def watch(home: Home, *, interval_s: float = 1.0, stop: threading.Event | None =
     ending = _ends_with_parent(stop)
     home.create()
     while not ending():
-        with elected(home) as is_mine:
-            if is_mine:
-                _ingest_until(ending, home, stop, interval_s)
+        if not home.root.is_dir():
+            _logger.warning("%s is gone: nothing is left to watch", home.root)
+            return
+        with elected(home) as election:
+            if election:
+                # a home that is removed and made anew has a lock file, and perhaps a watcher, of its own
+                _ingest_until(lambda: ending() or not election, home, stop, interval_s)
         stop.wait(interval_s)
 
 

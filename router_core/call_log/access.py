@@ -4,6 +4,7 @@ import fcntl
 import os
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -43,12 +44,36 @@ def newer_schema(path: Path, version: int, known: int) -> ConfigError:
     return ConfigError(str(path), [Problem(path=path.name, message=message)])
 
 
+@dataclass(frozen=True, slots=True)
+class Election:
+    """The right to write one home's log; true while it is held.
+
+    Attributes:
+        path: The lock file.
+        descriptor: It, open.
+        won: Whether the lock was free.
+    """
+
+    path: Path
+    descriptor: int
+    won: bool
+
+    def __bool__(self) -> bool:
+        """Return whether this process may write; a lock file that was removed or replaced elects nobody."""
+        if not self.won:
+            return False
+        try:
+            return os.path.samestat(os.fstat(self.descriptor), self.path.stat())
+        except OSError:
+            return False
+
+
 @contextmanager
-def elected(home: Home) -> Generator[bool]:
-    """Yield whether this process is now the one that may write the log; it stays so until the block ends."""
+def elected(home: Home) -> Generator[Election]:
+    """Yield whether this process may write the log; the others may not until the block ends."""
     descriptor = os.open(home.watch_lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        yield _take(descriptor, fcntl.LOCK_EX)
+        yield Election(home.watch_lock, descriptor, won=_take(descriptor, fcntl.LOCK_EX))
     finally:
         os.close(descriptor)
 

@@ -13,6 +13,7 @@ import pytest
 from dashboard.demo import make_demo
 from dashboard.scenario import arrivals, make_scenario, routing_yaml
 from router_core import ConfigError
+from router_core.call_log.access import elected
 from router_core.call_log.home import Home
 from router_core.call_log.read import reading
 from router_core.config import parse
@@ -201,3 +202,10 @@ def test_folder_that_is_no_demo_is_left_alone(tmp_path: Path, figures: dict[str,
     with pytest.raises(ConfigError, match="holds something else"):
         make_demo(tmp_path, figures, seed=2, last_day=LAST_DAY, days=1)
     assert (tmp_path / "demo" / "thesis.txt").read_text() == "all of it"
+
+
+def test_demo_that_is_being_shown_is_not_made_again_under_it(tmp_path: Path, figures: dict[str, Any]) -> None:
+    shown = make_demo(tmp_path, figures, seed=2, last_day=LAST_DAY, days=1).home
+    with elected(shown), pytest.raises(ConfigError, match="being shown or watched"):
+        make_demo(tmp_path, figures, seed=3, last_day=LAST_DAY, days=1)
+    assert json.loads(shown.demo_marker.read_text())["seed"] == 2

@@ -1,6 +1,7 @@
 """Several processes around one log: who may open it when, and what each of them sees."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -117,11 +118,27 @@ def test_no_second_process_can_open_the_file_from_attach_to_detach(home: Home, s
 def test_second_ingester_is_told_that_another_one_is_at_work(home: Home, spool: Spool) -> None:
     spool.write(make_call_line())
     with elected(home) as mine:
+        assert mine
         report = ingest_once(home)
 
-    assert mine
     assert report.busy
     assert not home.log.exists()
+
+
+def test_writer_of_a_home_that_was_removed_does_not_write_the_one_made_in_its_place(home: Home) -> None:
+    with elected(home) as before:
+        shutil.rmtree(home.root)
+        assert not before
+        with elected(home.create()) as after:
+            assert (bool(before), bool(after)) == (False, True)
+
+
+def test_watch_ends_when_its_home_is_gone(home: Home) -> None:
+    watcher = start_watch(home)
+    assert watcher is not None
+    _wait_until_watched(home)
+    shutil.rmtree(home.root)
+    assert watcher.wait(20) == 0
 
 
 def test_reader_waits_for_the_writer_and_then_reads(home: Home, spool: Spool) -> None:
@@ -227,6 +244,7 @@ def test_writers_watch_and_readers_meet_without_an_error(home: Home) -> None:
     acks.wait_for(6000)
     for writer in writers:
         writer.join(30)
+    acks.all()
     ensure_ingested(home)
     stop.set()
     reports = [results.recv() for _ in readers]
