@@ -1,5 +1,6 @@
 """The one background process: whoever wins the election ingests, again and again, until told to stop."""
 
+import contextlib
 import logging
 import os
 import signal
@@ -52,9 +53,9 @@ def watch(home: Home, *, interval_s: float = 1.0, stop: threading.Event | None =
         if not home.root.is_dir():
             _logger.warning("%s is gone: nothing is left to watch", home.root)
             return
-        with elected(home) as election:
+        # a home that is removed and made anew has a lock file, and perhaps a watcher, of its own
+        with contextlib.suppress(FileNotFoundError), elected(home) as election:
             if election:
-                # a home that is removed and made anew has a lock file, and perhaps a watcher, of its own
                 _ingest_until(lambda: ending() or not election, home, stop, interval_s)
         stop.wait(interval_s)
 

@@ -26,7 +26,7 @@ class Stage:
     def __init__(self, con: duckdb.DuckDBPyConnection, folder: Path) -> None:
         self._con = con
         self._folder = folder
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, exist_ok=True)
 
     def load(self, batch: Batch) -> set[str]:
         """Fill the tables with a batch; return which of them hold anything (``attempt``, ``call``, ..., ``bad``)."""
