@@ -8,8 +8,13 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from router_core import CallError
+from router_core.call_log.home import Home
+from router_core.call_log.importers.outcomes import import_outcomes
+from router_core.call_log.read import reading
 from router_core.control.budgets import Guardrail
 from router_core.decide.guard import Limit
+from router_core.watch import ensure_ingested
+from tests.outcome_files import make_row, write_outcomes
 from tests.routers import NOON_US, ROUTING, Bench, open_bench, reply
 
 # one x.decide or y.write call on top costs 0.0007 USD
@@ -100,6 +105,18 @@ def test_without_budgets_nothing_is_stored_and_nothing_blocks(tmp_path: Path) ->
     bench = open_bench(tmp_path)
     assert not bench.ask().degraded
     assert not (tmp_path / "home" / "control.sqlite").exists()
+
+
+def test_imported_money_never_counts_against_a_budget(tmp_path: Path) -> None:
+    bench = open_bench(tmp_path, routing=WITH_WRITE)
+    bench.ask("y.write")
+    home = Home(bench.home)
+    file = write_outcomes(tmp_path / "outcomes.parquet", [make_row(cost_usd=1_000.0)])
+    import_outcomes(home, file, now_us=bench.clock.now_us(), catch_up=ensure_ingested)
+    ensure_ingested(home)
+    with reading(home) as log:
+        assert log.execute("SELECT sum(cost_nusd) FROM attempts WHERE source = 'import'").fetchone() == (10**12,)
+    assert not bench.ask("y.write").degraded
 
 
 def test_unusable_store_serves_noncritical_calls_as_capped_says_so_and_recovers(tmp_path: Path) -> None:
