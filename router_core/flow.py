@@ -11,7 +11,6 @@ from functools import lru_cache
 from typing import Any
 
 from router_core.checks import CheckFunction, run_checks
-from router_core.control.budgets import Reservation
 from router_core.decide.confidence import measure
 from router_core.decide.plan import Plan
 from router_core.decide.receipt import receipt
@@ -33,20 +32,10 @@ from router_core.decide.step import (
 )
 from router_core.decide.trace import facts_extra, opened_extra
 from router_core.errors import CallError, RouteExhaustedError
-from router_core.lines import CallFacts, Closed, Ended, Line, Sent, attempt_line, call_line, started_line
+from router_core.inflight import InFlight, never_free, receipt_of_failure, record_of, retry_after_us
+from router_core.lines import CallFacts, Closed, Line, Sent, attempt_line, call_line, started_line
 from router_core.state import RouterState
-from router_core.types import (
-    NO_CONFIDENCE,
-    Answer,
-    AttemptRecord,
-    CheckResult,
-    Confidence,
-    Message,
-    Price,
-    Receipt,
-    Request,
-    Response,
-)
+from router_core.types import Answer, AttemptRecord, AttemptStatus, Confidence, Message, Receipt, Request, Response
 
 ConfidenceFunction = Callable[[Any], float | None]
 """Gets the parsed answer (the text when no format was asked for); returns 0..1 or None."""
@@ -85,21 +74,6 @@ Effect = Send | Pause
 Flow = Generator[Effect, Response | None, Answer]
 
 
-@dataclass(slots=True)
-class _Pending:
-    """A request that came back and is not logged yet."""
-
-    sent: Sent
-    reservation: Reservation
-    price: Price | None
-    response: Response
-    ended_us: int
-    receipt: Receipt
-    parsed: Any = None
-    confidence: Confidence = NO_CONFIDENCE
-    checks: tuple[CheckResult, ...] = ()
-
-
 class CallFlow:
     """The state of one call while it runs.
 
@@ -116,18 +90,27 @@ class CallFlow:
         self._plan = plan
         self._call = call
         self._trace: list[Fact] = []
-        self._answers: dict[int, _Pending] = {}
-        self._sent: dict[int, Sent] = {}
+        self._answers: dict[int, InFlight] = {}
         self._records: list[AttemptRecord] = []
-        self._unlogged: _Pending | None = None
+        self._unlogged: InFlight | None = None
         self._cost_nusd = 0
+        self._is_closed = False
 
     def run(self) -> Flow:
         """Yield what is to be done until the call has its answer.
 
+        Whatever ends it, every request has its lines, its money is booked once, and the call has its line.
+
         Raises:
             RouteExhaustedError: No target gave a valid answer.
         """
+        try:
+            return (yield from self._run())
+        except BaseException as error:
+            self._abandon(error)
+            raise
+
+    def _run(self) -> Flow:
         opening = self._facts(self._call.opened_us)
         self._trace.append(Opened(facts=opening))
         while True:
@@ -146,6 +129,20 @@ class CallFlow:
                     raise self._exhausted(reason, line, opening)
                 case Merge():
                     raise NotImplementedError("corrections are refused when the config is opened")
+
+    def _abandon(self, error: BaseException) -> None:
+        """Log what is not logged yet of a call that ends here: cancelled, interrupted, or by a fault of the program."""
+        if self._is_closed:
+            return
+        cause = "internal" if isinstance(error, Exception) else "cancelled"
+        now_us = self._state.clock.now_us()
+        request, self._unlogged = self._unlogged, None
+        if request is not None:
+            if request.receipt is None:
+                self._settle(request, receipt_of_failure(None, request.price, request.sent), now_us)
+            status: AttemptStatus = "failed" if cause == "internal" else "cancelled"
+            self._write_attempt(request, status, cause, type(error).__name__)
+        self._close("failed", cause, now_us, error_type=cause)
 
     def _request(self, action: Call) -> Generator[Effect, Response | None, None]:
         if action.wait_us:
@@ -168,20 +165,17 @@ class CallFlow:
             target_index=action.target,
             draft=action.draft,
         )
-        self._sent[action.n] = sent
         reservation = state.guardrail.reserve(started_us, reserved, critical=plan.critical)
+        request = self._unlogged = InFlight(sent, reservation, price)
         state.log(started_line(plan, self._call, sent))
         try:
             response = yield Send(self._wire(sent, action))
         except CallError as error:
-            self._failed(sent, reservation, price, error)
-        except BaseException as error:
-            self._cancelled(sent, reservation, price, error)
-            raise
+            self._failed(request, error)
         else:
-            if response is None:
-                raise TypeError("a Send must be answered with a Response")
-            self._returned(sent, reservation, price, response)
+            if not isinstance(response, Response):
+                raise TypeError(f"a backend must return a Response, not {type(response).__name__}")
+            self._returned(request, response)
 
     def _wire(self, sent: Sent, action: Call) -> Request:
         task = self._task
@@ -200,114 +194,94 @@ class CallFlow:
             api_key_env=sent.target.api_key_env,
         )
 
-    def _returned(self, sent: Sent, reservation: Reservation, price: Price | None, response: Response) -> None:
-        state = self._state
-        ended_us = state.clock.now_us()
+    def _returned(self, request: InFlight, response: Response) -> None:
+        state, sent = self._state, request.sent
+        request.response = response
         if response.service_tier is not None:
-            price = state.prices.price(sent.target.model, sent.started_us, service_tier=response.service_tier)
-        got = _never_free(receipt(response.usage, price, reported_nusd=response.cost_nusd), sent)
+            request.price = state.prices.price(sent.target.model, sent.started_us, service_tier=response.service_tier)
+        got = never_free(receipt(response.usage, request.price, reported_nusd=response.cost_nusd), sent)
+        self._settle(request, got, state.clock.now_us())
         state.answered(self._task.payload_type, sent.target.model, response.usage)
-        self._settle(reservation, got, ended_us)
-        pending = _Pending(sent, reservation, price, response, ended_us, got)
-        self._answers[sent.n] = self._unlogged = pending
+        self._answers[sent.n] = request
         self._trace.append(Returned(n=sent.n, step=sent.step, target=sent.target_index))
 
     def _check(self, n: int) -> None:
-        task, pending = self._task, self._answers[n]
-        checked = run_checks(pending.response.text, task.response_format, task.checks)
-        pending.parsed, pending.checks = checked.parsed, checked.results
-        if checked.valid:
-            subject = pending.response.text if task.response_format is None else checked.parsed
-            said = _caller_confidence(task.confidence, subject)
-            pending.confidence = measure(
+        task, request = self._task, self._answers[n]
+        text = request.response.text if request.response is not None else ""
+        checked = run_checks(text, task.response_format, task.checks)
+        request.parsed, request.checks = checked.parsed, checked.results
+        if checked.valid and request.response is not None:
+            said = _caller_confidence(task.confidence, text if task.response_format is None else checked.parsed)
+            request.confidence = measure(
                 self._plan.confidence_source,
                 caller=said,
                 parsed=checked.parsed,
                 field=self._plan.confidence_field,
-                token_logprobs=pending.response.token_logprobs,
+                token_logprobs=request.response.token_logprobs,
             )
         # what is served anyway needs no look at the world
-        step = self._plan.steps[pending.sent.step]
-        settled = checked.valid and pending.sent.draft is None and served_at(self._plan, step, pending.confidence)
+        step = self._plan.steps[request.sent.step]
+        settled = checked.valid and request.sent.draft is None and served_at(self._plan, step, request.confidence)
         fact = Checked(
             n=n,
-            step=pending.sent.step,
-            target=pending.sent.target_index,
+            step=request.sent.step,
+            target=request.sent.target_index,
             valid=checked.valid,
-            confidence=pending.confidence,
-            corrects=pending.sent.draft,
+            confidence=request.confidence,
+            corrects=request.sent.draft,
             facts=Facts() if settled else self._facts(self._state.clock.now_us()),
         )
         self._trace.append(fact)
 
-    def _failed(self, sent: Sent, reservation: Reservation, price: Price | None, error: CallError) -> None:
-        state = self._state
-        ended_us = state.clock.now_us()
-        got = _receipt_of_failure(error.billed, price, sent)
-        self._settle(reservation, got, ended_us)
-        retry_after_us = None if error.retry_after_s is None else round(error.retry_after_s * 1e6)
-        state.failed(sent.target.model, error.kind, retry_after_us, ended_us)
+    def _failed(self, request: InFlight, error: CallError) -> None:
+        state, sent = self._state, request.sent
+        now_us = state.clock.now_us()
+        self._settle(request, receipt_of_failure(error.billed, request.price, sent), now_us)
+        wait_us = retry_after_us(error)
+        state.failed(sent.target.model, error.kind, wait_us, now_us)
         fact = Failed(
             n=sent.n,
             step=sent.step,
             target=sent.target_index,
             kind=error.kind,
-            retry_after_us=retry_after_us,
+            retry_after_us=wait_us,
             draw=state.clock.draw(),
-            facts=self._facts(ended_us),
+            facts=self._facts(now_us),
         )
         self._trace.append(fact)
-        action = decide(self._plan, tuple(self._trace))
-        ended = Ended(
-            ended_us=ended_us,
-            status="failed",
-            receipt=got,
-            error_type=error.kind,
-            facts=facts_extra(fact, action),
-        )
-        self._write_attempt(sent, ended, str(error))
-
-    def _cancelled(self, sent: Sent, reservation: Reservation, price: Price | None, error: BaseException) -> None:
-        ended_us = self._state.clock.now_us()
-        got = _receipt_of_failure(None, price, sent)
-        self._settle(reservation, got, ended_us)
-        self._write_attempt(
-            sent,
-            Ended(ended_us=ended_us, status="cancelled", receipt=got, error_type="cancelled"),
-            type(error).__name__,
-        )
-        self._close("failed", "cancelled", ended_us, error_type="cancelled")
+        facts = facts_extra(fact, decide(self._plan, tuple(self._trace)))
+        self._unlogged = None
+        self._write_attempt(request, "failed", error.kind, str(error), facts)
 
     def _log_line(self, action: Action) -> Line | None:
         """Return the line of the answer that was just checked, now that its consequence is known."""
-        fact = self._trace[-1]
-        if self._unlogged is None or not isinstance(fact, Checked):
+        fact, request = self._trace[-1], self._unlogged
+        if request is None or not isinstance(fact, Checked):
             return None
-        pending, self._unlogged = self._unlogged, None
-        ended = Ended(
-            ended_us=pending.ended_us,
-            status="ok" if fact.valid else "invalid",
-            receipt=pending.receipt,
-            usage=pending.response.usage,
-            error_type=None if fact.valid else "invalid",
-            confidence=pending.confidence,
-            checks=pending.checks,
-            response_model=pending.response.response_model,
-            service_tier=pending.response.service_tier,
-            ttft_ms=pending.response.ttft_ms,
-            facts=facts_extra(fact, action),
-        )
-        self._records.append(_record(pending.sent, ended))
-        return attempt_line(self._plan, self._call, pending.sent, ended)
+        self._unlogged = None
+        status, error_type = ("ok", None) if fact.valid else ("invalid", "invalid")
+        ended = request.ended(status, error_type, facts_extra(fact, action))
+        self._records.append(record_of(request.sent, ended))
+        return attempt_line(self._plan, self._call, request.sent, ended)
 
-    def _write_attempt(self, sent: Sent, ended: Ended, message: str) -> None:
-        self._records.append(_record(sent, ended, message))
-        self._state.log(attempt_line(self._plan, self._call, sent, ended))
+    def _write_attempt(
+        self,
+        request: InFlight,
+        status: AttemptStatus,
+        error_type: str,
+        message: str,
+        facts: Mapping[str, Any] | None = None,
+    ) -> None:
+        ended = request.ended(status, error_type, facts)
+        self._records.append(record_of(request.sent, ended, message))
+        self._state.log(attempt_line(self._plan, self._call, request.sent, ended))
 
-    def _settle(self, reservation: Reservation, got: Receipt, at_us: int) -> None:
+    def _settle(self, request: InFlight, got: Receipt, at_us: int) -> None:
+        """Book what a request cost, once."""
+        request.receipt, request.ended_us = got, at_us
         cost = got.cost_nusd or 0
         self._cost_nusd += cost
-        self._state.guardrail.settle(reservation, cost, at_us)
+        self._state.guardrail.settle(request.reservation, cost, at_us)
 
     def _facts(self, now_us: int) -> Facts:
         state, plan = self._state, self._plan
@@ -327,15 +301,15 @@ class CallFlow:
         )
 
     def _serve(self, n: int, reason: str, line: Line | None, opening: Facts) -> Answer:
-        pending, plan = self._answers[n], self._plan
+        request, plan = self._answers[n], self._plan
         ended_us = self._state.clock.now_us()
-        served = pending.sent
+        served, response = request.sent, request.response
         why = reason if plan.reason in ("path", "default_type") else plan.reason
-        self._close("ok", why, ended_us, served=served, confidence=pending.confidence, line=line, opening=opening)
+        self._close("ok", why, ended_us, served=served, confidence=request.confidence, line=line, opening=opening)
         return Answer(
-            text=pending.response.text,
-            parsed=pending.parsed,
-            confidence=pending.confidence,
+            text="" if response is None else response.text,
+            parsed=request.parsed,
+            confidence=request.confidence,
             tier=served.tier,
             model=served.target.model,
             cost_nusd=self._cost_nusd,
@@ -344,7 +318,7 @@ class CallFlow:
             degraded=plan.degraded,
             reason=why,
             latency_ms=(ended_us - self._call.opened_us) / 1000,
-            raw=pending.response.raw,
+            raw=None if response is None else response.raw,
         )
 
     def _exhausted(self, reason: str, line: Line | None, opening: Facts) -> RouteExhaustedError:
@@ -372,6 +346,7 @@ class CallFlow:
         line: Line | None = None,
         opening: Facts | None = None,
     ) -> None:
+        self._is_closed = True
         roles = [record.role for record in self._records]
         closed = Closed(
             status=status,
@@ -398,7 +373,7 @@ def template_hash(messages: Sequence[Message]) -> str | None:
 
 @lru_cache(maxsize=512)
 def _hash_of(texts: tuple[str, ...]) -> str:
-    return hashlib.blake2b("\x00".join(texts).encode(), digest_size=8).hexdigest()
+    return hashlib.blake2b("\x00".join(texts).encode(errors="replace"), digest_size=8).hexdigest()
 
 
 def _caller_confidence(function: ConfidenceFunction | None, subject: Any) -> float | None:
@@ -408,35 +383,3 @@ def _caller_confidence(function: ConfidenceFunction | None, subject: Any) -> flo
         return function(subject)
     except Exception:  # noqa: BLE001 - the caller's function may raise anything; then it told nothing
         return None
-
-
-def _receipt_of_failure(billed: bool | None, price: Price | None, sent: Sent) -> Receipt:
-    """Return 0 for what was certainly not charged, else the reserved estimate, openly unknown."""
-    if billed is False:
-        return Receipt(cost_nusd=0, cost_status="exact", price=price)
-    return Receipt(cost_nusd=sent.reserved_nusd, cost_status="unknown", price=price)
-
-
-def _never_free(got: Receipt, sent: Sent) -> Receipt:
-    """Return the receipt; an answer whose tokens nobody reported counts at its reserved estimate."""
-    if got.cost_nusd is None and got.cost_status == "unknown":
-        return Receipt(cost_nusd=sent.reserved_nusd, cost_status="unknown", price=got.price)
-    return got
-
-
-def _record(sent: Sent, ended: Ended, message: str | None = None) -> AttemptRecord:
-    return AttemptRecord(
-        attempt_id=sent.attempt_id,
-        request_id=sent.attempt_id,
-        n=sent.n,
-        role=sent.role,
-        tier=sent.tier,
-        model=sent.target.model,
-        status=ended.status,
-        error_type=ended.error_type,
-        message=message,
-        confidence=ended.confidence or NO_CONFIDENCE,
-        checks=ended.checks,
-        receipt=ended.receipt,
-        latency_ms=(ended.ended_us - sent.started_us) / 1000,
-    )

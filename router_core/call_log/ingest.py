@@ -153,7 +153,12 @@ class Ingester:
         workers = {segment.worker for segment in list_segments(self._home.spool)}
         # who is dead must be known before sizes are: then nothing can be appended after the end that is seen
         dead = {worker for worker in workers if not is_alive(self._home.spool, worker)}
-        unread = [segment for segment in list_segments(self._home.spool) if segment.size > offsets.get(segment.name, 0)]
+        # of each worker only the oldest one, so that its lines come in the order of their writing
+        oldest: dict[str, Segment] = {}
+        for segment in list_segments(self._home.spool):
+            if segment.size > offsets.get(segment.name, 0):
+                oldest.setdefault(segment.worker, segment)
+        unread = list(oldest.values())
         self._turn += 1
         first = self._turn % max(1, len(unread))
         share = max(_MIN_SHARE, MAX_ROWS_PER_COMMIT // max(1, len(unread)))

@@ -10,8 +10,6 @@ from router_core.call_log import access, ddl
 from router_core.call_log.home import Home
 from router_core.call_log.schema import SCHEMA_VERSION
 
-# compressing the last row group again is most of a commit; smaller groups keep the lock shorter and prune better
-_ROW_GROUP_SIZE: Final = 20_480
 _SETTINGS: Final = (
     "SET memory_limit = '512MB'",
     "SET threads = 1",
@@ -95,7 +93,7 @@ class LogFile:
     def _try_attach(self) -> bool:
         path = str(self._home.log).replace("'", "''")
         try:
-            self.con.execute(f"ATTACH '{path}' AS log (STORAGE_VERSION 'v1.5.0', ROW_GROUP_SIZE {_ROW_GROUP_SIZE})")
+            self.con.execute(f"ATTACH '{path}' AS log (STORAGE_VERSION 'v1.5.0')")
         except duckdb.Error as error:
             if access.is_lock_error(error):
                 return False

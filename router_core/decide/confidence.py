@@ -41,7 +41,10 @@ def measure(
 def _self_reported(parsed: Any, field: str) -> Any:
     if isinstance(parsed, Mapping):
         return parsed.get(field)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-    return getattr(parsed, field, None)
+    try:
+        return getattr(parsed, field, None)
+    except Exception:  # noqa: BLE001 - a property of the caller's model may raise anything; then it told nothing
+        return None
 
 
 def _fraction(value: Any) -> float | None:

@@ -128,7 +128,7 @@ def under_guard(plan: Plan, verdict: Verdict, tiers: tuple[PlanStep, ...], candi
         step, reason = plan.steps[0], "degraded_no_target"
     else:
         best = min(candidates, key=lambda candidate: candidate.reserve_nusd)
-        home = next(step for step in tiers if step.tier == best.tier)
+        home = next(step for step in (*plan.steps, *tiers) if step.tier == best.tier)
         others = tuple(target for target in home.targets if target.model != best.target.model)
         step, reason = replace(home, targets=(best.target, *others)), "degraded"
     return replace(

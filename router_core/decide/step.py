@@ -215,7 +215,7 @@ def _begin(plan: Plan, facts: Facts) -> Action:
     for index, step in enumerate(plan.steps):
         target = _usable(step, facts, frozenset())
         if target is not None:
-            return _call(plan, (), facts, step=index, target=target, role="serve")
+            return _call(plan, (), facts, step=index, target=target, role="serve") or Exhausted(reason="limits")
     if facts.down:  # where everything cools down, asking anyway is better than failing without having tried
         return _begin(plan, replace(facts, down=frozenset()))
     return Exhausted(reason="limits")
@@ -231,18 +231,26 @@ def _after_answer(plan: Plan, trace: Trace, answered: Checked | Merged) -> Actio
         return Accept(n=answered.n, reason="last_step")
     if answered.facts.guard != "normal":
         return Accept(n=answered.n, reason="guard")
-    return _go_up(plan, trace, answered) or Accept(n=answered.n, reason="escalation_failed")
+    up = _go_up(plan, trace, answered)
+    if up is not None:
+        return up
+    return Accept(n=answered.n, reason="limits" if _is_over(plan, trace, answered.facts) else "escalation_failed")
 
 
 def _after_invalid(plan: Plan, trace: Trace, answered: Checked | Merged) -> Action:
-    guard = answered.facts.guard
-    up = _go_up(plan, trace, answered) if guard in ("normal", "taper") else None
+    facts = answered.facts
+    if facts.guard == "stopped":
+        return _finish(trace, "guard")
+    up = None if facts.guard == "capped" else _go_up(plan, trace, answered)
     if up is not None:
         return up
+    model = plan.steps[answered.step].targets[answered.target].model
     tries = _tries(trace, answered.step, answered.target)
-    if guard != "stopped" and _best_valid(trace) is None and tries <= plan.retries:
-        return _call(plan, trace, answered.facts, step=answered.step, target=answered.target, role="retry")
-    return _finish(trace, "no_valid_answer")
+    if _best_valid(trace) is None and tries <= plan.retries and model not in facts.unaffordable:
+        again = _call(plan, trace, facts, step=answered.step, target=answered.target, role="retry")
+        if again is not None:
+            return again
+    return _finish(trace, "limits" if _is_over(plan, trace, facts) else "no_valid_answer")
 
 
 def _after_failure(plan: Plan, trace: Trace, failed: Failed) -> Action:
@@ -252,30 +260,39 @@ def _after_failure(plan: Plan, trace: Trace, failed: Failed) -> Action:
     if facts.guard == "stopped":
         return _finish(trace, "guard")
     other = _usable(plan.steps[failed.step], facts, _spent_targets(trace, failed.step))
-    if _may_retry(plan, trace, failed, other):
-        wait = _backoff_us(trace, failed)
-        retry = _call(plan, trace, facts, step=failed.step, target=failed.target, role="retry", wait_us=wait)
-        if isinstance(retry, Call) or other is None:
-            return retry
-    if other is not None:
-        return _call(plan, trace, facts, step=failed.step, target=other, role="fallback")
-    if facts.guard == "capped" and failed.step < len(plan.steps) - 1:
-        return _finish(trace, "guard")
-    return _go_up(plan, trace, failed) or _finish(trace, "no_valid_answer")
+    up = None if facts.guard == "capped" else _go_up(plan, trace, failed)
+    fallback = other if other is None else _call(plan, trace, facts, step=failed.step, target=other, role="fallback")
+    elsewhere = fallback or up
+    retry = _retry(plan, trace, failed) if elsewhere is None or _is_soon(failed) else None
+    action = retry or elsewhere
+    if action is not None:
+        return action
+    if _is_over(plan, trace, facts):
+        return _finish(trace, "limits")
+    forbidden = facts.guard == "capped" and failed.step < len(plan.steps) - 1
+    return _finish(trace, "guard" if forbidden else "no_valid_answer")
 
 
-def _may_retry(plan: Plan, trace: Trace, failed: Failed, other: int | None) -> bool:
-    model = plan.steps[failed.step].targets[failed.target].model
-    if failed.kind not in _RETRYABLE or model in failed.facts.unaffordable:
-        return False
+def _is_soon(failed: Failed) -> bool:
+    """Return whether the provider does not ask for more patience than another target is worth."""
+    return failed.retry_after_us is None or failed.retry_after_us <= _PATIENCE_US
+
+
+def _retry(plan: Plan, trace: Trace, failed: Failed) -> Call | None:
+    """Return the same request again, or None when that is pointless, too often or too dear."""
+    facts, model = failed.facts, plan.steps[failed.step].targets[failed.target].model
+    if failed.kind not in _RETRYABLE or model in facts.unaffordable:
+        return None
     if _tries(trace, failed.step, failed.target) > plan.retries:
-        return False
-    if failed.retry_after_us is not None:  # the pause outlasts the cool-down that the same answer caused
-        return other is None or failed.retry_after_us <= _PATIENCE_US
-    return model not in failed.facts.down
+        return None
+    # a pause that the provider asked for outlasts the cool-down that the same answer caused
+    if failed.retry_after_us is None and model in facts.down:
+        return None
+    wait = _backoff_us(trace, failed)
+    return _call(plan, trace, facts, step=failed.step, target=failed.target, role="retry", wait_us=wait)
 
 
-def _go_up(plan: Plan, trace: Trace, fact: Failed | Checked | Merged) -> Action | None:
+def _go_up(plan: Plan, trace: Trace, fact: Failed | Checked | Merged) -> Call | None:
     """Return the next step's first usable target, or None when there is no higher step to go to."""
     last = len(plan.steps) - 1
     first = fact.step + 1
@@ -290,17 +307,32 @@ def _go_up(plan: Plan, trace: Trace, fact: Failed | Checked | Merged) -> Action 
     return None
 
 
-def _call(plan: Plan, trace: Trace, facts: Facts, *, step: int, target: int, role: Role, wait_us: int = 0) -> Action:
-    """Return the request, or the end of the call when its limits leave no room for one."""
-    made = sum(isinstance(fact, Failed | Returned) for fact in trace)
-    left_us = plan.deadline_us - facts.elapsed_us - wait_us
+def _call(
+    plan: Plan, trace: Trace, facts: Facts, *, step: int, target: int, role: Role, wait_us: int = 0
+) -> Call | None:
+    """Return the request, or None when the call's limits leave no room for it."""
+    left_us = _left_us(plan, facts) - wait_us
+    made = _made(trace)
     if made >= plan.attempts or left_us <= 0:
-        return _finish(trace, "limits")
+        return None
     timeout_us = min(round(plan.steps[step].targets[target].timeout_s * 1e6), left_us)
     draft = _best_valid(trace) if plan.escalation == "correct" else None
     if draft is not None and role == "escalate":
         role = "correct"
     return Call(n=made + 1, step=step, target=target, role=role, wait_us=wait_us, timeout_us=timeout_us, draft=draft)
+
+
+def _is_over(plan: Plan, trace: Trace, facts: Facts) -> bool:
+    """Return whether the call's own limits leave no room for any request."""
+    return _made(trace) >= plan.attempts or _left_us(plan, facts) <= 0
+
+
+def _made(trace: Trace) -> int:
+    return sum(isinstance(fact, Failed | Returned) for fact in trace)
+
+
+def _left_us(plan: Plan, facts: Facts) -> int:
+    return plan.deadline_us - facts.elapsed_us
 
 
 def _finish(trace: Trace, reason: ExhaustedReason) -> Accept | Exhausted:

@@ -30,26 +30,24 @@ def opened_extra(facts: Facts) -> dict[str, Any] | None:
     return _dump(facts) if facts.down or facts.unaffordable else None
 
 
-def as_planned(plan: Plan, call: Mapping[str, Any], attempts: Sequence[Mapping[str, Any]]) -> Plan:
+def as_planned(
+    plan: Plan, tiers: Sequence[PlanStep], call: Mapping[str, Any], attempts: Sequence[Mapping[str, Any]]
+) -> Plan:
     """Return the plan of a logged call: the config's plan, moved to the degraded step where a limit did that.
 
     Args:
         plan: What the config of the call's version plans for its payload type.
+        tiers: One step per tier of that config.
         call: The call's row.
         attempts: Its attempt rows in order.
     """
     plan = replace(plan, guard_state=call["guard_state"], budget=call["budget_scope"])
     if not call["degraded"] or not attempts:
         return plan
-    first = attempts[0]
-    step = PlanStep(tier=first["tier"], targets=(), accept_at=plan.steps[0].accept_at)
-    for known in plan.steps:
-        if known.tier == first["tier"]:
-            step = known
-    models = dict.fromkeys(row["request_model"] for row in attempts)
+    step = next(known for known in (*plan.steps, *tiers) if known.tier == attempts[0]["tier"])
     known_targets = {target.model: target for target in step.targets}
-    template = plan.steps[0].targets[0]
-    targets = tuple(known_targets.get(model, replace(template, model=model)) for model in models)
+    models = dict.fromkeys(row["request_model"] for row in attempts)
+    targets = (*(known_targets[model] for model in models), *(t for t in step.targets if t.model not in models))
     return replace(plan, steps=(replace(step, targets=targets),), degraded=True)
 
 

@@ -80,6 +80,17 @@ def test_backlog_larger_than_a_commit_is_taken_in_by_several(home: Home, spool: 
     assert seen[-1][0] == seen[-1][1] == list_segments(home.spool)[0].size
 
 
+def test_segments_of_one_worker_are_read_in_the_order_of_their_writing(home: Home) -> None:
+    for number in (1, 2, 10):
+        lines = [make_call_line(call_id=f"c-{number:02}-{n:04}") for n in range(3000)]
+        _write_segment(home, f"w-{number}.jsonl", *lines)
+    ingest_once(home)
+
+    found = [call_id for (call_id,) in _rows(home, "SELECT call_id FROM calls ORDER BY rowid")]
+    assert len(found) == 9000
+    assert found == sorted(found)
+
+
 def test_unknown_keys_are_kept_in_extra(home: Home, spool: Spool) -> None:
     spool.write(make_call_line(colour="red"), make_outcome_line(colour="blue"))
     ingest_once(home)

@@ -293,7 +293,7 @@ def test_logged_calls_replay_to_the_same_decisions(tmp_path: Path) -> None:
         rows = [{"calibration": None, "confidence": None, "confidence_source": None} | row for row in logged]
         plan = plans.plan_for(call["payload_type"])
         assert plan is not None
-        plan = as_planned(plan, call, rows)
+        plan = as_planned(plan, plans.tiers, call, rows)
         actions = replay(plan, trace_from_rows(plan, call, rows))
         made = [(action.n, plan.steps[action.step].tier, action.role) for action in actions if isinstance(action, Call)]
         assert made == [(row["n"], row["tier"], row["role"]) for row in rows]
