@@ -91,9 +91,8 @@ def read_span(connection: "duckdb.DuckDBPyConnection") -> Span:
 
 def read_progress(connection: "duckdb.DuckDBPyConnection") -> tuple[dict[str, int], dt.datetime | None]:
     """Return how many bytes of each segment are in the log, and when lines last came in (UTC)."""
-    offsets = connection.execute("SELECT segment, max(end_offset) FROM ledger GROUP BY segment").fetchall()
     found = connection.execute("SELECT max(progress.at) FROM progress WHERE name = 'ingested'").fetchone()
-    return {str(segment): int(end) for segment, end in offsets}, _aware(found[0] if found else None)
+    return read_offsets(connection), _aware(found[0] if found else None)
 
 
 def _names(connection: "duckdb.DuckDBPyConnection", of_call: str, of_attempt: str) -> tuple[str, ...]:

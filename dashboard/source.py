@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 from dashboard import queries
 from dashboard.sums import Filters, LogState, Overview, Span
 from router_core.call_log.access import NoLogError, is_watched
+from router_core.call_log.backlog import unread_bytes
 from router_core.call_log.home import Home
 from router_core.call_log.segments import list_segments
 from router_core.config import parse
@@ -45,9 +46,6 @@ class HomeSource:
         zone, tiers = self._routing()
         exists = self._home.log.exists()
         taken_in, as_of = self._ask(queries.read_progress) if exists else ({}, None)
-        waiting = sum(
-            max(0, segment.size - taken_in.get(segment.name, 0)) for segment in list_segments(self._home.spool)
-        )
         return LogState(
             exists=exists,
             demo=self._home.is_demo,
@@ -55,7 +53,7 @@ class HomeSource:
             tiers=tiers,
             now=dt.datetime.now(dt.UTC),
             as_of=as_of,
-            backlog_bytes=waiting,
+            backlog_bytes=unread_bytes(list_segments(self._home.spool), taken_in),
             watched=is_watched(self._home),
         )
 

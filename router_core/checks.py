@@ -58,7 +58,7 @@ def run_checks(text: str, response_format: Any, checks: Sequence[CheckFunction])
     return Checked(parsed=parsed, results=tuple(results), valid=all(result.verdict == "passed" for result in results))
 
 
-def refuse_unusable(response_format: Any) -> None:
+def refuse_unusable_format(response_format: Any) -> None:
     """Do nothing for a response format that answers can be checked against.
 
     Raises:

@@ -353,13 +353,13 @@ def _finish_imports(home: "Home") -> None:
     Raises:
         RouterError: A background process runs and does not take the imports in.
     """
-    from router_core.call_log.importers.segment import unread_bytes
+    from router_core.call_log.importers.segment import unread_import_bytes
     from router_core.errors import RouterError
     from router_core.watch import ensure_ingested
 
     ensure_ingested(home)
     deadline = time.monotonic() + _IMPORT_PATIENCE_S
-    while unread_bytes(home):
+    while unread_import_bytes(home):
         if time.monotonic() > deadline:
             message = f"the background process of {home.root} takes no imports in; see: tierwise doctor"
             raise RouterError(message)

@@ -8,9 +8,9 @@ import hashlib
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 
-from router_core.checks import CheckFunction, run_checks
+from router_core.checks import CheckFunction, refuse_unusable_format, run_checks
 from router_core.decide.confidence import measure
 from router_core.decide.plan import Plan
 from router_core.decide.receipt import receipt
@@ -37,6 +37,9 @@ from router_core.lines import CallFacts, Closed, Line, Sent, attempt_line, call_
 from router_core.state import RouterState
 from router_core.types import Answer, AttemptRecord, AttemptStatus, Confidence, Message, Receipt, Request, Response
 
+# what the client knows as arguments and the router decides by itself
+_ROUTED = frozenset({"model", "stream", "num_retries", "max_retries", "fallbacks", "api_base", "base_url", "timeout"})
+
 ConfidenceFunction = Callable[[Any], float | None]
 """Gets the parsed answer (the text when no format was asked for); returns 0..1 or None."""
 
@@ -54,6 +57,41 @@ class Task:
     step: str | None = None
     tags: Mapping[str, str] | None = None
     params: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+
+def refuse_unusable(task: Task) -> None:
+    """Do nothing for a task that can be sent.
+
+    Raises:
+        TypeError, ValueError: One of its parts is not what ``Router.complete`` takes.
+    """
+    _refuse_labels({"payload_type": task.payload_type, "run": task.run, "step": task.step}, task.tags)
+    messages = cast("object", task.messages)
+    if isinstance(messages, str | bytes | Mapping) or not isinstance(messages, Sequence) or not messages:
+        raise TypeError("messages must be a list of chat messages, like [{'role': 'user', 'content': 'text'}]")
+    for message in cast("Sequence[object]", messages):
+        if not isinstance(message, Mapping):
+            raise TypeError(f"messages must be mappings with role and content, not {type(message).__name__}")
+    for function in (*task.checks, *([] if task.confidence is None else [task.confidence])):
+        if not callable(function):
+            raise TypeError(f"checks and confidence must be functions, not {type(function).__name__}")
+    routed = _ROUTED & task.params.keys()
+    if routed:
+        raise TypeError(f"{', '.join(sorted(routed))}: the routing config decides this, not the call")
+    refuse_unusable_format(task.response_format)
+
+
+def _refuse_labels(named: Mapping[str, object], tags: object) -> None:
+    for name, value in named.items():
+        if value is not None and not isinstance(value, str):
+            raise TypeError(f"{name} must be text, not {type(value).__name__}")
+    if tags is None:
+        return
+    if not isinstance(tags, Mapping):
+        raise TypeError(f"tags must be a mapping of text to text, not {type(tags).__name__}")
+    for key, value in cast("Mapping[object, object]", tags).items():
+        if not isinstance(key, str) or not isinstance(value, str):
+            raise TypeError("tags must be a mapping of text to text")
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,37 +8,49 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any, get_args
 from zoneinfo import ZoneInfo
 
 from router_core.backends import Backend
 from router_core.call_log.home import HOME_VARIABLE, Home, home_beside
 from router_core.call_log.spool import Spool
-from router_core.checks import CheckFunction, refuse_unusable
+from router_core.checks import CheckFunction
 from router_core.clock import Clock, SystemClock
-from router_core.config import RoutingConfig, unsupported
 from router_core.control.budgets import Guardrail
-from router_core.control.config_file import ConfigFile
-from router_core.decide.compile import Plans, compile_plans
 from router_core.decide.plan import Plan, under_guard
 from router_core.errors import ConfigError, Problem, RequestRejectedError
-from router_core.flow import CallFlow, ConfidenceFunction, Effect, Flow, Pause, Send, Task, template_hash
+from router_core.flow import (
+    CallFlow,
+    ConfidenceFunction,
+    Effect,
+    Flow,
+    Pause,
+    Send,
+    Task,
+    refuse_unusable,
+    template_hash,
+)
 from router_core.lines import CallFacts, Closed, call_line
-from router_core.prices import PriceBook
 from router_core.state import Observed, RouterState
 from router_core.types import NANO, Answer, Message, OutcomeSource, Response
 
 # beyond this an amount is a slip of the keyboard, and would overflow the log's nano-dollars
 _MOST_USD = 1e9
-_OUTCOME_SOURCES = frozenset({"gold", "user", "judge", "transfer"})
+if TYPE_CHECKING:  # the config brings pydantic: loaded when a router is opened
+    from router_core.config import RoutingConfig
+    from router_core.control.config_file import ConfigFile
+    from router_core.decide.compile import Plans
+    from router_core.prices import PriceBook
+
+_OUTCOME_SOURCES = frozenset[str](get_args(OutcomeSource))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Routing:
     """One config version, ready to serve."""
 
-    config: RoutingConfig
-    plans: Plans
+    config: "RoutingConfig"
+    plans: "Plans"
     state: RouterState
 
 
@@ -48,7 +60,7 @@ class Router:
     One router serves any number of threads and tasks. Use ``Router.open``.
     """
 
-    def __init__(self, config_file: ConfigFile, home: Home, backend: Backend, clock: Clock) -> None:
+    def __init__(self, config_file: "ConfigFile", home: Home, backend: Backend, clock: Clock) -> None:
         self._config_file = config_file
         self._home = home
         self._backend = backend
@@ -57,7 +69,9 @@ class Router:
         self._switch = threading.Lock()
         self._closed = False
         self._spool = Spool(home.spool)
+        self._guardrail = Guardrail(home.control, self._event)
         self._routing = self._make_routing(config_file.current)
+        _renew_in_forked_children(self)
 
     @classmethod
     def open(
@@ -83,6 +97,8 @@ class Router:
         Raises:
             ConfigError: The config or the home cannot be used; lists everything that is wrong.
         """
+        from router_core.control.config_file import ConfigFile
+
         file = Path(path)
         chosen = str(home) if home is not None else os.environ.get(HOME_VARIABLE)
         now_us = (clock or SystemClock()).now_us
@@ -130,7 +146,7 @@ class Router:
 
         Raises:
             RequestRejectedError: The payload type is unknown, or the router is closed.
-            TypeError, ValueError: ``response_format`` is neither a pydantic model class nor a JSON schema.
+            TypeError, ValueError: An argument cannot be used; nothing was sent.
             RouteExhaustedError: No target of the path gave a valid answer.
         """
         task = Task(
@@ -235,7 +251,7 @@ class Router:
         if not self._closed:
             self._closed = True
             self._config_file.stop()
-            self._routing.state.guardrail.close()
+            self._guardrail.close()
             self._spool.close()
 
     def __enter__(self) -> "Router":
@@ -249,7 +265,7 @@ class Router:
     def _begin(self, task: Task) -> Flow:
         if self._closed:
             raise RequestRejectedError("the router is closed")
-        refuse_unusable(task.response_format)
+        refuse_unusable(task)
         routing, now_us = self._current(), self._clock.now_us()
         state = routing.state
         call = CallFacts(
@@ -332,15 +348,19 @@ class Router:
                 self._routing = self._make_routing(config)
             return self._routing
 
-    def _make_routing(self, config: RoutingConfig) -> _Routing:
+    def _make_routing(self, config: "RoutingConfig") -> _Routing:
+        from router_core.decide.compile import compile_plans
+        from router_core.prices import PriceBook
+
         plans = compile_plans(config)
         prices = PriceBook(config.prices, config.on_unpriced, version=config.content_hash)
-        guardrail = Guardrail(self._home.control, plans.limit, ZoneInfo(config.timezone), self._event)
+        self._guardrail.keep_to(plans.limit, ZoneInfo(config.timezone))
         state = RouterState(
             clock=self._clock,
             log=self._spool,
             prices=prices,
-            guardrail=guardrail,
+            guardrail=self._guardrail,
+            on_event=self._event,
             tiers=plans.tiers,
             observed=self._observed,
             failures=config.health.failures,
@@ -351,23 +371,32 @@ class Router:
     def _event(self, name: str, details: dict[str, object], at_us: int) -> None:
         self._spool.write({"k": "event", "at": at_us, "worker": self._spool.worker, "event": name, "details": details})
 
+    def renew_after_fork(self) -> None:
+        """Give a forked child locks, a store connection and reservations of its own; runs by itself."""
+        self._switch = threading.Lock()
+        self._guardrail.after_fork()
+        self._observed.after_fork()
+
     def _config_event(self, name: str, details: dict[str, object]) -> None:
         self._event(name, details, self._clock.now_us())
 
 
-def admit(config: RoutingConfig, source: str, now_us: int) -> None:
+def admit(config: "RoutingConfig", source: str, now_us: int) -> None:
     """Do nothing for a config that this version can run.
 
     Raises:
         ConfigError: It asks for something that is not built yet, or for models whose price nobody knows.
     """
+    from router_core.config import unsupported
+    from router_core.prices import PriceBook
+
     prices = PriceBook(config.prices, config.on_unpriced, version=config.content_hash)
     problems = [*unsupported(config), *unpriced(config, prices, now_us)]
     if problems:
         raise ConfigError(source, problems)
 
 
-def unpriced(config: RoutingConfig, prices: PriceBook, at_us: int) -> tuple[Problem, ...]:
+def unpriced(config: "RoutingConfig", prices: "PriceBook", at_us: int) -> tuple[Problem, ...]:
     """Return a problem for every target whose price nobody knows, unless the config says what such models count at."""
     return tuple(
         config.problem(
@@ -379,6 +408,17 @@ def unpriced(config: RoutingConfig, prices: PriceBook, at_us: int) -> tuple[Prob
         for index, target in enumerate(targets)
         if prices.price(target.model, at_us) is None
     )
+
+
+def _renew_in_forked_children(router: Router) -> None:
+    alive = weakref.ref(router)
+
+    def renew() -> None:
+        still = alive()
+        if still is not None:
+            still.renew_after_fork()
+
+    os.register_at_fork(after_in_child=renew)
 
 
 def _close_at_exit(router: Router) -> None:

@@ -73,6 +73,10 @@ class Observed:
             self._health[model] = after
         return after if after.until_us > max(before.until_us, now_us) else None
 
+    def after_fork(self) -> None:
+        """Make a lock of a forked child's own."""
+        self._lock = threading.Lock()
+
     def down(self, now_us: int) -> frozenset[str]:
         """Return the models that cool down."""
         if not self._health:
@@ -96,7 +100,8 @@ class RouterState:
         clock: Time, chance and ids.
         log: Where lines go.
         prices: Prices of this config version.
-        guardrail: The spend limit of this config version.
+        guardrail: The spend limit.
+        on_event: Logs something that happened outside a call: name, details, instant.
         tiers: One step per tier, cheapest first.
         observed: Health and sizes, shared across config versions.
         failures: Consecutive failures after which a target cools down.
@@ -110,6 +115,7 @@ class RouterState:
         log: Log,
         prices: PriceBook,
         guardrail: Guardrail,
+        on_event: Callable[[str, dict[str, object], int], None],
         tiers: tuple[PlanStep, ...],
         observed: Observed,
         failures: int,
@@ -119,6 +125,7 @@ class RouterState:
         self.prices = prices
         self.guardrail = guardrail
         self._log = log
+        self._on_event = on_event
         self._tiers = tiers
         self._observed = observed
         self._failures = failures
@@ -137,11 +144,7 @@ class RouterState:
         """Take note of a failed request, and leave a record when its target now cools down."""
         cooling = self._observed.failed(model, kind, retry_after_us, now_us, self._failures, self._cooldown_us)
         if cooling is not None:
-            self.event("health", {"model": model, "until_us": cooling.until_us, "reason": cooling.reason}, now_us)
-
-    def event(self, name: str, details: dict[str, object], at_us: int) -> None:
-        """Log something that happened outside a call."""
-        self._log.write({"k": "event", "at": at_us, "worker": self._log.worker, "event": name, "details": details})
+            self._on_event("health", {"model": model, "until_us": cooling.until_us, "reason": cooling.reason}, now_us)
 
     def estimate_nusd(
         self, payload_type: str, target: PlanTarget, messages: Sequence[Message], price: Price | None

@@ -12,8 +12,9 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final
 
 from router_core.call_log.access import LogBusyError, NoLogError, elected, is_watched
+from router_core.call_log.backlog import read_offsets, unread_bytes
 from router_core.call_log.home import Home
-from router_core.call_log.read import ledger, reading
+from router_core.call_log.read import reading
 from router_core.call_log.segments import is_alive, list_segments, list_workers
 from router_core.errors import RouterError
 
@@ -149,7 +150,7 @@ def _missing(home: Home, goal: Mapping[str, int]) -> int:
         return 0
     try:
         with reading(home) as con:
-            offsets = ledger(con)
+            offsets = read_offsets(con)
     except NoLogError:
         offsets = {}
     return sum(max(0, size - offsets.get(name, 0)) for name, size in goal.items())

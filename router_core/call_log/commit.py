@@ -34,11 +34,6 @@ class Advance:
     lines: int
 
 
-def read_offsets(con: "DuckDBPyConnection") -> dict[str, int]:
-    """Return how far each segment is in the log, bytes by the segment's name."""
-    return dict(con.execute("SELECT segment, end_offset FROM log.ledger").fetchall())
-
-
 def drop_repeated(con: "DuckDBPyConnection", filled: set[str]) -> None:
     """Remove staged rows that are in the log already, and all but the first of equal ones among themselves."""
     for kind in filled & TABLES.keys():

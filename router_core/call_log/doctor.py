@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
 from router_core.call_log.access import is_watched
+from router_core.call_log.backlog import read_offsets, unread, unread_bytes
 from router_core.call_log.home import HOME_VARIABLE, Home
 from router_core.call_log.read import reading
 from router_core.call_log.schema import SCHEMA_VERSION
@@ -59,7 +60,7 @@ def diagnose(home: Home, config: Path, now_s: float) -> list[Finding]:
         try:
             with reading(home) as log:
                 findings += [_schema(log), _quarantine(log)]
-                offsets = dict(log.execute("SELECT segment, max(end_offset) FROM ledger GROUP BY segment").fetchall())
+                offsets = read_offsets(log)
         except RouterError as error:
             mend = "see above; if another program has it open, close that"
             findings.append(Finding(name="log", state="wrong", text=str(error), mend=mend))
@@ -167,12 +168,13 @@ def _quarantine(log: "DuckDBPyConnection") -> Finding:
 
 
 def _backlog(home: Home, offsets: dict[str, int], now_s: float) -> Finding:
-    waiting = [segment for segment in list_segments(home.spool) if segment.size > offsets.get(segment.name, 0)]
+    waiting = unread(list_segments(home.spool), offsets)
     if not waiting:
         return Finding(name="backlog", state="ok", text="none: everything written is in the log")
-    size = sum(segment.size - offsets.get(segment.name, 0) for segment in waiting)
-    age_s = max(now_s - segment.path.stat().st_mtime for segment in waiting)
-    text = f"{_bytes(size)} not in the log yet, last written up to {age_s:,.0f} s ago"
+    # a segment may be put away in this moment, and one that is being written may be younger than the look at the clock
+    written_s = [segment.path.stat().st_mtime for segment in waiting if segment.path.exists()]
+    age_s = max(0.0, now_s - min(written_s, default=now_s))
+    text = f"{_bytes(unread_bytes(waiting, offsets))} not in the log yet, last written up to {age_s:,.0f} s ago"
     if age_s < _OLD_BACKLOG_S:
         return Finding(name="backlog", state="ok", text=text)
     mend = "tierwise ingest; if it comes back while a background process runs, restart that"

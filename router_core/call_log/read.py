@@ -2,22 +2,23 @@
 
 import random
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from router_core.call_log import access
 from router_core.call_log.access import LogBusyError, NoLogError
+from router_core.call_log.backlog import read_offsets, unread, unread_bytes
 from router_core.call_log.home import Home
 from router_core.call_log.lines import parse_object
 from router_core.call_log.schema import SCHEMA_VERSION
-from router_core.call_log.segments import list_segments, read_lines
+from router_core.call_log.segments import Segment, list_segments, read_lines
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-__all__ = ["Freshness", "LogBusyError", "NoLogError", "freshness", "ledger", "reading"]
+__all__ = ["Freshness", "LogBusyError", "NoLogError", "freshness", "reading"]
 
 _COUNTED = ("attempts", "calls", "outcomes", "events", "quarantine")
 _INSTANTS = ("at", "started_at", "ts", "received_at")
@@ -74,7 +75,7 @@ def freshness(home: Home) -> Freshness:
     newest: int | None = None
     try:
         with reading(home) as con:
-            offsets = ledger(con)
+            offsets = read_offsets(con)
             progress = dict(con.execute("SELECT name, epoch_us(progress.at) FROM progress").fetchall())
             row = con.execute("SELECT epoch_us(max(ts)) FROM calls").fetchone()
             newest = row[0] if row is not None else None
@@ -83,38 +84,29 @@ def freshness(home: Home) -> Freshness:
                 rows[table] = row[0] if row is not None else 0
     except NoLogError:
         pass
-    waiting, since = _backlog(home, offsets)
+    segments = list_segments(home.spool)
     return Freshness(
         ingested_us=progress.get("ingested"),
         outcomes_us=progress.get("outcomes"),
         newest_call_us=newest,
         rows=rows,
-        backlog_bytes=waiting,
-        backlog_since_us=since,
+        backlog_bytes=unread_bytes(segments, offsets),
+        backlog_since_us=_oldest_instant(segments, offsets),
         watched=access.is_watched(home),
     )
 
 
-def ledger(con: "DuckDBPyConnection") -> dict[str, int]:
-    """Return how far each segment of the spool is in the log, bytes by the segment's name."""
-    return dict(con.execute("SELECT segment, end_offset FROM ledger").fetchall())
-
-
-def _backlog(home: Home, offsets: dict[str, int]) -> tuple[int, int | None]:
-    waiting, since = 0, None
-    for segment in list_segments(home.spool):
-        offset = offsets.get(segment.name, 0)
-        if segment.size <= offset:
-            continue
-        waiting += segment.size - offset
+def _oldest_instant(segments: Iterable[Segment], offsets: Mapping[str, int]) -> int | None:
+    found: list[int] = []
+    for segment in unread(segments, offsets):
         try:
-            first = next(read_lines(segment.path, offset), None)
+            first = next(read_lines(segment.path, offsets.get(segment.name, 0)), None)
         except FileNotFoundError:  # read to its end and moved away in this moment
             continue
         instant = _instant(first.data) if first is not None else None
-        if instant is not None and (since is None or instant < since):
-            since = instant
-    return waiting, since
+        if instant is not None:
+            found.append(instant)
+    return min(found, default=None)
 
 
 def _instant(data: bytes) -> int | None:

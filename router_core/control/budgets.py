@@ -23,25 +23,58 @@ ON CONFLICT (budget, day) DO UPDATE SET
     noncritical_nusd = noncritical_nusd + excluded.noncritical_nusd,
     critical_nusd = critical_nusd + excluded.critical_nusd
 RETURNING noncritical_nusd, critical_nusd, capped_limit_nusd"""
-_LATCH = "UPDATE budget_days SET capped_at_us = ?, capped_limit_nusd = ? WHERE budget = ? AND day = ?"
+_LATCH = """
+INSERT INTO budget_days (budget, day, capped_at_us, capped_limit_nusd) VALUES (?, ?, ?, ?)
+ON CONFLICT (budget, day) DO UPDATE SET
+    capped_at_us = excluded.capped_at_us, capped_limit_nusd = excluded.capped_limit_nusd"""
 _READ = "SELECT noncritical_nusd, critical_nusd, capped_limit_nusd FROM budget_days WHERE budget = ? AND day = ?"
 # changes whenever another connection has written; asking costs a fifth of reading the row
 _CHANGED = "PRAGMA data_version"
+# a call waits this long for a store that others keep locked, and then not again for a while: it may be on an event loop
+_STORE_WAIT_S = 0.1
+_STORE_PAUSE_US = 1_000_000
+
+EventFunction = Callable[[str, dict[str, object], int], None]
 
 
 @dataclass(slots=True)
 class _Totals:
-    """What is known of one day."""
+    """What is known of one budget's day.
 
+    Attributes:
+        capped_limit_nusd: The limit that was reached on it, if one was.
+        latch_is_stored: Whether the other processes can know.
+    """
+
+    budget: str
     day: Day
     noncritical_nusd: int = 0
     critical_nusd: int = 0
-    latched: bool = False
+    capped_limit_nusd: int | None = None
+    capped_at_us: int = 0
+    latch_is_stored: bool = True
     data_version: int = -1
     reserved_noncritical_nusd: int = 0
     reserved_critical_nusd: int = 0
     unsaved_noncritical_nusd: int = 0
     unsaved_critical_nusd: int = 0
+
+    def reserve(self, nusd: int, *, critical: bool) -> None:
+        """Set an amount aside; a negative one releases it."""
+        if critical:
+            self.reserved_critical_nusd += nusd
+        else:
+            self.reserved_noncritical_nusd += nusd
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether nothing of it is only in this process."""
+        return self.latch_is_stored and not (
+            self.reserved_noncritical_nusd
+            or self.reserved_critical_nusd
+            or self.unsaved_noncritical_nusd
+            or self.unsaved_critical_nusd
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,43 +82,48 @@ class Reservation:
     """Estimated cost set aside for one request.
 
     Attributes:
-        day: Local day it counts against; None = there is no budget.
+        totals: The day it counts against; None = there is no budget.
         nusd: Amount, nano-dollars.
         critical: Whether the call is critical.
+        pid: Process that made it: a forked child has no part in its parent's reservations.
     """
 
-    day: Day | None
+    totals: _Totals | None
     nusd: int
     critical: bool
+    pid: int
 
 
 class Guardrail:
     """Asks the limit, sets money aside, and books what was spent.
 
     Args:
-        path: The SQLite control store.
-        limit: The limit; None = there is none, and nothing is stored.
-        zone: Zone of the day boundary.
+        path: The SQLite control store; made when a limit is first asked.
         on_event: Called with (event, details, at_us) when the limit is reached or the store fails or recovers.
     """
 
-    def __init__(
-        self,
-        path: Path,
-        limit: Limit | None,
-        zone: tzinfo,
-        on_event: Callable[[str, dict[str, object], int], None],
-    ) -> None:
+    def __init__(self, path: Path, on_event: EventFunction) -> None:
         self._path = path
-        self._limit = limit
-        self._zone = zone
         self._on_event = on_event
-        self._lock = threading.Lock()
-        self._days: dict[str, _Totals] = {}
+        self._limit: Limit | None = None
+        self._zone: tzinfo | None = None
+        # re-entrant: a signal handler may close the router that is just asking
+        self._lock = threading.RLock()
+        self._days: dict[tuple[str, str], _Totals] = {}
         self._today: _Totals | None = None
         self._store: sqlite3.Connection | None = None
-        self._store_pid = 0
         self._store_failed = False
+        self._store_retry_us = 0
+
+    def keep_to(self, limit: Limit | None, zone: tzinfo) -> None:
+        """Take another limit or zone from now on; what is reserved and booked stays.
+
+        Args:
+            limit: The limit; None = there is none, and nothing is stored.
+            zone: Zone of the day boundary.
+        """
+        with self._lock:
+            self._limit, self._zone, self._today = limit, zone, None
 
     def verdict(self, at_us: int) -> Verdict:
         """Return what the limit says to a call that starts an attempt now."""
@@ -93,40 +131,44 @@ class Guardrail:
         if limit is None:
             return NO_LIMIT
         with self._lock:
-            totals = self._at(at_us)
+            totals = self._at(limit, at_us)
             self._refresh(totals, at_us)
             if self._store_failed:  # on_store_failure: closed
                 return Verdict(state="capped", budget=limit.name)
             spend = Spend(
                 noncritical_nusd=totals.noncritical_nusd + totals.reserved_noncritical_nusd,
                 critical_nusd=totals.critical_nusd + totals.reserved_critical_nusd,
-                latched=totals.latched,
+                # a changed limit is judged anew: only the limit that was reached stays reached
+                latched=totals.capped_limit_nusd == limit.limit_nusd,
             )
             verdict = judge(limit, spend)
-            if verdict.state == "capped" and not totals.latched:
+            if verdict.state == "capped" and not spend.latched:
                 self._latch(totals, limit, spend, at_us)
             return verdict
 
     def reserve(self, at_us: int, nusd: int, *, critical: bool) -> Reservation:
         """Set the estimate of one request aside; always granted."""
-        if self._limit is None:
-            return Reservation(None, 0, critical)
+        limit = self._limit
+        if limit is None:
+            return Reservation(None, 0, critical, 0)
         with self._lock:
-            totals = self._at(at_us)
-            _reserve(totals, nusd, critical=critical)
-            return Reservation(totals.day, nusd, critical)
+            totals = self._at(limit, at_us)
+            totals.reserve(nusd, critical=critical)
+            return Reservation(totals, nusd, critical, os.getpid())
 
     def settle(self, reservation: Reservation, cost_nusd: int, at_us: int) -> None:
         """Release a reservation and book what the request cost, nano-dollars."""
-        if reservation.day is None:
+        totals = reservation.totals
+        if totals is None:
             return
         with self._lock:
-            totals = self._days.setdefault(reservation.day.key, _Totals(day=reservation.day))
-            _reserve(totals, -reservation.nusd, critical=reservation.critical)
+            if reservation.pid == os.getpid():
+                totals.reserve(-reservation.nusd, critical=reservation.critical)
             if reservation.critical:
-                self._book(totals, 0, cost_nusd, at_us)
+                totals.unsaved_critical_nusd += cost_nusd
             else:
-                self._book(totals, cost_nusd, 0, at_us)
+                totals.unsaved_noncritical_nusd += cost_nusd
+            self._save(totals, at_us)
 
     def close(self) -> None:
         """Close the store."""
@@ -135,68 +177,58 @@ class Guardrail:
                 self._store.close()
                 self._store = None
 
-    def _at(self, at_us: int) -> _Totals:
+    def after_fork(self) -> None:
+        """Forget, in a forked child, what is the parent's: its lock, its connection, its reservations."""
+        self._lock = threading.RLock()
+        self._store = None
+        self._days, self._today = {}, None
+
+    def _at(self, limit: Limit, at_us: int) -> _Totals:
         today = self._today
         if today is not None and today.day.start_us <= at_us < today.day.end_us:
             return today
+        if self._zone is None:
+            raise ValueError("a limit needs a zone: call keep_to first")
         day = local_day(at_us, self._zone)
-        today = self._today = self._days.setdefault(day.key, _Totals(day=day))
-        for key in [key for key in self._days if key < day.key and _is_quiet(self._days[key])][:-1]:
+        for key in [key for key, totals in self._days.items() if key[1] < day.key and totals.is_settled]:
             del self._days[key]
+        today = self._today = self._days.setdefault((limit.name, day.key), _Totals(limit.name, day))
+        today.day = day
         return today
 
     def _refresh(self, totals: _Totals, at_us: int) -> None:
-        """Read the shared totals again when another process has written since."""
-        if totals.unsaved_noncritical_nusd or totals.unsaved_critical_nusd:
-            self._book(totals, 0, 0, at_us)
+        """Read the shared totals again when another process has written since, and save what is not saved yet."""
+        if totals.unsaved_noncritical_nusd or totals.unsaved_critical_nusd or not totals.latch_is_stored:
+            self._save(totals, at_us)
             return
-        limit = self._limit
-        if limit is None:
-            return
-        try:
-            store = self._connection()
+
+        def read(store: sqlite3.Connection) -> None:
             (version,) = store.execute(_CHANGED).fetchone()
             if version != totals.data_version:
-                row = store.execute(_READ, (limit.name, totals.day.key)).fetchone()
-                self._take(totals, limit, row or (0, 0, None))
+                row = store.execute(_READ, (totals.budget, totals.day.key)).fetchone()
+                _take(totals, row or (0, 0, None))
                 totals.data_version = version
-        except sqlite3.Error as error:
-            self._store_broke(error, at_us)
-        else:
-            self._say_store(None, at_us)
 
-    def _book(self, totals: _Totals, noncritical_nusd: int, critical_nusd: int, at_us: int) -> None:
+        self._use_store(read, at_us)
+
+    def _save(self, totals: _Totals, at_us: int) -> None:
         """Add to the shared totals and read them back; what cannot be saved now is saved with the next."""
-        limit = self._limit
-        if limit is None:
-            return
-        totals.unsaved_noncritical_nusd += noncritical_nusd
-        totals.unsaved_critical_nusd += critical_nusd
-        amounts = (totals.unsaved_noncritical_nusd, totals.unsaved_critical_nusd)
-        try:
-            row = self._connection().execute(_ADD, (limit.name, totals.day.key, *amounts)).fetchone()
-        except sqlite3.Error as error:
-            self._store_broke(error, at_us)
-            return
-        totals.unsaved_noncritical_nusd = totals.unsaved_critical_nusd = 0
-        self._take(totals, limit, row)
-        self._say_store(None, at_us)
 
-    def _take(self, totals: _Totals, limit: Limit, row: tuple[int, int, int | None]) -> None:
-        totals.noncritical_nusd, totals.critical_nusd = row[0], row[1]
-        # a changed limit is judged anew: only the limit that was reached stays reached
-        totals.latched = row[2] == limit.limit_nusd
+        def save(store: sqlite3.Connection) -> None:
+            if not totals.latch_is_stored:
+                stored = (totals.budget, totals.day.key, totals.capped_at_us, totals.capped_limit_nusd)
+                store.execute(_LATCH, stored)
+                totals.latch_is_stored = True
+            amounts = (totals.unsaved_noncritical_nusd, totals.unsaved_critical_nusd)
+            row = store.execute(_ADD, (totals.budget, totals.day.key, *amounts)).fetchone()
+            totals.unsaved_noncritical_nusd = totals.unsaved_critical_nusd = 0
+            _take(totals, row)
 
-    def _store_broke(self, error: sqlite3.Error, at_us: int) -> None:
-        self._store = None
-        self._say_store(str(error), at_us)
+        self._use_store(save, at_us)
 
     def _latch(self, totals: _Totals, limit: Limit, spend: Spend, at_us: int) -> None:
-        totals.latched = True
-        try:
-            self._connection().execute(_LATCH, (at_us, limit.limit_nusd, limit.name, totals.day.key))
-        except sqlite3.Error as error:
-            self._store_broke(error, at_us)
+        totals.capped_limit_nusd, totals.capped_at_us, totals.latch_is_stored = limit.limit_nusd, at_us, False
+        self._save(totals, at_us)
         self._on_event(
             "guard",
             {
@@ -211,35 +243,38 @@ class Guardrail:
             at_us,
         )
 
-    def _say_store(self, error: str | None, at_us: int) -> None:
-        if self._store_failed == (error is not None):
+    def _use_store(self, use: Callable[[sqlite3.Connection], None], at_us: int) -> None:
+        """Use the store; when it cannot be used, say so once and leave it alone for a second."""
+        if self._store_failed and abs(at_us - self._store_retry_us) < _STORE_PAUSE_US:
             return
-        self._store_failed = error is not None
-        self._on_event("budget_store", {"state": "unavailable" if error else "recovered", "error": error}, at_us)
+        error: str | None = None
+        try:
+            use(self._connection())
+        except (sqlite3.Error, OSError) as failure:
+            self._store, self._store_retry_us, error = None, at_us, str(failure)
+        if self._store_failed != (error is not None):
+            self._store_failed = error is not None
+            self._on_event("budget_store", {"state": "unavailable" if error else "recovered", "error": error}, at_us)
 
     def _connection(self) -> sqlite3.Connection:
-        if self._store is None or self._store_pid != os.getpid():  # a connection never crosses a fork
+        if self._store is None:
             # autocommit; one lock guards every use, so threads may share it
-            store = sqlite3.connect(self._path, timeout=2.0, isolation_level=None, check_same_thread=False)
-            store.execute("PRAGMA journal_mode = WAL")
-            store.execute("PRAGMA synchronous = NORMAL")
-            store.execute(_SCHEMA)
-            self._path.chmod(0o600)
-            self._store, self._store_pid = store, os.getpid()
+            store = sqlite3.connect(self._path, timeout=_STORE_WAIT_S, isolation_level=None, check_same_thread=False)
+            try:
+                store.execute("PRAGMA journal_mode = WAL")
+                store.execute("PRAGMA synchronous = NORMAL")
+                store.execute(_SCHEMA)
+                self._path.chmod(0o600)
+            except (sqlite3.Error, OSError):
+                store.close()
+                raise
+            for totals in self._days.values():
+                totals.data_version = -1  # versions of two connections do not compare
+            self._store = store
         return self._store
 
 
-def _reserve(totals: _Totals, nusd: int, *, critical: bool) -> None:
-    if critical:
-        totals.reserved_critical_nusd += nusd
-    else:
-        totals.reserved_noncritical_nusd += nusd
-
-
-def _is_quiet(totals: _Totals) -> bool:
-    return not (
-        totals.reserved_noncritical_nusd
-        or totals.reserved_critical_nusd
-        or totals.unsaved_noncritical_nusd
-        or totals.unsaved_critical_nusd
-    )
+def _take(totals: _Totals, row: tuple[int, int, int | None]) -> None:
+    totals.noncritical_nusd, totals.critical_nusd = row[0], row[1]
+    if row[2] is not None and totals.latch_is_stored:
+        totals.capped_limit_nusd = row[2]

@@ -155,12 +155,15 @@ def test_a_million_additions_from_two_processes_do_not_drift(tmp_path: Path) -> 
     code = (
         "import sys; from pathlib import Path; from zoneinfo import ZoneInfo\n"
         "from router_core.control.budgets import Guardrail; from router_core.decide.guard import Limit\n"
-        "guard = Guardrail(Path(sys.argv[1]), Limit(name='d', limit_nusd=10**18), ZoneInfo('UTC'), lambda *a: None)\n"
+        "guard = Guardrail(Path(sys.argv[1]), lambda *a: None)\n"
+        "guard.keep_to(Limit(name='d', limit_nusd=10**18), ZoneInfo('UTC'))\n"
         "for _ in range(5000):\n"
         "    guard.settle(guard.reserve(0, 1, critical=False), 333_333_333, 0)\n"
     )
     path = tmp_path / "control.sqlite"
-    Guardrail(path, Limit(name="d", limit_nusd=1), ZoneInfo("UTC"), lambda *_: None).verdict(0)
+    guard = Guardrail(path, lambda *_: None)
+    guard.keep_to(Limit(name="d", limit_nusd=1), ZoneInfo("UTC"))
+    guard.verdict(0)
     running = [subprocess.Popen([sys.executable, "-c", code, str(path)]) for _ in range(2)]
     assert [process.wait(60) for process in running] == [0, 0]
     with sqlite3.connect(path) as store:

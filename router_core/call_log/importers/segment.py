@@ -7,6 +7,7 @@ from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from router_core.call_log.backlog import read_offsets, unread_bytes
 from router_core.call_log.home import Home
 from router_core.call_log.read import reading
 from router_core.call_log.segments import IMPORT_PREFIX, SUFFIX, list_segments
@@ -33,7 +34,7 @@ def import_lock(home: Home) -> Generator[None]:
         yield
 
 
-def unread_bytes(home: Home) -> int:
+def unread_import_bytes(home: Home) -> int:
     """Return how much of the imports in the spool is not in the log yet, bytes."""
     imports = [segment for segment in list_segments(home.spool) if segment.is_import]
     if not imports:
@@ -41,8 +42,8 @@ def unread_bytes(home: Home) -> int:
     offsets: dict[str, int] = {}
     if home.log.exists():
         with reading(home) as log:
-            offsets = dict(log.execute("SELECT segment, end_offset FROM ledger").fetchall())
-    return sum(segment.size - offsets.get(segment.name, 0) for segment in imports)
+            offsets = read_offsets(log)
+    return unread_bytes(imports, offsets)
 
 
 def publish(home: Home, parts: Sequence[Path], file_hash: str, now_us: int) -> Path:

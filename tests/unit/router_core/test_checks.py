@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from router_core.checks import refuse_unusable, run_checks
+from router_core.checks import refuse_unusable_format, run_checks
 
 SCHEMA = {"type": "object", "properties": {"total": {"type": "number"}}, "required": ["total"]}
 
@@ -63,9 +63,9 @@ def test_reference_to_another_document_is_never_fetched() -> None:
 @pytest.mark.parametrize("wanted", [int, "json", 3, [SCHEMA]])
 def test_format_that_is_no_format_is_refused(wanted: Any) -> None:
     with pytest.raises(TypeError, match="pydantic model class or a JSON schema"):
-        refuse_unusable(wanted)
+        refuse_unusable_format(wanted)
 
 
 def test_broken_schema_is_refused_with_its_fault() -> None:
     with pytest.raises(ValueError, match="not a JSON schema: 'objct' is not valid"):
-        refuse_unusable({"type": "objct"})
+        refuse_unusable_format({"type": "objct"})
