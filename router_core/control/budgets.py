@@ -33,6 +33,8 @@ _CHANGED = "PRAGMA data_version"
 # a call waits this long for a store that others keep locked, and then not again for a while: it may be on an event loop
 _STORE_WAIT_S = 0.1
 _STORE_PAUSE_US = 1_000_000
+# others that write keep it locked for moments; only one that stays locked is a failed one
+_STORE_PATIENCE_US = 5_000_000
 
 EventFunction = Callable[[str, dict[str, object], int], None]
 
@@ -113,7 +115,8 @@ class Guardrail:
         self._today: _Totals | None = None
         self._store: sqlite3.Connection | None = None
         self._store_failed = False
-        self._store_retry_us = 0
+        self._store_retry_us: int | None = None
+        self._busy_since_us: int | None = None
 
     def keep_to(self, limit: Limit | None, zone: tzinfo) -> None:
         """Take another limit or zone from now on; what is reserved and booked stays.
@@ -136,8 +139,10 @@ class Guardrail:
             if self._store_failed:  # on_store_failure: closed
                 return Verdict(state="capped", budget=limit.name)
             spend = Spend(
-                noncritical_nusd=totals.noncritical_nusd + totals.reserved_noncritical_nusd,
-                critical_nusd=totals.critical_nusd + totals.reserved_critical_nusd,
+                noncritical_nusd=totals.noncritical_nusd
+                + totals.unsaved_noncritical_nusd
+                + totals.reserved_noncritical_nusd,
+                critical_nusd=totals.critical_nusd + totals.unsaved_critical_nusd + totals.reserved_critical_nusd,
                 # a changed limit is judged anew: only the limit that was reached stays reached
                 latched=totals.capped_limit_nusd == limit.limit_nusd,
             )
@@ -171,8 +176,12 @@ class Guardrail:
             self._save(totals, at_us)
 
     def close(self) -> None:
-        """Close the store."""
+        """Save what is not saved yet, if that can be done, and close the store."""
         with self._lock:
+            for totals in self._days.values():
+                if totals.unsaved_noncritical_nusd or totals.unsaved_critical_nusd:
+                    self._store_retry_us = None
+                    self._save(totals, 0)
             if self._store is not None:
                 self._store.close()
                 self._store = None
@@ -244,14 +253,25 @@ class Guardrail:
         )
 
     def _use_store(self, use: Callable[[sqlite3.Connection], None], at_us: int) -> None:
-        """Use the store; when it cannot be used, say so once and leave it alone for a second."""
-        if self._store_failed and abs(at_us - self._store_retry_us) < _STORE_PAUSE_US:
+        """Use the store; when it cannot be used, leave it alone for a second, and say so once."""
+        if self._store_retry_us is not None and abs(at_us - self._store_retry_us) < _STORE_PAUSE_US:
             return
-        error: str | None = None
         try:
             use(self._connection())
         except (sqlite3.Error, OSError) as failure:
-            self._store, self._store_retry_us, error = None, at_us, str(failure)
+            self._store_retry_us = at_us
+            if _is_busy(failure):
+                self._busy_since_us = at_us if self._busy_since_us is None else self._busy_since_us
+                if at_us - self._busy_since_us < _STORE_PATIENCE_US:
+                    return
+            else:
+                self._store = None
+            self._say_store(str(failure), at_us)
+        else:
+            self._store_retry_us = self._busy_since_us = None
+            self._say_store(None, at_us)
+
+    def _say_store(self, error: str | None, at_us: int) -> None:
         if self._store_failed != (error is not None):
             self._store_failed = error is not None
             self._on_event("budget_store", {"state": "unavailable" if error else "recovered", "error": error}, at_us)
@@ -278,3 +298,7 @@ def _take(totals: _Totals, row: tuple[int, int, int | None]) -> None:
     totals.noncritical_nusd, totals.critical_nusd = row[0], row[1]
     if row[2] is not None and totals.latch_is_stored:
         totals.capped_limit_nusd = row[2]
+
+
+def _is_busy(failure: Exception) -> bool:
+    return getattr(failure, "sqlite_errorcode", None) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)

@@ -13,6 +13,7 @@ from router_core.call_log.importers.outcomes import import_outcomes
 from router_core.call_log.read import reading
 from router_core.control.budgets import Guardrail
 from router_core.decide.guard import Limit
+from router_core.types import Request, Response
 from router_core.watch import ensure_ingested
 from tests.outcome_files import make_row, write_outcomes
 from tests.routers import NOON_US, ROUTING, Bench, open_bench, reply
@@ -75,6 +76,57 @@ def test_limit_latches_for_the_day_and_returns_at_local_midnight(tmp_path: Path)
     assert bench.ask("y.write").degraded
     bench.clock.set(NOON_US + 3 * _HOUR_US)
     assert not bench.ask("y.write").degraded
+
+
+def test_limit_reached_by_a_reservation_stays_reached_though_the_call_was_cheap(tmp_path: Path) -> None:
+    """The first estimate, at 500 tokens, is above the limit; the calls themselves are far below it."""
+    routing = WITH_WRITE.replace("usd: 0.01", "usd: 0.005")
+    bench = open_bench(tmp_path, routing=routing)
+    seen: list[bool] = []
+
+    def while_it_runs(request: Request) -> Response:
+        if not seen:
+            seen.append(True)
+            seen.append(bench.ask("y.write").degraded)
+        return reply()
+
+    bench.backend.replies = {"b/large": while_it_runs}
+    bench.ask("y.write")
+    assert seen == [True, True]
+    assert bench.ask("y.write").degraded
+    bench.router.close()
+    assert open_bench(tmp_path, routing=routing, start_us=bench.clock.now_us()).ask("y.write").degraded
+
+
+def test_edit_of_the_config_keeps_what_is_reserved(tmp_path: Path) -> None:
+    routing = WITH_WRITE.replace("usd: 0.01", "usd: 0.005")
+    bench = open_bench(tmp_path, routing=routing)
+    degraded: list[bool] = []
+
+    def edited_meanwhile(request: Request) -> Response:
+        if not degraded:
+            (tmp_path / "routing.yaml").write_text(routing + "# a comment\n")
+            bench.router.reload()
+            degraded.append(True)
+            degraded.append(bench.ask("y.write").degraded)
+        return reply()
+
+    bench.backend.replies = {"b/large": edited_meanwhile}
+    bench.ask("y.write")
+    assert degraded == [True, True]
+
+
+def test_spend_that_a_locked_store_could_not_take_is_booked_later(tmp_path: Path) -> None:
+    bench = open_bench(tmp_path, routing=WITH_WRITE)
+    bench.ask("x.decide")
+    with sqlite3.connect(tmp_path / "home" / "control.sqlite", isolation_level=None) as other:
+        other.execute("BEGIN IMMEDIATE")
+        bench.ask("x.decide")
+        other.execute("COMMIT")
+    bench.clock.sleep(2)
+    bench.ask("x.decide")
+    with sqlite3.connect(tmp_path / "home" / "control.sqlite") as store:
+        assert store.execute("SELECT critical_nusd FROM budget_days").fetchall() == [(3 * 700_000,)]
 
 
 def test_latch_and_spend_survive_a_restart(tmp_path: Path) -> None:
@@ -150,15 +202,17 @@ def test_settled_spend_equals_the_attempts_of_each_local_day(tmp_path: Path) -> 
         assert dict(store.execute("SELECT day, noncritical_nusd FROM budget_days")) == spent
 
 
-def test_a_million_additions_from_two_processes_do_not_drift(tmp_path: Path) -> None:
+def test_additions_from_two_processes_do_not_drift(tmp_path: Path) -> None:
     """Integer nano-dollars: 2 x 5,000 bookings of 333,333,333 nano-dollars each are exactly their product."""
     code = (
-        "import sys; from pathlib import Path; from zoneinfo import ZoneInfo\n"
+        "import sys, time; from pathlib import Path; from zoneinfo import ZoneInfo\n"
         "from router_core.control.budgets import Guardrail; from router_core.decide.guard import Limit\n"
         "guard = Guardrail(Path(sys.argv[1]), lambda *a: None)\n"
         "guard.keep_to(Limit(name='d', limit_nusd=10**18), ZoneInfo('UTC'))\n"
+        "now_us = lambda: time.time_ns() // 1000\n"
         "for _ in range(5000):\n"
-        "    guard.settle(guard.reserve(0, 1, critical=False), 333_333_333, 0)\n"
+        "    guard.settle(guard.reserve(now_us(), 1, critical=False), 333_333_333, now_us())\n"
+        "guard.close()\n"
     )
     path = tmp_path / "control.sqlite"
     guard = Guardrail(path, lambda *_: None)
@@ -167,4 +221,4 @@ def test_a_million_additions_from_two_processes_do_not_drift(tmp_path: Path) -> 
     running = [subprocess.Popen([sys.executable, "-c", code, str(path)]) for _ in range(2)]
     assert [process.wait(60) for process in running] == [0, 0]
     with sqlite3.connect(path) as store:
-        assert store.execute("SELECT noncritical_nusd FROM budget_days").fetchall() == [(10_000 * 333_333_333,)]
+        assert store.execute("SELECT sum(noncritical_nusd) FROM budget_days").fetchall() == [(10_000 * 333_333_333,)]

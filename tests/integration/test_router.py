@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import BaseModel
 
 from router_core import CallError, RequestRejectedError, RouteExhaustedError
 from router_core.config import parse
@@ -202,6 +203,95 @@ def test_async_call_makes_the_same_requests_and_log_as_a_sync_one(tmp_path: Path
         return lines
 
     assert comparable(one) == comparable(other)
+
+
+def test_call_cancelled_in_a_pause_has_its_line(tmp_path: Path) -> None:
+    bench = open_bench(tmp_path, {"a/small": [failure("server")]})
+
+    async def cancelled(seconds: float) -> None:
+        if seconds != bench.backend.latency_s:
+            raise asyncio.CancelledError
+        bench.clock.sleep(seconds)
+
+    bench.clock.asleep = cancelled  # pyright: ignore[reportAttributeAccessIssue]
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(bench.router.acomplete("x.extract", messages=MESSAGES))
+    assert [line["k"] for line in bench.lines()] == ["started", "attempt", "call"]
+    assert bench.lines("call")[0]["error_type"] == "cancelled"
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+def test_interrupt_in_a_check_leaves_every_line_and_the_real_cost(tmp_path: Path, error: type[BaseException]) -> None:
+    bench = open_bench(tmp_path)
+
+    def interrupted(_: Any) -> None:
+        raise error
+
+    with pytest.raises(error):
+        bench.ask(checks=[interrupted])
+    attempt, call = bench.lines("attempt")[0], bench.lines("call")[0]
+    assert (attempt["status"], attempt["cost_nusd"], attempt["cost_status"]) == ("cancelled", 14_000, "exact")
+    assert (call["status"], call["cost_nusd"]) == ("failed", 14_000)
+
+
+@pytest.mark.parametrize("fault", [ValueError("a bug in the backend"), None])
+def test_fault_of_a_backend_reaches_the_caller_and_is_logged(tmp_path: Path, fault: Any) -> None:
+    bench = open_bench(tmp_path, {"a/small": [fault]}, ROUTING + "budgets: [{name: daily, usd: 1}]\n")
+    with pytest.raises(type(fault) if fault is not None else TypeError):
+        bench.ask()
+    attempt, call = bench.lines("attempt")[0], bench.lines("call")[0]
+    assert (attempt["status"], attempt["error_type"], attempt["cost_status"]) == ("failed", "internal", "unknown")
+    assert (call["status"], call["cost_nusd"]) == ("failed", attempt["cost_nusd"])
+
+
+def test_absurd_retry_after_is_none(tmp_path: Path) -> None:
+    bench = open_bench(tmp_path, {"a/small": [failure("rate_limit", retry_after_s=float("inf")), reply()]})
+    assert bench.ask().model == "a/small"
+
+
+def test_only_target_of_a_tier_that_asks_for_patience_is_left_for_the_next_tier(tmp_path: Path) -> None:
+    routing = ROUTING.replace("[cheap, mid, top]", "[mid, top]")
+    bench = open_bench(tmp_path, {"a/medium": [failure("rate_limit", retry_after_s=300.0)]}, routing)
+    answer = bench.ask()
+    assert (answer.tier, answer.latency_ms) == ("top", 1000)
+
+
+def test_models_own_property_that_breaks_is_no_confidence(tmp_path: Path) -> None:
+    class Broken(BaseModel):
+        answer: str
+
+        @property
+        def confidence(self) -> float:
+            raise ZeroDivisionError
+
+    bench = open_bench(tmp_path)
+    bench.router.complete("x.decide", messages=MESSAGES, response_format=Broken)
+    assert bench.lines("attempt")[0]["confidence_source"] == "none"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"messages": "hello"}, "messages must be a list"),
+        ({"messages": []}, "messages must be a list"),
+        ({"messages": [3]}, "messages must be mappings"),
+        ({"checks": "abc"}, "checks and confidence must be functions"),
+        ({"confidence": 0.9}, "checks and confidence must be functions"),
+        ({"run": 42}, "run must be text"),
+        ({"tags": {"team": 3}}, "tags must be a mapping of text to text"),
+        ({"tags": ["ap"]}, "tags must be a mapping"),
+        ({"model": "openai/gpt-5"}, "model: the routing config decides this"),
+        ({"stream": True}, "stream: the routing config decides this"),
+    ],
+)
+def test_argument_that_cannot_be_used_is_refused_before_anything_is_sent(
+    tmp_path: Path, arguments: dict[str, Any], said: str
+) -> None:
+    bench = open_bench(tmp_path)
+    given: dict[str, Any] = {"messages": MESSAGES}
+    with pytest.raises(TypeError, match=said):
+        bench.router.complete("x.extract", **(given | arguments))
+    assert bench.lines() == []
 
 
 def test_callers_confidence_function_decides(tmp_path: Path) -> None:

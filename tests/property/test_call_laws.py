@@ -97,7 +97,7 @@ def drive(plan: Plan, data: st.DataObject) -> Run:
                 clock_us += data.draw(st.integers(0, action.timeout_us))
                 if data.draw(st.booleans()):
                     kind = data.draw(st.sampled_from(get_args(ErrorKind)))
-                    wait = data.draw(st.none() | st.integers(0, 5_000_000))
+                    wait = data.draw(st.none() | st.integers(0, 5_000_000) | st.integers(0, 600_000_000))
                     draw = data.draw(st.floats(0, 1))
                     run.trace.append(Failed(**where, kind=kind, retry_after_us=wait, draw=draw, facts=facts()))
                 else:
@@ -185,3 +185,24 @@ def test_capped_call_never_goes_up(plan: Plan, data: st.DataObject) -> None:
     for fact, action in zip(run.trace, run.actions, strict=True):
         if isinstance(fact, Failed | Checked | Merged) and fact.facts.guard in ("capped", "stopped"):
             assert not (isinstance(action, Call) and action.step > fact.step)
+
+
+@settings(max_examples=100, deadline=None)
+@given(plans(), st.data())
+def test_request_dearer_than_what_is_left_is_never_made(plan: Plan, data: st.DataObject) -> None:
+    run = drive(plan, data)
+    for fact, action in zip(run.trace, run.actions, strict=True):
+        if isinstance(action, Call) and not isinstance(fact, Returned):
+            assert plan.steps[action.step].targets[action.target].model not in fact.facts.unaffordable
+
+
+@settings(max_examples=100, deadline=None)
+@given(plans(), st.data())
+def test_call_with_a_usable_higher_step_does_not_wait_long_for_a_lower_one(plan: Plan, data: st.DataObject) -> None:
+    run = drive(plan, data)
+    for fact, action in zip(run.trace, run.actions, strict=True):
+        if not (isinstance(fact, Failed) and isinstance(action, Call) and action.wait_us > 2_000_000):
+            continue
+        barred = fact.facts.down | fact.facts.unaffordable
+        higher = [target.model for step in plan.steps[fact.step + 1 :] for target in step.targets]
+        assert fact.retry_after_us is None or fact.facts.guard == "capped" or set(higher) <= barred

@@ -1,0 +1,115 @@
+"""One request from its reservation to its log line."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from router_core.control.budgets import Reservation
+from router_core.errors import CallError
+from router_core.lines import Ended, Sent
+from router_core.types import (
+    NO_CONFIDENCE,
+    AttemptRecord,
+    AttemptStatus,
+    CheckResult,
+    Confidence,
+    Price,
+    Receipt,
+    Response,
+)
+
+# a provider that asks for more than a day's pause is not taken at its word
+_LONGEST_WAIT_S = 86_400.0
+
+
+@dataclass(slots=True)
+class InFlight:
+    """A request that has money set aside and no log line yet.
+
+    Attributes:
+        sent: What was sent.
+        reservation: What was set aside for it.
+        price: The target's price when it was sent.
+        response: What came back, if anything did.
+        receipt: What it cost; None until that is booked.
+        ended_us: When it ended, microseconds since the epoch.
+        parsed: The answer in the wanted format.
+        confidence: Confidence of the answer.
+        checks: Verdicts on the answer.
+    """
+
+    sent: Sent
+    reservation: Reservation
+    price: Price | None
+    response: Response | None = None
+    receipt: Receipt | None = None
+    ended_us: int = 0
+    parsed: Any = None
+    confidence: Confidence = NO_CONFIDENCE
+    checks: tuple[CheckResult, ...] = ()
+
+    def ended(self, status: AttemptStatus, error_type: str | None, facts: Mapping[str, Any] | None) -> Ended:
+        """Return how it ended, for its line.
+
+        Raises:
+            ValueError: Its cost is not booked yet.
+        """
+        if self.receipt is None:
+            raise ValueError("a request is logged after its cost is booked")
+        response = self.response
+        if response is None:
+            return Ended(
+                ended_us=self.ended_us, status=status, receipt=self.receipt, error_type=error_type, facts=facts
+            )
+        return Ended(
+            ended_us=self.ended_us,
+            status=status,
+            receipt=self.receipt,
+            usage=response.usage,
+            error_type=error_type,
+            confidence=self.confidence,
+            checks=self.checks,
+            response_model=response.response_model,
+            service_tier=response.service_tier,
+            ttft_ms=response.ttft_ms,
+            facts=facts,
+        )
+
+
+def record_of(sent: Sent, ended: Ended, message: str | None = None) -> AttemptRecord:
+    """Return the attempt as the caller may inspect it."""
+    return AttemptRecord(
+        attempt_id=sent.attempt_id,
+        request_id=sent.attempt_id,
+        n=sent.n,
+        role=sent.role,
+        tier=sent.tier,
+        model=sent.target.model,
+        status=ended.status,
+        error_type=ended.error_type,
+        message=message,
+        confidence=ended.confidence or NO_CONFIDENCE,
+        checks=ended.checks,
+        receipt=ended.receipt,
+        latency_ms=(ended.ended_us - sent.started_us) / 1000,
+    )
+
+
+def receipt_of_failure(billed: bool | None, price: Price | None, sent: Sent) -> Receipt:
+    """Return 0 for what was certainly not charged, else the reserved estimate, openly unknown."""
+    if billed is False:
+        return Receipt(cost_nusd=0, cost_status="exact", price=price)
+    return Receipt(cost_nusd=sent.reserved_nusd, cost_status="unknown", price=price)
+
+
+def never_free(got: Receipt, sent: Sent) -> Receipt:
+    """Return the receipt; an answer whose tokens nobody reported counts at its reserved estimate."""
+    if got.cost_nusd is None and got.cost_status == "unknown":
+        return Receipt(cost_nusd=sent.reserved_nusd, cost_status="unknown", price=got.price)
+    return got
+
+
+def retry_after_us(error: CallError) -> int | None:
+    """Return the pause that a provider asks for; what is no sensible one is none."""
+    asked = error.retry_after_s
+    return round(asked * 1e6) if asked is not None and 0 <= asked <= _LONGEST_WAIT_S else None
