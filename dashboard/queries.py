@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from dashboard.periods import slices
 from dashboard.sums import NO_NAME, Filters, Overview, Point, Row, Span, Sums
+from router_core.call_log.backlog import read_offsets
 from router_core.call_log.rollups import bucket_quantile
 from router_core.call_log.schema import LATENCY_BUCKET_RATIO
 

@@ -8,14 +8,14 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
 from router_core.call_log.access import LogBusyError, NoLogError, elected, is_watched
 from router_core.call_log.backlog import read_offsets, unread_bytes
 from router_core.call_log.home import Home
 from router_core.call_log.read import reading
-from router_core.call_log.segments import is_alive, list_segments, list_workers
+from router_core.call_log.segments import Segment, is_alive, list_segments, list_workers
 from router_core.errors import RouterError
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def ensure_ingested(home: Home) -> None:
         IngestFailedError: The one-shot process failed.
         ConfigError: The log is unusable.
     """
-    goal = {segment.name: segment.size for segment in list_segments(home.spool)}
+    goal = list_segments(home.spool)
     one_shots, missing, changed_s = 0, -1, time.monotonic()
     while one_shots < _MAX_ONE_SHOTS:
         before, missing = missing, _missing(home, goal)
@@ -107,7 +107,7 @@ def _ingest_until(ending: Callable[[], bool], home: Home, stop: threading.Event,
         while not ending():
             try:
                 report = ingester.tick(max_commits=_COMMITS_PER_TICK)
-                is_behind = report.commits >= _COMMITS_PER_TICK
+                is_behind = report.is_behind
             except LogBusyError as error:
                 _logger.warning("ingest waits: %s", error)
                 is_behind = False
@@ -144,7 +144,7 @@ def _ends_with_parent(stop: threading.Event) -> Callable[[], bool]:
     return lambda: stop.is_set() or os.getppid() != int(parent)
 
 
-def _missing(home: Home, goal: Mapping[str, int]) -> int:
+def _missing(home: Home, goal: Sequence[Segment]) -> int:
     """Return how many bytes of the goal are not in the log."""
     if not goal:
         return 0
@@ -153,7 +153,7 @@ def _missing(home: Home, goal: Mapping[str, int]) -> int:
             offsets = read_offsets(con)
     except NoLogError:
         offsets = {}
-    return sum(max(0, size - offsets.get(name, 0)) for name, size in goal.items())
+    return unread_bytes(goal, offsets)
 
 
 def _has_dead_workers(home: Home) -> bool:
@@ -164,15 +164,19 @@ def _command(name: str, home: Home) -> list[str]:
     return [sys.executable, "-m", "dashboard.cli", name, "--home", str(home.root)]
 
 
-def _ingest_in_subprocess(home: Home) -> None:
-    done = subprocess.run(
-        _command("ingest", home),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=_ONE_SHOT_TIMEOUT_S,
-        check=False,
-    )
+def _ingest_in_subprocess(home: Home, timeout_s: float = _ONE_SHOT_TIMEOUT_S) -> None:
+    try:
+        done = subprocess.run(
+            _command("ingest", home),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        message = f"the log is far behind: {timeout_s:g} s did not suffice to catch up; run: tierwise ingest"
+        raise IngestFailedError(message) from error
     if done.returncode != 0:
         message = done.stderr.strip() or f"tierwise ingest ended with {done.returncode}"
         raise IngestFailedError(message)

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from router_core.call_log import access, commit, rollups
+from router_core.call_log.backlog import read_offsets, unread, unread_bytes
 from router_core.call_log.commit import Advance
 from router_core.call_log.home import Home
 from router_core.call_log.lines import Batch
@@ -42,6 +43,7 @@ class IngestReport:
         rows: New rows by table.
         quarantined: Lines that could not be used.
         commits: Transactions.
+        is_behind: True when it stopped early, with lines left that were there when it began.
         backlog_bytes: What was left unread: torn last lines of living workers, or lines that came meanwhile.
         held_s: How long each use of the file has kept it locked.
     """
@@ -51,8 +53,22 @@ class IngestReport:
     rows: Mapping[str, int] = field(default_factory=dict[str, int])
     quarantined: int = 0
     commits: int = 0
+    is_behind: bool = False
     backlog_bytes: int = 0
     held_s: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Goal:
+    """What one tick is to bring in: living writers would move an end that is looked up again, forever.
+
+    Attributes:
+        dead: Workers that write no more.
+        segments: Every segment, as long as it is now.
+    """
+
+    dead: frozenset[str]
+    segments: tuple[Segment, ...]
 
 
 @dataclass(slots=True)
@@ -88,10 +104,10 @@ class Ingester:
         self._file.close()
 
     def tick(self, *, max_commits: int | None = None, progress: Progress | None = None) -> IngestReport:
-        """Ingest what the spool holds, then bring the sums of outcomes up to date.
+        """Ingest what the spool holds at this moment, then bring the sums of outcomes up to date.
 
         Args:
-            max_commits: Stop early after so many transactions; None = until nothing is left.
+            max_commits: Stop early after so many transactions; None = until all of it is in.
             progress: Called with bytes done and bytes to do, after each commit.
 
         Raises:
@@ -100,19 +116,19 @@ class Ingester:
         """
         tally = _Tally()
         self._file.held_s.clear()
-        offsets = self._known_offsets()
-        segments = list_segments(self._home.spool)
-        total = sum(segment.size - offsets.get(segment.name, 0) for segment in segments)
-        done = 0
-        for batch, advances in self._batches():
+        goal = self._look()
+        total = unread_bytes(goal.segments, self._known_offsets())
+        done, is_behind = 0, False
+        for batch, advances in self._batches(goal):
             if self._commit(batch, advances, tally):
                 done += sum(advance.end - advance.start for advance in advances.values())
                 if progress is not None:
                     progress(done, max(done, total))
             if tally.commits == max_commits:
+                is_behind = bool(unread(goal.segments, self._known_offsets()))
                 break
-        else:
-            self._settle_dead(tally)
+        if not is_behind:
+            self._settle_dead(goal, tally)
         self._update_sums()
         self._prune()
         return IngestReport(
@@ -120,54 +136,53 @@ class Ingester:
             rows=dict(tally.rows),
             quarantined=tally.quarantined,
             commits=tally.commits,
-            backlog_bytes=self._backlog_bytes(),
+            is_behind=is_behind,
+            backlog_bytes=unread_bytes(list_segments(self._home.spool), self._known_offsets()),
             held_s=tuple(self._file.held_s),
         )
 
     def _known_offsets(self) -> dict[str, int]:
         if self._offsets is None:
             with self._file.attached(self._now_us()) as con:
-                self._offsets = commit.read_offsets(con)
+                self._offsets = read_offsets(con, "log.ledger")
         return self._offsets
 
-    def _backlog_bytes(self) -> int:
-        offsets = self._known_offsets()
-        return sum(segment.size - offsets.get(segment.name, 0) for segment in list_segments(self._home.spool))
+    def _look(self) -> _Goal:
+        spool = self._home.spool
+        # who is dead must be known before sizes are: then nothing can be appended after the end that is seen
+        dead = frozenset(worker for worker in list_workers(spool) if not is_alive(spool, worker))
+        return _Goal(dead=dead, segments=tuple(list_segments(spool)))
 
-    def _batches(self) -> Generator[tuple[Batch, dict[str, Advance]]]:
+    def _batches(self, goal: _Goal) -> Generator[tuple[Batch, dict[str, Advance]]]:
         """Yield what is unread, batch by batch; of a backlog, the next one is parsed while the last is committed."""
-        batch, advances = self._read_batch(self._known_offsets())
+        batch, advances = self._read_batch(goal, self._known_offsets())
         with ThreadPoolExecutor(1) as pool:
             while advances:
                 expected = self._known_offsets() | {name: advance.end for name, advance in advances.items()}
                 is_full = batch.n_rows >= MAX_ROWS_PER_COMMIT
-                ahead = pool.submit(self._read_batch, expected) if is_full else None
+                ahead = pool.submit(self._read_batch, goal, expected) if is_full else None
                 yield batch, advances
                 offsets = self._known_offsets()
                 batch, advances = (
-                    ahead.result() if ahead is not None and offsets == expected else self._read_batch(offsets)
+                    ahead.result() if ahead is not None and offsets == expected else self._read_batch(goal, offsets)
                 )
 
-    def _read_batch(self, offsets: Mapping[str, int]) -> tuple[Batch, dict[str, Advance]]:
+    def _read_batch(self, goal: _Goal, offsets: Mapping[str, int]) -> tuple[Batch, dict[str, Advance]]:
         """Read the next lines, a fair share of each segment; the second result tells how far each one gets."""
-        workers = {segment.worker for segment in list_segments(self._home.spool)}
-        # who is dead must be known before sizes are: then nothing can be appended after the end that is seen
-        dead = {worker for worker in workers if not is_alive(self._home.spool, worker)}
         # of each worker only the oldest one, so that its lines come in the order of their writing
         oldest: dict[str, Segment] = {}
-        for segment in list_segments(self._home.spool):
-            if segment.size > offsets.get(segment.name, 0):
-                oldest.setdefault(segment.worker, segment)
-        unread = list(oldest.values())
+        for segment in unread(goal.segments, offsets):
+            oldest.setdefault(segment.worker, segment)
+        waiting = list(oldest.values())
         self._turn += 1
-        first = self._turn % max(1, len(unread))
-        share = max(_MIN_SHARE, MAX_ROWS_PER_COMMIT // max(1, len(unread)))
+        first = self._turn % max(1, len(waiting))
+        share = max(_MIN_SHARE, MAX_ROWS_PER_COMMIT // max(1, len(waiting)))
         batch = Batch()
         advances: dict[str, Advance] = {}
-        for segment in unread[first:] + unread[:first]:
+        for segment in waiting[first:] + waiting[:first]:
             start, lines = offsets.get(segment.name, 0), batch.n_lines
             limit = min(MAX_ROWS_PER_COMMIT, batch.n_rows + share)
-            end = _read_segment(segment, start, batch, limit, is_dead=segment.worker in dead)
+            end = _read_segment(segment, start, batch, limit, is_dead=segment.worker in goal.dead)
             if end > start:
                 advances[segment.name] = Advance(start, end, batch.n_lines - lines)
             if batch.n_rows >= MAX_ROWS_PER_COMMIT or batch.n_lines >= _MAX_LINES_PER_COMMIT:
@@ -180,7 +195,7 @@ class Ingester:
         deltas = [] if batch.may_repeat else rollups.compute_deltas(self._file.con, filled)
         now_us = self._now_us()
         with self._file.attached(now_us) as con:
-            recorded = commit.read_offsets(con)
+            recorded = read_offsets(con, "log.ledger")
             if any(recorded.get(name, 0) != advance.start for name, advance in advances.items()):
                 self._offsets = recorded
                 return False
@@ -202,12 +217,10 @@ class Ingester:
         tally.commits += 1
         return True
 
-    def _settle_dead(self, tally: _Tally) -> None:
+    def _settle_dead(self, goal: _Goal, tally: _Tally) -> None:
         """Turn what dead workers left in flight into rows, and retire their segments."""
-        spool, offsets = self._home.spool, self._known_offsets()
-        dead = {worker for worker in list_workers(spool) if not is_alive(spool, worker)}
-        behind = {segment.worker for segment in list_segments(spool) if segment.size != offsets.get(segment.name, 0)}
-        finished = sorted(dead - behind)
+        behind = {segment.worker for segment in unread(goal.segments, self._known_offsets())}
+        finished = sorted(goal.dead - behind)
         if not finished:
             return
         with self._file.attached(self._now_us()) as con:
@@ -215,7 +228,7 @@ class Ingester:
         if orphans.n_rows:
             self._commit(orphans, {}, tally)
         for worker in finished:
-            retire(spool, worker)
+            retire(self._home.spool, worker)
 
     def _update_sums(self) -> None:
         """Recompute the outcome sums of queued hours and fold rollups that have grown."""
@@ -286,7 +299,7 @@ def _read_segment(segment: Segment, start: int, batch: Batch, max_rows: int, *, 
     A line without its newline waits while its worker lives; of a dead one it is taken as it is.
     """
     end = start
-    for line in read_lines(segment.path, start):
+    for line in read_lines(segment.path, start, segment.size):
         if not line.complete and not is_dead:
             break
         batch.add(segment.name, segment.worker, line.offset, line.data, is_import=segment.is_import)

@@ -7,6 +7,7 @@ can be seen and can be taken always means: that worker is dead. Segments without
 
 import fcntl
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -130,15 +131,22 @@ def list_workers(spool: Path) -> set[str]:
     return locked | {segment.worker for segment in list_segments(spool)}
 
 
-def read_lines(path: Path, offset: int) -> Iterator[Line]:
+def read_lines(path: Path, offset: int, until: int | None = None) -> Iterator[Line]:
     """Yield the lines of a segment from a byte offset on; only the last one may be incomplete.
 
     A line longer than ``MAX_LINE_BYTES`` comes in pieces, none of which parses.
+
+    Args:
+        path: The segment.
+        offset: Where to begin.
+        until: Where to end, bytes; None = at its end. A line that goes on behind it is incomplete.
     """
+    left = sys.maxsize if until is None else until - offset
     with path.open("rb", buffering=0) as file:
         file.seek(offset)
         rest = b""
-        while block := file.read(_BLOCK_BYTES):
+        while block := file.read(min(_BLOCK_BYTES, left)):
+            left -= len(block)
             *whole, rest = (rest + block).split(b"\n")
             for data in whole:
                 end = offset + len(data) + 1

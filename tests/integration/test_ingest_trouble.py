@@ -1,0 +1,117 @@
+"""Ingest among writers that never stop, lines that do not fit, and files that were cut or put away."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from router_core.call_log.home import Home
+from router_core.call_log.ingest import MAX_ROWS_PER_COMMIT, Ingester, ingest_once
+from router_core.call_log.read import reading
+from router_core.call_log.segments import list_segments, list_workers
+from router_core.call_log.spool import Spool
+from router_core.watch import IngestFailedError, _ingest_in_subprocess
+from tests.builders import START_US, make_attempt_line, make_call_line, make_started_line
+
+NOW_US = START_US + 86_400_000_000
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    return Home(tmp_path / "home").create()
+
+
+@pytest.fixture
+def spool(home: Home) -> Iterator[Spool]:
+    spool = Spool(home.spool, worker="w")
+    yield spool
+    spool.close()
+
+
+@pytest.fixture
+def ingester(home: Home) -> Iterator[Ingester]:
+    ingester = Ingester(home, now_us=lambda: NOW_US)
+    yield ingester
+    ingester.close()
+
+
+def _rows(home: Home, query: str) -> list[tuple[Any, ...]]:
+    with reading(home) as con:
+        return con.execute(query).fetchall()
+
+
+def _write_dead(home: Home, worker: str, *lines: dict[str, Any]) -> None:
+    spool = Spool(home.spool, worker=worker)
+    spool.write(*lines)
+    spool.close()
+
+
+def test_tick_ends_and_settles_the_dead_while_a_writer_never_stops(
+    home: Home, spool: Spool, ingester: Ingester
+) -> None:
+    commits = 0
+
+    def write_on(done: int, total: int) -> None:
+        nonlocal commits
+        commits += 1
+        assert (done, commits) == (total, 1)
+        spool.write(make_call_line(call_id=f"c-later-{commits}"))
+
+    _write_dead(home, "killed", make_started_line({"attempt_id": "a-0", "call_id": "c-0"}))
+    spool.write(make_call_line(call_id="c-1"))
+    report = ingester.tick(progress=write_on)
+
+    assert (report.is_behind, report.backlog_bytes > 0) == (False, True)
+    assert _rows(home, "SELECT call_id, status FROM calls ORDER BY 1") == [("c-0", "interrupted"), ("c-1", "ok")]
+    assert list_workers(home.spool) == {"w"}
+
+
+def test_line_that_is_half_there_when_a_tick_begins_waits_for_the_next(
+    home: Home, spool: Spool, ingester: Ingester
+) -> None:
+    spool.write(make_call_line(call_id="c-1"))
+    path = list_segments(home.spool)[0].path
+    with path.open("ab") as file:
+        file.write(b'{"k":"call","call_id":')
+    report = ingester.tick(progress=lambda done, total: _append(path, b'"c-2"}\n'))
+    first = _rows(home, "SELECT call_id FROM calls")
+    ingester.tick()
+
+    assert (report.lines, report.quarantined, first) == (1, 0, [("c-1",)])
+    assert _rows(home, "SELECT call_id FROM calls ORDER BY 1") == [("c-1",), ("c-2",)]
+
+
+def _append(path: Path, data: bytes) -> None:
+    with path.open("ab") as file:
+        file.write(data)
+
+
+def test_tick_that_stops_early_says_so_and_leaves_the_dead_for_later(home: Home, ingester: Ingester) -> None:
+    lines = [make_call_line(call_id=f"c-{n}") for n in range(MAX_ROWS_PER_COMMIT + 1)]
+    _write_dead(home, "killed", *lines)
+    first = ingester.tick(max_commits=1)
+    workers = list_workers(home.spool)
+    second = ingester.tick(max_commits=1)
+
+    assert (first.is_behind, second.is_behind) == (True, False)
+    assert (workers, list_workers(home.spool)) == ({"killed"}, set())
+
+
+def test_command_that_waits_for_a_long_ingest_gives_up_with_advice(home: Home) -> None:
+    with pytest.raises(IngestFailedError, match=r"0\.001 s did not suffice to catch up; run: tierwise ingest"):
+        _ingest_in_subprocess(home, timeout_s=0.001)
+
+
+def test_segment_that_lost_its_end_with_the_power_is_put_away(home: Home, spool: Spool) -> None:
+    spool.write(make_attempt_line(), make_call_line())
+    ingest_once(home)
+    segment = list_segments(home.spool)[0]
+    os.truncate(segment.path, segment.size - 10)
+    spool.close()
+    report = ingest_once(home)
+
+    assert (report.lines, report.backlog_bytes) == (0, 0)
+    assert list_workers(home.spool) == set()
+    assert _rows(home, "SELECT status FROM calls") == [("ok",)]
