@@ -16,13 +16,12 @@ from dashboard.scenario import Scenario, TypePlan, arrivals, make_scenario, prom
 from router_core import Answer, RouteExhaustedError, Router
 from router_core.backends.simulated import Outage, SimulatedBackend, SimulatedModel, right_answer
 from router_core.call_log.access import is_watched
-from router_core.call_log.home import Home
+from router_core.call_log.home import CONFIG_NAME, Home
 from router_core.clock import VirtualClock
 from router_core.errors import ConfigError, Problem
 from router_core.watch import start_watch
 
 FIGURES = "demo.json"
-CONFIG = "routing.yaml"
 _DAY_US = 86_400_000_000
 # what labels wait for: a person looks at a document one to three days later
 _LABEL_DELAY_DAYS = (0.5, 3.0)
@@ -98,7 +97,7 @@ def make_demo(
     home.create()
     facts["planted"] = scenario.planted
     home.demo_marker.write_text(json.dumps({**facts, "finished": False}))
-    (home.root / CONFIG).write_bytes(routing_yaml(scenario))
+    (home.root / CONFIG_NAME).write_bytes(routing_yaml(scenario))
     # the log fills while the simulation runs: two processes, as beside a real router
     watcher = start_watch(home)
     try:
@@ -148,7 +147,7 @@ class _Workflow:
             clock=self._clock,
             outages=[Outage(scenario.figures["outage"]["provider"], *scenario.outage)],
         )
-        self._router = Router.open(home.root / CONFIG, home=home.root, backend=backend, clock=self._clock)
+        self._router = Router.open(home.root / CONFIG_NAME, home=home.root, backend=backend, clock=self._clock)
         self._chance = random.Random(f"labels {scenario.seed}")
         self._labels: list[tuple[int, str, bool, float]] = []
         self._calls = self._failed = self._outcomes = 0

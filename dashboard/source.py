@@ -11,13 +11,12 @@ from router_core.call_log.access import NoLogError, is_watched
 from router_core.call_log.backlog import unread_bytes
 from router_core.call_log.home import Home
 from router_core.call_log.segments import list_segments
-from router_core.config import parse
+from router_core.control.config_file import config_of, load
 from router_core.errors import ConfigError
 
 if TYPE_CHECKING:
     import duckdb
 
-CONFIG_NAME = "routing.yaml"
 _Found = TypeVar("_Found")
 
 
@@ -74,12 +73,9 @@ class HomeSource:
             return question(connection)
 
     def _routing(self) -> tuple[str, tuple[str, ...]]:
-        # a config that is missing or broken must not hide the log: the page then counts days in UTC and says so
-        beside = (self._home.root.parent / CONFIG_NAME, self._home.root / CONFIG_NAME)
-        for path in (self._config,) if self._config else beside:
-            try:
-                config = parse(path.read_bytes(), source=str(path))
-            except (OSError, ConfigError):
-                continue
-            return config.timezone, config.tier_names
-        return "UTC", ()
+        try:
+            config = config_of(self._home) if self._config is None else load(self._config)
+        except ConfigError:
+            # a broken config must not hide the log: the page then counts days in UTC and says so
+            config = None
+        return ("UTC", ()) if config is None else (config.timezone, config.tier_names)

@@ -328,17 +328,17 @@ def _show_call(home: "Home", call_id: str, *, as_json: bool) -> None:
 
 
 def _configured_zone(home: "Home") -> str:
-    from router_core.config import parse
+    from router_core.control.config_file import config_of
     from router_core.errors import ConfigError
 
-    path = home.root.parent / CONFIG_NAME
     try:
-        return parse(path.read_bytes(), source=str(path)).timezone
-    except FileNotFoundError:
+        config = config_of(home)
+    except ConfigError as error:
+        typer.echo(
+            f"tierwise: {error.source} cannot be used, so days are UTC; see: tierwise check {error.source}", err=True
+        )
         return "UTC"
-    except (ConfigError, OSError):
-        typer.echo(f"tierwise: {path} cannot be used, so days are UTC; see: tierwise check {path}", err=True)
-        return "UTC"
+    return "UTC" if config is None else config.timezone
 
 
 def _catch_up(home: "Home") -> None:

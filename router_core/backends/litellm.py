@@ -13,7 +13,7 @@ import threading
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from router_core.backends.litellm_errors import translated
+from router_core.backends.litellm_errors import redacted, translated
 from router_core.backends.litellm_response import response_format_of, response_of
 from router_core.errors import CallError
 
@@ -50,7 +50,7 @@ class LiteLLMBackend:
         Raises:
             CallError: For every failure.
         """
-        arguments = self._arguments(request)
+        arguments = self._prepared(request)
         raw = _within(request, lambda: self._client.completion(**arguments))
         return _answer(raw, request)
 
@@ -61,7 +61,7 @@ class LiteLLMBackend:
             CallError: For every failure but cancellation, which passes unchanged.
         """
         outer = sys.exception()
-        arguments = self._arguments(request)
+        arguments = self._prepared(request)
         try:
             async with asyncio.timeout(request.timeout_s + GRACE_S):
                 raw = await self._client.acompletion(**arguments)
@@ -81,6 +81,16 @@ class LiteLLMBackend:
     @functools.cached_property
     def _no_retries(self) -> object:
         return self._client.types.router.RetryPolicy()
+
+    def _prepared(self, request: "Request") -> dict[str, Any]:
+        """Return the client's arguments; what fails here failed before anything was sent."""
+        try:
+            return self._arguments(request)
+        except CallError:
+            raise
+        except Exception as error:
+            text = f"{request.model}: the request could not be made ({type(error).__name__}: {redacted(str(error))})"
+            raise CallError(text, kind="internal", billed=False) from error
 
     def _arguments(self, request: "Request") -> dict[str, Any]:
         params = dict(request.params)

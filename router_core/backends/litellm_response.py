@@ -53,7 +53,7 @@ def usage_of(usage: object) -> Usage:
     if reasoning and total == prompt + output + reasoning:
         output += reasoning
     return Usage(
-        input_tokens=prompt,
+        input_tokens=prompt or None,
         cached_tokens=cached,
         cache_write_5m_tokens=minutes,
         cache_write_1h_tokens=hour,

@@ -7,6 +7,7 @@ from pathlib import Path
 from router_core.errors import ConfigError, Problem
 
 HOME_VARIABLE = "TIERWISE_HOME"
+CONFIG_NAME = "routing.yaml"
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from router_core.call_log.home import CONFIG_NAME, Home
 from router_core.config import RoutingConfig, diff, parse, unsupported
 from router_core.config.document import MAX_BYTES
 from router_core.config.model import content_hash
@@ -55,6 +56,19 @@ def load(path: Path) -> RoutingConfig:
     except OSError as error:
         raise ConfigError(str(path), [_unreadable(error)]) from error
     return parse(data, source=str(path), calibrations=calibrations_beside(path))
+
+
+def config_of(home: Home) -> RoutingConfig | None:
+    """Return the config that a home's log belongs to: the one in it (as the demo's is), else the one beside it.
+
+    Raises:
+        ConfigError: There is one and it cannot be used.
+    """
+    for folder in (home.root, home.root.parent):
+        path = folder / CONFIG_NAME
+        if path.exists():
+            return load(path)
+    return None
 
 
 def calibrations_beside(path: Path) -> frozenset[str]:
