@@ -6,7 +6,6 @@ call; what cannot be written now waits in memory, counted, and goes out before t
 
 import fcntl
 import itertools
-import json
 import logging
 import os
 import re
@@ -14,12 +13,14 @@ import socket
 import threading
 import weakref
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 import orjson
 
+from router_core.call_log.encoding import encode_anyhow
 from router_core.call_log.segments import claim_worker, segment_path
 
 ROTATE_BYTES: Final = 64 << 20
@@ -37,7 +38,7 @@ class Spool:
         rotate_bytes: Size at which a new segment is begun.
 
     Attributes:
-        dropped: Groups of lines lost because more than ``MAX_PENDING`` waited, or because they cannot be encoded.
+        dropped: Groups of lines lost because more than ``MAX_PENDING`` waited, or that still waited at close.
     """
 
     def __init__(self, folder: Path, *, worker: str | None = None, rotate_bytes: int = ROTATE_BYTES) -> None:
@@ -46,6 +47,8 @@ class Spool:
         self._mutex = threading.RLock()  # re-entrant: a signal handler may close the router in the middle of a write
         self._segment_fd: int | None = None
         self._lock_fd: int | None = None
+        self._is_busy = False
+        self._is_closing = False
         self.dropped = 0
         self._begin(worker)
         _spools.add(self)
@@ -63,9 +66,13 @@ class Spool:
     @property
     def worker(self) -> str:
         """Name of this writer; a forked child has another than its parent."""
-        if self._worker is None:
-            self._worker = _new_worker()
-        return self._worker
+        with self._mutex:  # two names at once would be a lock under one and a segment under the other
+            if self._worker is None:
+                name = _new_worker()
+                # a signal handler may have logged, and so have taken a name, in the meantime
+                if self._worker is None:
+                    self._worker = name
+            return self._worker
 
     @property
     def pending(self) -> int:
@@ -79,7 +86,7 @@ class Spool:
     def write(self, *lines: Mapping[str, Any]) -> None:
         """Append the lines together, in order; on return they survive the process's death. Never raises."""
         data = b"".join([self._encode(line) for line in lines])
-        with self._mutex:
+        with self._alone():
             fd = self._segment_fd
             if fd is None or self._waiting or self._size >= self._rotate_bytes:
                 self._hold(data)
@@ -99,39 +106,50 @@ class Spool:
 
     def flush(self) -> bool:
         """Try to write what waits; return whether nothing waits any more."""
-        with self._mutex:
+        with self._alone():
             self._drain()
             return not self._waiting
 
     def close(self) -> None:
         """Say that this writer is done. A later ``write`` begins again as a new writer."""
-        with self._mutex:
+        with self._alone():
             self._drain()
-            if self._waiting:
-                self.dropped += len(self._waiting)
-                _logger.error("call log: %d groups of lines could not be written and are lost", len(self._waiting))
-            was_open = self._lock_fd is not None
-            if self._lock_fd is not None:
-                # a child that was forked a moment ago may not have closed its copy yet
-                fcntl.flock(self._lock_fd, fcntl.LOCK_UN)
-            self._release_files()
-            self._begin(None if was_open else self._worker)
+            self._is_closing = True
 
-    def _encode(self, line: Mapping[str, Any]) -> bytes:
+    @contextmanager
+    def _alone(self) -> Generator[None]:
+        """Keep other threads out; what a signal handler closes in the middle of a write is closed at its end."""
+        with self._mutex:
+            if self._is_busy:
+                yield
+                return
+            self._is_busy = True
+            try:
+                yield
+            finally:
+                while self._is_closing:
+                    self._end()
+                self._is_busy = False
+
+    def _end(self) -> None:
+        self._is_closing = False
+        self._drain()
+        if self._waiting:
+            self.dropped += len(self._waiting)
+            _logger.error("call log: %d groups of lines could not be written and are lost", len(self._waiting))
+        was_open = self._lock_fd is not None
+        if self._lock_fd is not None:
+            # a child that was forked a moment ago may not have closed its copy yet
+            fcntl.flock(self._lock_fd, fcntl.LOCK_UN)
+        self._release_files()
+        self._begin(None if was_open else self._worker)
+
+    @staticmethod
+    def _encode(line: Mapping[str, Any]) -> bytes:
         try:
             return orjson.dumps(line, option=_ENCODING)
         except (TypeError, ValueError):  # orjson.JSONEncodeError is a TypeError
-            return self._encode_anyhow(line)
-
-    def _encode_anyhow(self, line: Mapping[str, Any]) -> bytes:
-        """Encode what orjson refuses: foreign objects as text, lone surrogates as ``?``."""
-        try:
-            text = json.dumps(dict(line), default=str, ensure_ascii=False)
-        except (TypeError, ValueError, RecursionError) as error:
-            self.dropped += 1
-            _logger.error("call log: a line cannot be encoded and is lost (%s)", error)
-            return b""
-        return text.encode("utf-8", "replace") + b"\n"
+            return encode_anyhow(line)
 
     def _hold(self, data: bytes) -> None:
         if len(self._waiting) >= MAX_PENDING:
@@ -144,15 +162,17 @@ class Spool:
         try:
             while self._waiting:
                 fd = self._open_segment()
-                group = self._waiting[0]
-                written = os.write(fd, group)
-                self._size += written
-                self._mid_group = written != len(group)
-                if self._mid_group:
-                    # the rest continues the same bytes of the same segment, so a full disk never tears a line
-                    self._waiting[0] = group[written:]
-                else:
-                    self._waiting.popleft()
+                # taken out first: a signal handler that closes this in the next moment must not write it again
+                group = self._waiting.popleft()
+                written = 0
+                try:
+                    written = os.write(fd, group)
+                finally:
+                    self._size += written
+                    self._mid_group = 0 < written < len(group) or (self._mid_group and not written)
+                    if written < len(group):
+                        # the rest continues the same bytes of the same segment, so a full disk never tears a line
+                        self._waiting.appendleft(group[written:])
             self._warned = False
         except OSError as error:
             self._warn(error)
@@ -162,10 +182,11 @@ class Spool:
         fd = self._segment_fd
         if fd is not None and (self._mid_group or self._size < self._rotate_bytes):
             return fd
+        worker = self.worker
         if self._lock_fd is None:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._lock_fd = claim_worker(self._folder, self.worker)
-        path = segment_path(self._folder, self.worker, self._number + 1)
+            self._lock_fd = claim_worker(self._folder, worker)
+        path = segment_path(self._folder, worker, self._number + 1)
         # O_EXCL: appending to somebody else's segment would mix two writers
         opened = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         self._segment_fd, self._size = opened, 0
@@ -190,6 +211,7 @@ class Spool:
         """Begin as a new writer after a fork, in the child; what waits is the parent's to write."""
         self._mutex = threading.RLock()  # the inherited one may be held by a thread that does not exist here
         self._release_files()
+        self._is_busy = self._is_closing = False
         self.dropped = 0
         self._begin(None)
 

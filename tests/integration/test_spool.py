@@ -4,7 +4,8 @@ import os
 import resource
 import stat
 import threading
-from collections.abc import Callable
+from collections import UserDict
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from decimal import Decimal
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 import orjson
 import pytest
 
-from router_core.call_log.segments import is_alive, list_segments, list_workers
+from router_core.call_log.segments import claim_worker, is_alive, list_segments, list_workers
 from router_core.call_log.spool import MAX_PENDING, Spool
 
 
@@ -177,15 +178,36 @@ def test_what_json_cannot_hold_is_written_as_text(folder: Path) -> None:
     assert _lines(folder) == [{"money": "1.5", "text": "half ? pair", "3": "number key", "big": float(2**70)}]
 
 
-def test_line_that_cannot_be_encoded_is_counted_and_the_others_are_written(folder: Path) -> None:
-    spool = Spool(folder)
-    endless: dict[str, Any] = {}
+class _Hostile:
+    def __str__(self) -> str:
+        raise RuntimeError
+
+
+class _Unreadable(UserDict[str, Any]):
+    def __iter__(self) -> Iterator[str]:
+        raise RuntimeError
+
+
+def test_objects_that_raise_when_looked_at_cost_no_line_and_no_error(folder: Path) -> None:
+    endless: dict[str, Any] = {"n": 2}
     endless["self"] = endless
-    spool.write(endless, {"n": 1})
+    spool = Spool(folder)
+    spool.write({"n": 1, "tags": {"t": _Hostile(), "u": _Unreadable(), "v": float("nan"), "w": 10**5000}}, endless)
     spool.close()
 
-    assert spool.dropped == 1
-    assert _lines(folder) == [{"n": 1}]
+    tags = {"t": "<_Hostile>", "u": "<_Unreadable>", "v": None, "w": "<int>"}
+    assert _lines(folder) == [{"n": 1, "tags": tags}, {"n": 2, "self": "..."}]
+    assert spool.dropped == 0
+
+
+def test_started_line_with_odd_keys_keeps_its_items(folder: Path) -> None:
+    item = {"attempt_id": "a-1", "call_id": "c-1", "tags": {("a", 1): "x", None: _Hostile()}}
+    spool = Spool(folder)
+    spool.write({"k": "started", "items": [item]})
+    spool.close()
+
+    (line,) = _lines(folder)
+    assert line["items"] == [{"attempt_id": "a-1", "call_id": "c-1", "tags": {"['a', 1]": "x", "None": "<_Hostile>"}}]
 
 
 def test_full_disk_tears_no_line_and_loses_none(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -219,6 +241,66 @@ def test_unusable_folder_never_raises_and_what_waits_is_bounded(tmp_path: Path) 
     assert spool.flush()
     spool.close()
     assert [line["n"] for line in _lines(blocked)] == list(range(MAX_PENDING))
+
+
+def test_first_users_in_several_threads_agree_on_the_worker_s_name(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    named, claimed = threading.Event(), threading.Event()
+
+    def name_slowly() -> str:
+        # the thread that asks for the name first gets it last, if the other one may go on meanwhile
+        if threading.current_thread() is asker:
+            named.set()
+            claimed.wait(0.2)
+        return f"host-1-{threading.get_ident():x}"
+
+    def claim(spool: Path, worker: str) -> int:
+        descriptor = claim_worker(spool, worker)
+        claimed.set()
+        asker.join(0.2)
+        return descriptor
+
+    monkeypatch.setattr("router_core.call_log.spool._new_worker", name_slowly)
+    monkeypatch.setattr("router_core.call_log.spool.claim_worker", claim)
+    spool = Spool(folder)
+    asker = threading.Thread(target=lambda: spool.worker)
+    asker.start()
+    named.wait(10)
+    spool.write({"n": 1})
+    asker.join(10)
+    alive = {worker: is_alive(folder, worker) for worker in list_workers(folder)}
+    spool.close()
+
+    assert list(alive.values()) == [True]
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_close_by_a_signal_handler_in_the_middle_of_a_write_repeats_and_loses_nothing(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    spool = Spool(folder)
+    real_write, writes = os.write, 0
+
+    def interrupted(descriptor: int, data: bytes) -> int:
+        nonlocal writes
+        writes += 1
+        if writes == 1 and moment == "before":
+            spool.close()
+        written = real_write(descriptor, data)
+        if writes == 1 and moment == "after":
+            spool.close()
+        return written
+
+    monkeypatch.setattr("router_core.call_log.spool.os.write", interrupted)
+    spool.write({"n": 1})
+    closed = [is_alive(folder, worker) for worker in list_workers(folder)]
+    writes = 10
+    spool.write({"n": 2})
+    spool.close()
+
+    assert closed == [False]
+    assert sorted(line["n"] for line in _lines(folder)) == [1, 2]
 
 
 def test_lines_that_wait_at_close_are_tried_once_more_and_then_counted_as_lost(tmp_path: Path) -> None:
