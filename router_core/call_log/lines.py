@@ -1,6 +1,6 @@
 """What the lines of a spool mean: rows by kind, what they leave in flight, and what cannot be used."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, cast
 
@@ -16,6 +16,9 @@ _CALL_FACTS: Final = (
     "payload_type",
     "config_version",
     "tier_planned",
+    "guard_state",
+    "budget_scope",
+    "degraded",
     "holdback",
     "critical",
     "error_cost_nusd",
@@ -23,11 +26,12 @@ _CALL_FACTS: Final = (
     "source",
 )
 _MAX_RAW: Final = 2_000
+# microseconds since the epoch in the years 1 to 9999, where every instant can be shown
+INSTANTS: Final = range(-62_135_596_800_000_000, 253_402_300_800_000_000)
 _RANGES: Final = {
     "INTEGER": range(-(2**31), 2**31),
     "BIGINT": range(-(2**63), 2**63),
-    # years 1 to 9999, where every instant can be shown
-    "TIMESTAMP": range(-62_135_596_800_000_000, 253_402_300_800_000_000),
+    "TIMESTAMP": INSTANTS,
 }
 _TYPES: Final[dict[str, tuple[type, ...]]] = {"VARCHAR": (str,), "BOOLEAN": (bool,), "DOUBLE": (int, float)}
 _EXPECTED: Final = {
@@ -101,6 +105,16 @@ class _Opened(NamedTuple):
     item: Mapping[str, Any]
 
 
+class _Step(NamedTuple):
+    """A line that opens or closes something, if it is not refused after all: its columns may not take it."""
+
+    segment: str
+    offset: int
+    kind: str
+    worker: str
+    line: Mapping[str, Any]
+
+
 @dataclass(slots=True)
 class Batch:
     """Lines read together; they are committed together.
@@ -120,8 +134,8 @@ class Batch:
     n_rows: int = 0
     may_repeat: bool = False
     settled: tuple[str, ...] = ()
-    _attempts: dict[str, _Opened] = field(default_factory=dict[str, _Opened])
-    _calls: dict[str, _Opened] = field(default_factory=dict[str, _Opened])
+    _steps: list[_Step] = field(default_factory=list[_Step])
+    _refused: set[tuple[str, int]] = field(default_factory=set[tuple[str, int]])
 
     def add(self, segment: str, worker: str, offset: int, data: bytes, *, is_import: bool = False) -> None:
         """Take in one line; imported ones leave nothing in flight and may repeat what is there."""
@@ -135,7 +149,10 @@ class Batch:
             return
         kind = line.get("k", "")
         if kind == "started":
-            self._add_started(line, Row(segment, offset, data), worker)
+            if not _are_items(line.get("items")):
+                self.refuse(Row(segment, offset, data), "a started line needs items, each with attempt_id and call_id")
+            else:
+                self._steps.append(_Step(segment, offset, kind, worker, line))
             return
         reason = _missing(kind, line)
         if reason is not None:
@@ -147,12 +164,8 @@ class Batch:
         self.n_rows += 1
         if is_import:
             self.may_repeat = True
-        elif kind == "attempt":
-            self._attempts.pop(line["attempt_id"], None)
-            if line["call_id"] not in self._calls and line.get("role") != "shadow":
-                self._calls[line["call_id"]] = _Opened(worker, _FROM_ATTEMPT, line, line)
-        elif kind == "call":
-            self._calls.pop(line["call_id"], None)
+        elif kind in {"attempt", "call"}:
+            self._steps.append(_Step(segment, offset, kind, worker, line))
 
     def add_row(self, kind: str, line: Mapping[str, Any]) -> None:
         """Take in a row that no spool line holds."""
@@ -162,36 +175,45 @@ class Batch:
     def refuse(self, row: Row, reason: str) -> None:
         """Put a line into the quarantine."""
         raw = row.data[:_MAX_RAW].decode("utf-8", "replace").replace("\x00", "\ufffd")
+        self._refused.add((row.segment, row.offset))
         self.bad.append(BadLine(segment=row.segment, offset=row.offset, raw=raw, reason=reason))
 
     def open_attempts(self) -> list[OpenAttempt]:
-        """Return the items in flight at the end of the batch."""
+        """Return the items in flight at the end of the batch; what was refused has closed nothing."""
+        attempts: dict[str, _Opened] = {}
+        for step in self._taken():
+            if step.kind == "attempt":
+                attempts.pop(step.line["attempt_id"], None)
+            elif step.kind == "started":
+                opened = [_Opened(step.worker, _FROM_STARTED, step.line, item) for item in step.line["items"]]
+                attempts |= {one.item["attempt_id"]: one for one in opened}
         return [
             OpenAttempt(
                 attempt_id=attempt_id,
                 worker=opened.worker,
                 facts={"request_id": opened.line.get("request_id"), "started_at": opened.line.get("at"), **opened.item},
             )
-            for attempt_id, opened in self._attempts.items()
+            for attempt_id, opened in attempts.items()
         ]
 
     def open_calls(self) -> list[OpenCall]:
-        """Return the calls in flight at the end of the batch."""
+        """Return the calls in flight at the end of the batch; what was refused has opened and closed nothing."""
+        calls: dict[str, _Opened] = {}
+        for step in self._taken():
+            if step.kind == "call":
+                calls.pop(step.line["call_id"], None)
+                continue
+            rank = _FROM_STARTED if step.kind == "started" else _FROM_ATTEMPT
+            for item in step.line["items"] if step.kind == "started" else (step.line,):
+                if item["call_id"] not in calls and item.get("role") != "shadow":
+                    calls[item["call_id"]] = _Opened(step.worker, rank, step.line, item)
         return [
             OpenCall(call_id=call_id, worker=opened.worker, rank=opened.rank, facts=_call_facts(opened))
-            for call_id, opened in self._calls.items()
+            for call_id, opened in calls.items()
         ]
 
-    def _add_started(self, line: dict[str, Any], row: Row, worker: str) -> None:
-        items = _items(line.get("items"))
-        if items is None:
-            self.refuse(row, "a started line needs items, each with attempt_id and call_id")
-            return
-        for item in items:
-            opened = _Opened(worker, _FROM_STARTED, line, item)
-            self._attempts[item["attempt_id"]] = opened
-            if item["call_id"] not in self._calls and item.get("role") != "shadow":
-                self._calls[item["call_id"]] = opened
+    def _taken(self) -> Iterator[_Step]:
+        return (step for step in self._steps if (step.segment, step.offset) not in self._refused)
 
 
 def _call_facts(opened: _Opened) -> dict[str, Any]:
@@ -214,7 +236,7 @@ def parse_object(data: bytes) -> dict[str, Any]:
 
 
 def type_problem(kind: str, data: bytes) -> str | None:
-    """Return which key of a line has a value that its column cannot hold, or None."""
+    """Return which key of a line has another kind of value than its column, or None; DuckDB takes some all the same."""
     line = parse_object(data)
     for name, column in LINE_COLUMNS[kind].items():
         value = line.get(name)
@@ -231,13 +253,16 @@ def _fits(value: Any, column: str) -> bool:
     return isinstance(value, _TYPES[column]) and (column == "BOOLEAN" or not isinstance(value, bool))
 
 
-def _items(value: object) -> list[dict[str, Any]] | None:
-    """Return a started line's items, or None when one of them lacks its ids."""
-    if not isinstance(value, list):
-        return None
-    items = cast("list[dict[str, Any]]", [item for item in cast("list[object]", value) if isinstance(item, dict)])
-    named = [item for item in items if isinstance(item.get("attempt_id"), str) and isinstance(item.get("call_id"), str)]
-    return named if len(named) == len(cast("list[object]", value)) else None
+def _are_items(value: object) -> bool:
+    """Return whether these are a started line's items, each with its ids."""
+    return isinstance(value, list) and all(_is_item(item) for item in cast("list[object]", value))
+
+
+def _is_item(value: object) -> bool:
+    if not isinstance(value, dict):
+        return False
+    item = cast("dict[str, Any]", value)
+    return isinstance(item.get("attempt_id"), str) and isinstance(item.get("call_id"), str)
 
 
 def _missing(kind: object, line: Mapping[str, Any]) -> str | None:

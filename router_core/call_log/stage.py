@@ -7,12 +7,15 @@ from typing import Any
 import duckdb
 import orjson
 
-from router_core.call_log.lines import Batch, Row, type_problem
+from router_core.call_log.lines import INSTANTS, Batch, Row, type_problem
 from router_core.call_log.schema import LINE_COLUMNS
 
 _PENDING_ATTEMPT = {"attempt_id": "VARCHAR", "worker": "VARCHAR", "facts": "JSON"}
 _PENDING_CALL = {"call_id": "VARCHAR", "worker": "VARCHAR", "rank": "INTEGER", "facts": "JSON"}
 _BAD = {"segment": "VARCHAR", "offset": "BIGINT", "raw": "VARCHAR", "reason": "VARCHAR"}
+# an instant outside of the years that can be shown would break whoever reads it
+_INSTANT = f"""CASE WHEN "{{column}}" NOT BETWEEN {INSTANTS.start} AND {INSTANTS.stop - 1}
+    THEN error('{{column}} is not within the years 1 to 9999') ELSE make_timestamp("{{column}}") END"""
 
 
 class Stage:
@@ -49,24 +52,18 @@ class Stage:
             self._load_table(kind, LINE_COLUMNS[kind], [row.data for row in rows])
             return True
         except duckdb.Error:
-            rows[:] = self._usable(kind, rows, batch)
+            # most of these are refused: asked about apart from the others, they are found in fewer steps
+            suspects = {row for row in rows if type_problem(kind, row.data) is not None}
+            usable = self._loadable(kind, [row for row in rows if row in suspects], batch)
+            usable += self._loadable(kind, [row for row in rows if row not in suspects], batch)
+            taken = set(usable)
+            rows[:] = [row for row in rows if row in taken]
         if rows:
             self._load_table(kind, LINE_COLUMNS[kind], [row.data for row in rows])
         return bool(rows)
 
-    def _usable(self, kind: str, rows: list[Row], batch: Batch) -> list[Row]:
-        """Return the rows that fit their columns; refuse the others, with the reason."""
-        typed: list[Row] = []
-        for row in rows:
-            problem = type_problem(kind, row.data)
-            if problem is None:
-                typed.append(row)
-            else:
-                batch.refuse(row, problem)
-        return self._loadable(kind, typed, batch)
-
     def _loadable(self, kind: str, rows: list[Row], batch: Batch) -> list[Row]:
-        """Return the rows that DuckDB takes, found by halving: for what the check of types does not foresee."""
+        """Return the rows that DuckDB takes, found by halving; refuse the others, with the reason."""
         if not rows:
             return []
         try:
@@ -74,7 +71,7 @@ class Stage:
             return rows
         except duckdb.Error as error:
             if len(rows) == 1:
-                batch.refuse(rows[0], str(error).splitlines()[0][:300])
+                batch.refuse(rows[0], type_problem(kind, rows[0].data) or str(error).splitlines()[0][:300])
                 return []
         half = len(rows) // 2
         return self._loadable(kind, rows[:half], batch) + self._loadable(kind, rows[half:], batch)
@@ -85,7 +82,7 @@ class Stage:
         # instants are integers in the lines; read_json would not take them as TIMESTAMP
         read = {column: "BIGINT" if kind == "TIMESTAMP" else kind for column, kind in columns.items()}
         selected = [
-            f'make_timestamp("{column}") AS "{column}"' if kind == "TIMESTAMP" else f'"{column}"'
+            f'{_INSTANT.format(column=column)} AS "{column}"' if kind == "TIMESTAMP" else f'"{column}"'
             for column, kind in columns.items()
         ]
         self._con.execute(

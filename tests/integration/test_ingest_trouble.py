@@ -115,3 +115,59 @@ def test_segment_that_lost_its_end_with_the_power_is_put_away(home: Home, spool:
     assert (report.lines, report.backlog_bytes) == (0, 0)
     assert list_workers(home.spool) == set()
     assert _rows(home, "SELECT status FROM calls") == [("ok",)]
+
+
+def test_bad_lines_take_no_good_line_of_their_batch_along(home: Home, spool: Spool) -> None:
+    spool.write(make_call_line(call_id="c-1", run=42, cost_nusd="17", latency_ms=True))  # text of 42, 17 and 1.0
+    spool.write(make_call_line(call_id="c-2", n="one", cost_nusd="one"))
+    spool.write(make_call_line(call_id="c-3", ts=10**18))
+    spool.write(make_call_line(call_id="c-4"))
+    report = ingest_once(home)
+
+    assert (report.rows, report.quarantined) == ({"calls": 2}, 2)
+    assert _rows(home, "SELECT call_id, run, cost_nusd FROM calls ORDER BY 1") == [
+        ("c-1", "42", 17),
+        ("c-4", None, make_call_line()["cost_nusd"]),
+    ]
+    assert _rows(home, "SELECT reason FROM quarantine ORDER BY line_offset") == [
+        ("cost_nusd: 'one' is not a whole number",),
+        ("ts: '1000000000000000000' is not microseconds since the epoch",),
+    ]
+
+
+def test_instant_that_cannot_be_shown_is_refused_in_any_company(home: Home, spool: Spool) -> None:
+    spool.write(make_call_line(ts=10**18))
+
+    assert ingest_once(home).quarantined == 1
+
+
+def test_attempt_line_that_is_refused_leaves_its_item_in_flight(home: Home) -> None:
+    _write_dead(
+        home,
+        "killed",
+        make_started_line({"attempt_id": "a-1", "call_id": "c-1"}),
+        make_attempt_line(attempt_id="a-1", call_id="c-1", cost_nusd="much"),
+        make_call_line(call_id="c-1"),
+        make_attempt_line(attempt_id="a-2", call_id="c-2", cost_nusd="much"),
+        make_started_line({"attempt_id": "a-3", "call_id": "c-3"}),
+        make_attempt_line(attempt_id="a-3", call_id="c-3", cost_nusd=5),
+        make_call_line(call_id="c-3", cost_nusd="much"),
+    )
+    report = ingest_once(home)
+
+    assert report.quarantined == 3
+    assert _rows(home, "SELECT attempt_id, status, cost_nusd FROM attempts ORDER BY 1") == [
+        ("a-1", "unknown", 150_000),
+        ("a-3", "ok", 5),
+    ]
+    assert _rows(home, "SELECT call_id, status FROM calls ORDER BY 1") == [("c-1", "ok"), ("c-3", "interrupted")]
+
+
+def test_interrupted_call_keeps_what_the_guardrail_said(home: Home) -> None:
+    said = {"guard_state": "capped", "budget_scope": "daily", "degraded": True}
+    _write_dead(home, "killed", make_started_line(said))
+    ingest_once(home)
+
+    assert _rows(home, "SELECT status, guard_state, budget_scope, degraded FROM calls") == [
+        ("interrupted", "capped", "daily", True)
+    ]
