@@ -10,7 +10,6 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable, Generator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -112,6 +111,7 @@ class Ingester:
 
         Raises:
             LogBusyError: Readers have kept the file open for too long; nothing is lost.
+            LogUnavailableError: The file cannot be opened now; nothing is lost.
             ConfigError: The file is unusable.
         """
         tally = _Tally()
@@ -154,18 +154,12 @@ class Ingester:
         return _Goal(dead=dead, segments=tuple(list_segments(spool)))
 
     def _batches(self, goal: _Goal) -> Generator[tuple[Batch, dict[str, Advance]]]:
-        """Yield what is unread, batch by batch; of a backlog, the next one is parsed while the last is committed."""
-        batch, advances = self._read_batch(goal, self._known_offsets())
-        with ThreadPoolExecutor(1) as pool:
-            while advances:
-                expected = self._known_offsets() | {name: advance.end for name, advance in advances.items()}
-                is_full = batch.n_rows >= MAX_ROWS_PER_COMMIT
-                ahead = pool.submit(self._read_batch, goal, expected) if is_full else None
-                yield batch, advances
-                offsets = self._known_offsets()
-                batch, advances = (
-                    ahead.result() if ahead is not None and offsets == expected else self._read_batch(goal, offsets)
-                )
+        """Yield what is unread, batch by batch; each is read from where the one before was committed."""
+        while True:
+            batch, advances = self._read_batch(goal, self._known_offsets())
+            if not advances:
+                return
+            yield batch, advances
 
     def _read_batch(self, goal: _Goal, offsets: Mapping[str, int]) -> tuple[Batch, dict[str, Advance]]:
         """Read the next lines, a fair share of each segment; the second result tells how far each one gets."""
@@ -271,6 +265,7 @@ def ingest_once(
 
     Raises:
         LogBusyError: Readers have kept the file open for too long; nothing is lost.
+        LogUnavailableError: The file cannot be opened now; nothing is lost.
         ConfigError: The home or the file is unusable.
     """
     clock = now_us or wall_clock_us

@@ -56,6 +56,7 @@ class LogFile:
 
         Raises:
             LogBusyError: Readers have kept it open for longer than the patience.
+            LogUnavailableError: It cannot be opened now: no room, too many open files, no right to it.
             ConfigError: It is not a DuckDB file, or a newer Tierwise has made it.
         """
         if not self._home.log.exists():

@@ -365,7 +365,7 @@ def test_file_that_is_no_log_is_one_clear_error_and_stays_as_it_is(home: Home, s
     spool.write(make_call_line())
     home.log.write_bytes(b"not a database " * 1000)
 
-    with pytest.raises(ConfigError, match=r"cannot be opened .*[\s\S]* Move it away"):
+    with pytest.raises(ConfigError, match="cannot be opened .* spool/done"):
         ingest_once(home)
     with pytest.raises(ConfigError, match="cannot be opened"), reading(home):
         pass
