@@ -1,6 +1,5 @@
 """The one background process: whoever wins the election ingests, again and again, until told to stop."""
 
-import contextlib
 import logging
 import os
 import signal
@@ -11,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
-from router_core.call_log.access import LogBusyError, NoLogError, elected, is_watched
+from router_core.call_log.access import LogBusyError, LogUnavailableError, NoLogError, elected, is_watched
 from router_core.call_log.backlog import read_offsets, unread_bytes
 from router_core.call_log.home import Home
 from router_core.call_log.read import reading
@@ -29,6 +28,7 @@ _ONE_SHOT_TIMEOUT_S: Final = 600.0
 _MAX_ONE_SHOTS: Final = 3
 _STALLED_S: Final = 30.0
 _POLL_S: Final = 0.05
+_TRIED_AGAIN: Final = "ingest failed and will be tried again: %s"
 _logger = logging.getLogger("router_core.watch")
 
 
@@ -55,9 +55,14 @@ def watch(home: Home, *, interval_s: float = 1.0, stop: threading.Event | None =
             _logger.warning("%s is gone: nothing is left to watch", home.root)
             return
         # a home that is removed and made anew has a lock file, and perhaps a watcher, of its own
-        with contextlib.suppress(FileNotFoundError), elected(home) as election:
-            if election:
-                _ingest_until(lambda: ending() or not election, home, stop, interval_s)
+        try:
+            with elected(home) as election:
+                if election:
+                    _ingest_until(lambda: ending() or not election, home, stop, interval_s)
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            _logger.warning(_TRIED_AGAIN, error)
         stop.wait(interval_s)
 
 
@@ -99,7 +104,7 @@ def start_watch(home: Home) -> "subprocess.Popen[bytes] | None":
 
 
 def _ingest_until(ending: Callable[[], bool], home: Home, stop: threading.Event, interval_s: float) -> None:
-    """Tick until the end; trouble with one tick is logged, and the next one starts afresh."""
+    """Tick until the end, or until trouble that calls for a fresh start."""
     from duckdb import Error as DuckDBError
 
     ingester = _new_ingester(home)
@@ -108,14 +113,12 @@ def _ingest_until(ending: Callable[[], bool], home: Home, stop: threading.Event,
             try:
                 report = ingester.tick(max_commits=_COMMITS_PER_TICK)
                 is_behind = report.is_behind
-            except LogBusyError as error:
+            except (LogBusyError, LogUnavailableError) as error:
                 _logger.warning("ingest waits: %s", error)
                 is_behind = False
             except (DuckDBError, OSError) as error:
-                _logger.warning("ingest failed and will be tried again: %s", error)
-                ingester.close()
-                ingester = _new_ingester(home)
-                is_behind = False
+                _logger.warning(_TRIED_AGAIN, error)
+                return
             if not is_behind:
                 stop.wait(interval_s)
     finally:

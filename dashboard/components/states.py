@@ -9,7 +9,7 @@ from types import TracebackType
 import streamlit as st
 
 from dashboard import format as fmt
-from router_core.call_log.access import LogBusyError, NoLogError
+from router_core.call_log.access import LogBusyError, LogUnavailableError, NoLogError
 from router_core.errors import ConfigError
 
 _LOG = logging.getLogger("tierwise.dashboard")
@@ -38,7 +38,7 @@ class Guarded(contextlib.AbstractContextManager[None]):
         if isinstance(error, NoLogError):
             no_log()
             return True
-        if isinstance(error, ConfigError):
+        if isinstance(error, ConfigError | LogUnavailableError):
             st.error("The log cannot be read.")
             st.text(fmt.logged(str(error), longest=2_000))
         elif isinstance(error, LogBusyError):

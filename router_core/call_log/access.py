@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,10 +14,18 @@ from router_core.errors import ConfigError, Problem, RouterError
 
 MEMORY_LIMIT: Final = "1GB"
 THREADS: Final = 2
+# what DuckDB says of a file that no waiting will mend
+_BROKEN: Final = ("not a valid DuckDB database file", "Corrupt database file", "Could not read enough bytes")
+_TRIES: Final = 20
+_BETWEEN_TRIES_S: Final = 0.002
 
 
 class LogBusyError(RouterError):
     """The log stayed locked by another process for longer than one is willing to wait."""
+
+
+class LogUnavailableError(RouterError):
+    """The log cannot be opened now, for want of disk, of files or of rights; nothing is lost, and it may pass."""
 
 
 class NoLogError(RouterError):
@@ -28,12 +37,15 @@ def is_lock_error(error: Exception) -> bool:
     return "Could not set lock on file" in str(error)
 
 
-def unreadable(path: Path, error: Exception) -> ConfigError:
-    """Return the error for a log file that DuckDB cannot open."""
+def unreadable(path: Path, error: Exception) -> ConfigError | LogUnavailableError:
+    """Return the error for a log file that DuckDB cannot open: as it is, or just now."""
     first_line = str(error).splitlines()[0][:300]
+    if not any(words in first_line for words in _BROKEN):
+        return LogUnavailableError(f"{path} cannot be opened now ({first_line}); nothing is lost, try again")
     way_out = (
-        f"it cannot be opened ({first_line}). Move it away; then put the segments in spool/done back into spool and run"
-        " `tierwise ingest` to build it anew from what they hold"
+        f"it cannot be opened ({first_line}). Restore it from a backup. Without one: move it away and keep it, put the"
+        " segments in spool/done back into spool and run `tierwise ingest`; that builds a log of what they hold, and"
+        " they hold the last days only: all history before them would be lost"
     )
     return ConfigError(str(path), [Problem(path=path.name, message=way_out)])
 
@@ -73,7 +85,7 @@ def elected(home: Home) -> Generator[Election]:
     """Yield whether this process may write the log; the others may not until the block ends."""
     descriptor = os.open(home.watch_lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        yield Election(home.watch_lock, descriptor, won=_take(descriptor, fcntl.LOCK_EX))
+        yield Election(home.watch_lock, descriptor, won=_win(descriptor))
     finally:
         os.close(descriptor)
 
@@ -127,6 +139,15 @@ def keep_trying(
 
 def _turnstile(home: Home) -> Path:
     return home.root / "turnstile.lock"
+
+
+def _win(descriptor: int) -> bool:
+    """Take the election; who only looks whether it is held holds it for a moment, which must not decide it."""
+    for _ in range(_TRIES):
+        if _take(descriptor, fcntl.LOCK_EX):
+            return True
+        time.sleep(_BETWEEN_TRIES_S)
+    return _take(descriptor, fcntl.LOCK_EX)
 
 
 def _take(descriptor: int, kind: int) -> bool:

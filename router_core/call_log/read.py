@@ -58,6 +58,7 @@ def reading(home: Home, *, timeout_s: float = 5.0) -> Generator["DuckDBPyConnect
     Raises:
         NoLogError: There is no log yet.
         LogBusyError: The log stayed locked.
+        LogUnavailableError: The file cannot be opened now.
         ConfigError: The file is not a log that this version can read.
     """
     con = _open(home, timeout_s)

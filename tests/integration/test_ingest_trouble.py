@@ -1,18 +1,23 @@
 """Ingest among writers that never stop, lines that do not fit, and files that were cut or put away."""
 
+import fcntl
+import logging
 import os
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from router_core.call_log.access import LogUnavailableError, elected
 from router_core.call_log.home import Home
 from router_core.call_log.ingest import MAX_ROWS_PER_COMMIT, Ingester, ingest_once
-from router_core.call_log.read import reading
+from router_core.call_log.read import NoLogError, reading
 from router_core.call_log.segments import list_segments, list_workers
 from router_core.call_log.spool import Spool
-from router_core.watch import IngestFailedError, _ingest_in_subprocess
+from router_core.watch import IngestFailedError, _ingest_in_subprocess, watch
 from tests.builders import START_US, make_attempt_line, make_call_line, make_started_line
 
 NOW_US = START_US + 86_400_000_000
@@ -171,3 +176,65 @@ def test_interrupted_call_keeps_what_the_guardrail_said(home: Home) -> None:
     assert _rows(home, "SELECT status, guard_state, budget_scope, degraded FROM calls") == [
         ("interrupted", "capped", "daily", True)
     ]
+
+
+def test_log_that_cannot_be_opened_now_is_not_to_be_moved_away(home: Home, spool: Spool) -> None:
+    spool.write(make_call_line())
+    home.log.mkdir()  # as much an error of the file system as too many open files or a full disk
+
+    for attempt in (ingest_once, _read):
+        with pytest.raises(LogUnavailableError, match="cannot be opened now .* try again"):
+            attempt(home)
+
+
+def _read(home: Home) -> None:
+    with reading(home):
+        pass
+
+
+def test_watch_outlasts_a_log_that_cannot_be_opened_for_a_while(home: Home, spool: Spool) -> None:
+    waits, stop = threading.Event(), threading.Event()
+    handler = _Telling(waits)
+    logging.getLogger("router_core.watch").addHandler(handler)
+    spool.write(make_call_line())
+    home.log.mkdir()
+    watcher = threading.Thread(target=watch, args=(home,), kwargs={"interval_s": 0.01, "stop": stop})
+    watcher.start()
+    try:
+        assert waits.wait(20)
+        home.log.rmdir()
+        _wait_until(lambda: home.log.is_file() and _rows(home, "SELECT count(*) FROM calls") == [(1,)])
+    finally:
+        stop.set()
+        watcher.join(20)
+        logging.getLogger("router_core.watch").removeHandler(handler)
+
+
+class _Telling(logging.Handler):
+    def __init__(self, told: threading.Event) -> None:
+        super().__init__()
+        self._told = told
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if "ingest waits" in record.getMessage():
+            self._told.set()
+
+
+def _wait_until(is_so: Callable[[], bool]) -> None:
+    pause = threading.Event()
+    for _ in range(1000):
+        with suppress(NoLogError):
+            if is_so():
+                return
+        pause.wait(0.02)
+    pytest.fail("it never came to be")
+
+
+def test_election_is_not_lost_to_somebody_who_only_looks(home: Home) -> None:
+    looker = os.open(home.watch_lock, os.O_RDWR | os.O_CREAT, 0o600)
+    fcntl.flock(looker, fcntl.LOCK_SH)
+    leaving = threading.Timer(0.01, os.close, (looker,))
+    leaving.start()
+    with elected(home) as election:
+        assert election
+    leaving.join()
