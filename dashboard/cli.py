@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 DEBUG_VARIABLE = "TIERWISE_DEBUG"
 _LONGEST_LINE = 2_000
 EXAMPLE_CONFIG = "routing.yaml"
+FIRST_END, LAST_END = dt.date(2001, 1, 1), dt.date(2100, 12, 31)
 _HERE = Path(__file__).resolve().parent
 
 app = typer.Typer(
@@ -145,10 +146,14 @@ def _last_day(end: str | None, zone: str) -> dt.date:
     if end is None:
         return dt.datetime.now(zoneinfo.ZoneInfo(zone)).date() - dt.timedelta(days=1)
     try:
-        return dt.date.fromisoformat(end)
+        day = dt.date.fromisoformat(end)
     except ValueError as error:
         message = f"{end!r} is no day; write it as 2026-11-22"
         raise ConfigError("--end", [Problem(path="value", message=message)]) from error
+    if not FIRST_END <= day <= LAST_END:
+        message = f"{end} is out of reach; give a day from {FIRST_END} to {LAST_END}"
+        raise ConfigError("--end", [Problem(path="value", message=message)])
+    return day
 
 
 def _ingest(home: "Home") -> None:

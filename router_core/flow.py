@@ -362,11 +362,10 @@ class CallFlow:
     def _exhausted(self, reason: str, line: Line | None, opening: Facts) -> RouteExhaustedError:
         last = self._records[-1].error_type if self._records else reason
         self._close("failed", reason, self._state.clock.now_us(), error_type=last, line=line, opening=opening)
-        tried = "; ".join(
-            f"{record.tier} {record.model}: {record.message or record.error_type}" for record in self._records
-        )
+        tried = "; ".join(f"{record.tier}: {_told(record)}" for record in self._records) or "nothing was tried"
+        count = len(self._records)
         return RouteExhaustedError(
-            f"{self._call.payload_type}: no answer ({reason}) after {len(self._records)} attempts [{tried}]",
+            f"{self._call.payload_type}: no answer ({reason}) after {count} attempt{'s' * (count != 1)} [{tried}]",
             call_id=self._call.call_id,
             attempts=self._records,
             cost_nusd=self._cost_nusd,
@@ -401,6 +400,13 @@ class CallFlow:
         )
         lines = [] if line is None else [line]
         self._state.log_call(*lines, call_line(self._plan, self._call, closed))
+
+
+def _told(record: AttemptRecord) -> str:
+    """Return how an attempt ended, in words that quote no answer; the checks' own words are in the error's attempts."""
+    failed = [check.name for check in record.checks if check.verdict != "passed"]
+    said = record.message or (f"invalid, failed {', '.join(failed)}" if failed else str(record.error_type))
+    return said if said.startswith(record.model) else f"{record.model}: {said}"
 
 
 def template_hash(messages: Sequence[Message]) -> str | None:

@@ -394,3 +394,9 @@ def test_logged_calls_replay_to_the_same_decisions(tmp_path: Path) -> None:
         else:
             assert isinstance(end, Exhausted)
             assert end.reason == call["reason"]
+
+
+def test_exhausted_call_says_what_was_tried_and_which_checks_failed(tmp_path: Path) -> None:
+    bench = open_bench(tmp_path, {"b/large": [reply(text="cut o"), failure("auth")]})
+    with pytest.raises(RouteExhaustedError, match=r"after 2 attempts \[top: b/large: invalid, failed format; top: b/la"):
+        bench.ask("x.decide")
