@@ -63,7 +63,7 @@ def write_log(
     for i in range(undated):
         lines += _call(rng, f"e{i:07}", types[i % len(types)], at_us=None, degraded=False)
     text = "".join(json.dumps(line) + "\n" for line in lines)
-    home.spool.joinpath("import-made-1.jsonl").write_text(text)
+    home.spool.joinpath("import.made-1.jsonl").write_text(text)
     ingest_once(home)
     return home.log
 

@@ -4,7 +4,7 @@ The writer's connection has the log attached as ``log`` and the batch staged in 
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -65,6 +65,11 @@ def update_pending(con: "DuckDBPyConnection", filled: set[str], settled: tuple[s
             con.execute(f"INSERT INTO log.pending_{kind}s SELECT * FROM stage_pending_{kind}")
         if settled:
             con.execute(f"DELETE FROM log.pending_{kind}s WHERE worker IN (SELECT unnest(?))", [list(settled)])
+
+
+def forget(con: "DuckDBPyConnection", segments: Collection[str]) -> None:
+    """Drop segments that are no longer anywhere from the ledger."""
+    con.execute("DELETE FROM log.ledger WHERE segment IN (SELECT unnest(?))", [list(segments)])
 
 
 def record(con: "DuckDBPyConnection", advances: Mapping[str, Advance], now_us: int) -> None:

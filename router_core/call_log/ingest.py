@@ -20,7 +20,16 @@ from router_core.call_log.home import Home
 from router_core.call_log.lines import Batch
 from router_core.call_log.logfile import LogFile
 from router_core.call_log.orphans import read_orphans
-from router_core.call_log.segments import Segment, is_alive, list_segments, list_workers, prune_done, read_lines, retire
+from router_core.call_log.segments import (
+    Segment,
+    is_alive,
+    list_names,
+    list_segments,
+    list_workers,
+    prune_done,
+    read_lines,
+    retire,
+)
 from router_core.call_log.stage import Stage
 
 MAX_ROWS_PER_COMMIT: Final = 5_000
@@ -243,9 +252,16 @@ class Ingester:
 
     def _prune(self) -> None:
         now_us = time.time_ns() // 1000
-        if now_us - self._pruned_us > _PRUNE_EVERY_US:
-            prune_done(self._home.spool, now_us / 1e6 - _KEEP_DONE_S)
-            self._pruned_us = now_us
+        if now_us - self._pruned_us <= _PRUNE_EVERY_US:
+            return
+        self._pruned_us = now_us
+        prune_done(self._home.spool, now_us / 1e6 - _KEEP_DONE_S)
+        gone = self._known_offsets().keys() - list_names(self._home.spool)
+        if gone:
+            # the ledger is read at each commit, and would keep a row of every process that ever was
+            with self._file.attached(self._now_us()) as con:
+                commit.forget(con, gone)
+            self._offsets = None
 
 
 def ingest_once(

@@ -17,7 +17,8 @@ from typing import Final, NamedTuple
 SUFFIX: Final = ".jsonl"
 LOCK_SUFFIX: Final = ".lock"
 DONE: Final = "done"
-IMPORT_PREFIX: Final = "import-"
+# a worker is named after its host, in which this dot cannot be
+IMPORT_PREFIX: Final = "import."
 MAX_LINE_BYTES: Final = 16 << 20
 _BLOCK_BYTES: Final = 1 << 20
 
@@ -167,6 +168,13 @@ def retire(spool: Path, worker: str) -> None:
         if segment.worker == worker:
             segment.path.rename(done / segment.name)
     lock_path(spool, worker).unlink(missing_ok=True)
+
+
+def list_names(spool: Path) -> set[str]:
+    """Return the names of all segments that are there, those put away included."""
+    # in this order: one that is put away in this moment is seen in one of the two
+    here = {segment.name for segment in list_segments(spool)}
+    return here | {segment.name for segment in list_segments(spool / DONE)}
 
 
 def prune_done(spool: Path, older_than_s: float) -> None:

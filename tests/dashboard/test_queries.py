@@ -235,7 +235,7 @@ def test_a_broken_config_does_not_hide_the_log(home: Home, tmp_path: Path) -> No
 def test_a_call_without_a_tier_has_a_row_without_a_name(tmp_path: Path) -> None:
     home = Home(tmp_path / ".tierwise").create()
     line = '{"k": "call", "call_id": "c1", "ts": 1763800000000000, "payload_type": "t", "status": "ok"}\n'
-    home.spool.joinpath("import-x-1.jsonl").write_text(line)
+    home.spool.joinpath("import.x-1.jsonl").write_text(line)
     from router_core.call_log.ingest import ingest_once
 
     ingest_once(home)

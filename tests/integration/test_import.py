@@ -186,7 +186,7 @@ def test_refused_file_leaves_no_trace(home: Home, bring: Import) -> None:
 
 
 def test_segment_that_a_killed_import_left_is_removed(home: Home) -> None:
-    leftover = home.spool / "import-0123456789ab-1.jsonl.tmp"
+    leftover = home.spool / "import.0123456789ab-1.jsonl.tmp"
     leftover.write_text('{"k": "call"')
     with import_lock(home):
         assert not leftover.exists()
@@ -199,7 +199,7 @@ def test_two_imports_at_once_are_refused(home: Home) -> None:
 
 def test_imported_log_is_nobody_elses_to_read(home: Home, tmp_path: Path) -> None:
     import_outcomes(home, write_outcomes(tmp_path / "outcomes.parquet", make_rows(1)), now_us=NOW_US, catch_up=catch_up)
-    (segment,) = home.spool.glob("import-*.jsonl")
+    (segment,) = home.spool.glob("import.*.jsonl")
     assert segment.stat().st_mode & 0o777 == 0o600
 
 

@@ -257,10 +257,10 @@ def test_importing_the_same_rows_again_changes_nothing(home: Home) -> None:
         {"k": "event", "at": 5, "event": "import", "details": {"rows": 3}},
     ]
     tables = "SELECT * FROM (FROM rollup_calls) UNION ALL BY NAME FROM rollup_outcomes UNION ALL BY NAME FROM outcomes"
-    _write_segment(home, "import-a-1.jsonl", *lines, *lines)
+    _write_segment(home, "import.a-1.jsonl", *lines, *lines)
     first = ingest_once(home)
     before = _rows(home, tables)
-    _write_segment(home, "import-a-2.jsonl", *lines)
+    _write_segment(home, "import.a-2.jsonl", *lines)
     second = ingest_once(home)
 
     assert first.rows == {"attempts": 1, "calls": 1, "outcomes": 1, "events": 1}
@@ -270,7 +270,7 @@ def test_importing_the_same_rows_again_changes_nothing(home: Home) -> None:
 
 
 def test_killed_import_leaves_no_interrupted_calls(home: Home) -> None:
-    _write_segment(home, "import-a-1.jsonl", make_attempt_line(source="import"))
+    _write_segment(home, "import.a-1.jsonl", make_attempt_line(source="import"))
     ingest_once(home)
 
     assert _rows(home, "SELECT count(*) FROM calls") == [(0,)]
@@ -365,7 +365,7 @@ def test_file_that_is_no_log_is_one_clear_error_and_stays_as_it_is(home: Home, s
     spool.write(make_call_line())
     home.log.write_bytes(b"not a database " * 1000)
 
-    with pytest.raises(ConfigError, match="cannot be opened .* spool/done"):
+    with pytest.raises(ConfigError, match=r"cannot be opened .* spool/done"):
         ingest_once(home)
     with pytest.raises(ConfigError, match="cannot be opened"), reading(home):
         pass

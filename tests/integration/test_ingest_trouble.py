@@ -5,16 +5,16 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from router_core.call_log.access import LogUnavailableError, elected
+from router_core.call_log.doctor import diagnose
 from router_core.call_log.home import Home
 from router_core.call_log.ingest import MAX_ROWS_PER_COMMIT, Ingester, ingest_once
-from router_core.call_log.read import NoLogError, reading
+from router_core.call_log.read import reading
 from router_core.call_log.segments import list_segments, list_workers
 from router_core.call_log.spool import Spool
 from router_core.watch import IngestFailedError, _ingest_in_subprocess, watch
@@ -183,7 +183,7 @@ def test_log_that_cannot_be_opened_now_is_not_to_be_moved_away(home: Home, spool
     home.log.mkdir()  # as much an error of the file system as too many open files or a full disk
 
     for attempt in (ingest_once, _read):
-        with pytest.raises(LogUnavailableError, match="cannot be opened now .* try again"):
+        with pytest.raises(LogUnavailableError, match=r"cannot be opened now .* try again"):
             attempt(home)
 
 
@@ -203,11 +203,12 @@ def test_watch_outlasts_a_log_that_cannot_be_opened_for_a_while(home: Home, spoo
     try:
         assert waits.wait(20)
         home.log.rmdir()
-        _wait_until(lambda: home.log.is_file() and _rows(home, "SELECT count(*) FROM calls") == [(1,)])
+        _wait_until(home.log.is_file)
     finally:
         stop.set()
         watcher.join(20)
         logging.getLogger("router_core.watch").removeHandler(handler)
+    assert _rows(home, "SELECT count(*) FROM calls") == [(1,)]
 
 
 class _Telling(logging.Handler):
@@ -223,9 +224,8 @@ class _Telling(logging.Handler):
 def _wait_until(is_so: Callable[[], bool]) -> None:
     pause = threading.Event()
     for _ in range(1000):
-        with suppress(NoLogError):
-            if is_so():
-                return
+        if is_so():
+            return
         pause.wait(0.02)
     pytest.fail("it never came to be")
 
@@ -238,3 +238,33 @@ def test_election_is_not_lost_to_somebody_who_only_looks(home: Home) -> None:
     with elected(home) as election:
         assert election
     leaving.join()
+
+
+def test_worker_on_a_host_named_import_is_no_import(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("socket.gethostname", lambda: "import")
+    spool = Spool(home.spool)
+    spool.write(make_attempt_line())
+    spool.close()
+    (segment,) = list_segments(home.spool)
+
+    assert segment.name.startswith("import-")
+    assert not segment.is_import
+
+
+def test_ledger_forgets_segments_that_are_no_longer_kept(home: Home) -> None:
+    for worker in ("old", "kept"):
+        _write_dead(home, worker, make_call_line(call_id=worker))
+    ingest_once(home)
+    os.utime(home.spool / "done" / "old-1.jsonl", (0, 0))
+    ingest_once(home)
+
+    assert _rows(home, "SELECT segment FROM ledger") == [("kept-1.jsonl",)]
+    assert _rows(home, "SELECT call_id FROM calls ORDER BY 1") == [("kept",), ("old",)]
+
+
+def test_backlog_that_is_younger_than_the_look_at_the_clock_is_zero_seconds_old(home: Home, spool: Spool) -> None:
+    spool.write(make_call_line())
+    written_s = list_segments(home.spool)[0].path.stat().st_mtime
+    backlog = next(found for found in diagnose(home, Path("none.yaml"), written_s - 0.4) if found.name == "backlog")
+
+    assert backlog.text.endswith("last written up to 0 s ago")

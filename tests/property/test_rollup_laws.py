@@ -93,7 +93,7 @@ def _ingest(home: Home, lines: list[Line], cuts: Iterable[int]) -> None:
     places = [0, *sorted(cuts), len(lines)]
     for number, (first, last) in enumerate(pairwise(places)):
         data = b"".join(orjson.dumps(line) + b"\n" for line in lines[first:last])
-        (home.spool / f"import-x-{number}.jsonl").write_bytes(data)
+        (home.spool / f"import.x-{number}.jsonl").write_bytes(data)
         ingest_once(home)
 
 
