@@ -235,14 +235,32 @@ def parse_object(data: bytes) -> dict[str, Any]:
     return cast("dict[str, Any]", value)
 
 
-def type_problem(kind: str, data: bytes) -> str | None:
-    """Return which key of a line has another kind of value than its column, or None; DuckDB takes some all the same."""
+class OddValue(NamedTuple):
+    """A value of another kind than its column; DuckDB takes some of them all the same.
+
+    Attributes:
+        name: The column.
+        column: Its type.
+        value: What the line holds for it.
+    """
+
+    name: str
+    column: str
+    value: Any
+
+    def __str__(self) -> str:
+        """Say what is wrong with it."""
+        return f"{self.name}: {str(self.value)[:100]!r} is not {_EXPECTED[self.column]}"
+
+
+def odd_values(kind: str, data: bytes) -> list[OddValue]:
+    """Return the values of a line that are of another kind than their columns."""
     line = parse_object(data)
-    for name, column in LINE_COLUMNS[kind].items():
-        value = line.get(name)
-        if value is not None and not _fits(value, column):
-            return f"{name}: {str(value)[:100]!r} is not {_EXPECTED[column]}"
-    return None
+    return [
+        OddValue(name, column, line[name])
+        for name, column in LINE_COLUMNS[kind].items()
+        if line.get(name) is not None and not _fits(line[name], column)
+    ]
 
 
 def _fits(value: Any, column: str) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 import duckdb
 import orjson
 
-from router_core.call_log.lines import INSTANTS, Batch, Row, type_problem
+from router_core.call_log.lines import INSTANTS, Batch, OddValue, Row, odd_values
 from router_core.call_log.schema import LINE_COLUMNS
 
 _PENDING_ATTEMPT = {"attempt_id": "VARCHAR", "worker": "VARCHAR", "facts": "JSON"}
@@ -52,15 +52,37 @@ class Stage:
             self._load_table(kind, LINE_COLUMNS[kind], [row.data for row in rows])
             return True
         except duckdb.Error:
-            # most of these are refused: asked about apart from the others, they are found in fewer steps
-            suspects = {row for row in rows if type_problem(kind, row.data) is not None}
-            usable = self._loadable(kind, [row for row in rows if row in suspects], batch)
-            usable += self._loadable(kind, [row for row in rows if row not in suspects], batch)
-            taken = set(usable)
-            rows[:] = [row for row in rows if row in taken]
+            rows[:] = self._loadable(kind, self._plausible(kind, rows, batch), batch)
         if rows:
             self._load_table(kind, LINE_COLUMNS[kind], [row.data for row in rows])
         return bool(rows)
+
+    def _plausible(self, kind: str, rows: list[Row], batch: Batch) -> list[Row]:
+        """Refuse the rows with a value that DuckDB cannot make its column's; a whole batch of them is soon told."""
+        odd = [(row, value) for row in rows for value in odd_values(kind, row.data)]
+        refused: set[Row] = set()
+        for (row, value), is_taken in zip(odd, self._are_taken([value for _, value in odd]), strict=True):
+            if not is_taken and row not in refused:
+                refused.add(row)
+                batch.refuse(row, str(value))
+        return [row for row in rows if row not in refused]
+
+    def _are_taken(self, values: Sequence[OddValue]) -> list[bool]:
+        """Return for each value whether DuckDB makes one of its column's type of it."""
+        taken = dict.fromkeys(range(len(values)), False)
+        for column in {value.column for value in values}:
+            is_instant = column == "TIMESTAMP"
+            read = "BIGINT" if is_instant else column
+            test = f"BETWEEN {INSTANTS.start} AND {INSTANTS.stop - 1}" if is_instant else "IS NOT NULL"
+            places = [place for place, value in enumerate(values) if value.column == column]
+            texts = [orjson.dumps({"x": values[place].value}).decode() for place in places]
+            answers = self._con.execute(
+                f"""SELECT TRY(json_transform_strict(text::JSON, '{{"x": "{read}"}}')).x {test}
+                    FROM (SELECT unnest(?) AS text)""",
+                [texts],
+            ).fetchall()
+            taken |= {place: bool(answer[0]) for place, answer in zip(places, answers, strict=True)}
+        return [taken[place] for place in range(len(values))]
 
     def _loadable(self, kind: str, rows: list[Row], batch: Batch) -> list[Row]:
         """Return the rows that DuckDB takes, found by halving; refuse the others, with the reason."""
@@ -71,7 +93,7 @@ class Stage:
             return rows
         except duckdb.Error as error:
             if len(rows) == 1:
-                batch.refuse(rows[0], type_problem(kind, rows[0].data) or str(error).splitlines()[0][:300])
+                batch.refuse(rows[0], _reason(kind, rows[0], error))
                 return []
         half = len(rows) // 2
         return self._loadable(kind, rows[:half], batch) + self._loadable(kind, rows[half:], batch)
@@ -91,6 +113,11 @@ class Stage:
                                maximum_object_size = 33554432)""",
             [str(path)],
         )
+
+
+def _reason(kind: str, row: Row, error: duckdb.Error) -> str:
+    odd = odd_values(kind, row.data)
+    return str(odd[0]) if odd else str(error).splitlines()[0][:300]
 
 
 def _struct(columns: Mapping[str, str]) -> str:

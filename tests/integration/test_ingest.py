@@ -126,7 +126,7 @@ def _prefixes(data: bytes) -> list[bytes]:
 
 
 def test_line_that_only_duckdb_refuses_is_found_among_good_ones(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("router_core.call_log.stage.type_problem", lambda kind, data: None)
+    monkeypatch.setattr("router_core.call_log.stage.odd_values", lambda kind, data: [])
     lines = [make_call_line(call_id=f"c-{n}", cost_nusd="much" if n in {3, 77} else 1) for n in range(100)]
     _write_segment(home, "w-1.jsonl", *lines)
     report = ingest_once(home)
