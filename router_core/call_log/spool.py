@@ -86,23 +86,13 @@ class Spool:
     def write(self, *lines: Mapping[str, Any]) -> None:
         """Append the lines together, in order; on return they survive the process's death. Never raises."""
         data = b"".join([self._encode(line) for line in lines])
-        with self._alone():
-            fd = self._segment_fd
-            if fd is None or self._waiting or self._size >= self._rotate_bytes:
-                self._hold(data)
-                self._drain()
-                return
+        with self._mutex:  # as in _alone, which would double what a line costs
+            outermost, self._is_busy = not self._is_busy, True
             try:
-                written = os.write(fd, data)
-            except OSError as error:
-                self._hold(data)
-                self._warn(error)
-                return
-            self._size += written
-            if written != len(data):
-                self._hold(data[written:])
-                self._mid_group = True
-                self._drain()
+                self._append(data)
+            finally:
+                if outermost:
+                    self._rest()
 
     def flush(self) -> bool:
         """Try to write what waits; return whether nothing waits any more."""
@@ -120,16 +110,35 @@ class Spool:
     def _alone(self) -> Generator[None]:
         """Keep other threads out; what a signal handler closes in the middle of a write is closed at its end."""
         with self._mutex:
-            if self._is_busy:
-                yield
-                return
-            self._is_busy = True
+            outermost, self._is_busy = not self._is_busy, True
             try:
                 yield
             finally:
-                while self._is_closing:
-                    self._end()
-                self._is_busy = False
+                if outermost:
+                    self._rest()
+
+    def _rest(self) -> None:
+        while self._is_closing:
+            self._end()
+        self._is_busy = False
+
+    def _append(self, data: bytes) -> None:
+        fd = self._segment_fd
+        if fd is None or self._waiting or self._size >= self._rotate_bytes:
+            self._hold(data)
+            self._drain()
+            return
+        try:
+            written = os.write(fd, data)
+        except OSError as error:
+            self._hold(data)
+            self._warn(error)
+            return
+        self._size += written
+        if written != len(data):
+            self._hold(data[written:])
+            self._mid_group = True
+            self._drain()
 
     def _end(self) -> None:
         self._is_closing = False
