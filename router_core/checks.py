@@ -11,6 +11,7 @@ from router_core.types import CheckResult
 
 if TYPE_CHECKING:
     from jsonschema.protocols import Validator
+    from pydantic import BaseModel
 
 CheckFunction = Callable[[Any], Any]
 """Gets the parsed answer (the text when no format was asked for); falsy or an exception = failed, None = passed."""
@@ -104,7 +105,7 @@ def _parse(text: str, response_format: Any) -> Any:
     fenced = _FENCED.match(text)
     body = fenced.group(1) if fenced else text
     if isinstance(response_format, type):
-        return response_format.model_validate_json(body)  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType, reportUnknownVariableType]
+        return cast("type[BaseModel]", response_format).model_validate_json(body)
     import orjson
 
     value = orjson.loads(body)

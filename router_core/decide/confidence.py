@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from router_core.types import NO_CONFIDENCE, Confidence, ConfidenceSource
 
@@ -40,7 +40,7 @@ def measure(
 
 def _self_reported(parsed: Any, field: str) -> Any:
     if isinstance(parsed, Mapping):
-        return parsed.get(field)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+        return cast("Mapping[str, Any]", parsed).get(field)
     try:
         return getattr(parsed, field, None)
     except Exception:  # noqa: BLE001 - a property of the caller's model may raise anything; then it told nothing
