@@ -1,6 +1,6 @@
 """What the lines of a spool mean: rows by kind, what they leave in flight, and what cannot be used."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, cast
 
@@ -96,23 +96,26 @@ class OpenCall:
     facts: Mapping[str, Any]
 
 
-class _Opened(NamedTuple):
-    """What opened an attempt or a call: kept as it came, because most are closed a few lines later."""
+class _Ids(NamedTuple):
+    """Whose attempt it is."""
 
-    worker: str
-    rank: int
-    line: Mapping[str, Any]
-    item: Mapping[str, Any]
+    attempt_id: str
+    call_id: str
+    is_shadow: bool
 
 
 class _Step(NamedTuple):
-    """A line that opens or closes something, if it is not refused after all: its columns may not take it."""
+    """A line that opens or closes something, if it is not refused after all: its columns may not take it.
+
+    Of the parsed line only the ids are kept, for most of it closes a few lines later; the rest is parsed again.
+    """
 
     segment: str
     offset: int
     kind: str
     worker: str
-    line: Mapping[str, Any]
+    data: bytes
+    ids: tuple[_Ids, ...]
 
 
 @dataclass(slots=True)
@@ -152,7 +155,7 @@ class Batch:
             if not _are_items(line.get("items")):
                 self.refuse(Row(segment, offset, data), "a started line needs items, each with attempt_id and call_id")
             else:
-                self._steps.append(_Step(segment, offset, kind, worker, line))
+                self._steps.append(_Step(segment, offset, kind, worker, data, _ids(kind, line)))
             return
         reason = _missing(kind, line)
         if reason is not None:
@@ -165,7 +168,7 @@ class Batch:
         if is_import:
             self.may_repeat = True
         elif kind in {"attempt", "call"}:
-            self._steps.append(_Step(segment, offset, kind, worker, line))
+            self._steps.append(_Step(segment, offset, kind, worker, data, _ids(kind, line)))
 
     def add_row(self, kind: str, line: Mapping[str, Any]) -> None:
         """Take in a row that no spool line holds."""
@@ -180,46 +183,62 @@ class Batch:
 
     def open_attempts(self) -> list[OpenAttempt]:
         """Return the items in flight at the end of the batch; what was refused has closed nothing."""
-        attempts: dict[str, _Opened] = {}
+        opened: dict[str, _Step] = {}
         for step in self._taken():
             if step.kind == "attempt":
-                attempts.pop(step.line["attempt_id"], None)
+                opened.pop(step.ids[0].attempt_id, None)
             elif step.kind == "started":
-                opened = [_Opened(step.worker, _FROM_STARTED, step.line, item) for item in step.line["items"]]
-                attempts |= {one.item["attempt_id"]: one for one in opened}
+                opened.update((ids.attempt_id, step) for ids in step.ids)
         return [
-            OpenAttempt(
-                attempt_id=attempt_id,
-                worker=opened.worker,
-                facts={"request_id": opened.line.get("request_id"), "started_at": opened.line.get("at"), **opened.item},
-            )
-            for attempt_id, opened in attempts.items()
+            OpenAttempt(attempt_id=attempt_id, worker=step.worker, facts=_attempt_facts(step, attempt_id))
+            for attempt_id, step in opened.items()
         ]
 
     def open_calls(self) -> list[OpenCall]:
         """Return the calls in flight at the end of the batch; what was refused has opened and closed nothing."""
-        calls: dict[str, _Opened] = {}
+        opened: dict[str, _Step] = {}
         for step in self._taken():
-            if step.kind == "call":
-                calls.pop(step.line["call_id"], None)
-                continue
-            rank = _FROM_STARTED if step.kind == "started" else _FROM_ATTEMPT
-            for item in step.line["items"] if step.kind == "started" else (step.line,):
-                if item["call_id"] not in calls and item.get("role") != "shadow":
-                    calls[item["call_id"]] = _Opened(step.worker, rank, step.line, item)
+            for ids in step.ids:
+                if step.kind == "call":
+                    opened.pop(ids.call_id, None)
+                elif not ids.is_shadow:
+                    opened.setdefault(ids.call_id, step)
         return [
-            OpenCall(call_id=call_id, worker=opened.worker, rank=opened.rank, facts=_call_facts(opened))
-            for call_id, opened in calls.items()
+            OpenCall(
+                call_id=call_id,
+                worker=step.worker,
+                rank=_FROM_STARTED if step.kind == "started" else _FROM_ATTEMPT,
+                facts=_call_facts(step, call_id),
+            )
+            for call_id, step in opened.items()
         ]
 
     def _taken(self) -> Iterator[_Step]:
         return (step for step in self._steps if (step.segment, step.offset) not in self._refused)
 
 
-def _call_facts(opened: _Opened) -> dict[str, Any]:
+def _ids(kind: str, line: Mapping[str, Any]) -> tuple[_Ids, ...]:
+    """Return whom a line opens or closes."""
+    if kind == "call":
+        return (_Ids("", line["call_id"], False),)
+    items: Sequence[Mapping[str, Any]] = line["items"] if kind == "started" else (line,)
+    return tuple([_Ids(item["attempt_id"], item["call_id"], item.get("role") == "shadow") for item in items])
+
+
+def _attempt_facts(step: _Step, attempt_id: str) -> dict[str, Any]:
+    """Return what a started line tells of one of its attempts."""
+    line = parse_object(step.data)
+    item = next(item for item in line["items"] if item["attempt_id"] == attempt_id)
+    return {"request_id": line.get("request_id"), "started_at": line.get("at"), **item}
+
+
+def _call_facts(step: _Step, call_id: str) -> dict[str, Any]:
     """Return what is known of a call from the line that opened it."""
-    facts = {name: opened.item[name] for name in _CALL_FACTS if name in opened.item}
-    return facts | {"ts": opened.item.get("started_at", opened.line.get("at"))}
+    line = parse_object(step.data)
+    items: list[dict[str, Any]] = line["items"] if step.kind == "started" else [line]
+    item = next(item for item in items if item["call_id"] == call_id and item.get("role") != "shadow")
+    facts = {name: item[name] for name in _CALL_FACTS if name in item}
+    return facts | {"ts": item.get("started_at", line.get("at"))}
 
 
 def parse_object(data: bytes) -> dict[str, Any]:
