@@ -1,6 +1,8 @@
 """What every test may use: where the public logs are, and the rule that nothing is skipped in CI."""
 
 import os
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -31,6 +33,14 @@ def data_dir() -> Path:
 def repository() -> Path:
     """The checkout's root."""
     return ROOT
+
+
+@pytest.fixture(autouse=True)
+def _main_stays_main() -> Iterator[None]:
+    """Streamlit's tests put a module of their own in the place of `__main__`, which children are then started from."""
+    main = sys.modules["__main__"]
+    yield
+    sys.modules["__main__"] = main
 
 
 class _RealData:
