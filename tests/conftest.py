@@ -51,6 +51,8 @@ class _RealData:
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
+        # the browser's driver keeps an event loop running, in which no other test can run one
+        items.sort(key=lambda item: item.get_closest_marker("e2e") is not None)
         if _in_ci() or _data_dir().is_dir():
             return
         wanting = [item for item in items if item.get_closest_marker("realdata")]
