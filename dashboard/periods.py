@@ -6,6 +6,8 @@ from itertools import pairwise
 from typing import Final, Literal
 from zoneinfo import ZoneInfo
 
+from router_core.decide.guard import midnight_us
+
 PRESET_DAYS: Final = {"7d": 7, "30d": 30, "90d": 90}
 _LONGEST_BY_DAY = 120
 _LONGEST_BY_WEEK = 840
@@ -79,7 +81,7 @@ class Slice:
 
 def midnight(day: dt.date, zone: str) -> dt.datetime:
     """Return the instant, UTC, at which a local day begins."""
-    return dt.datetime.combine(day, dt.time(), ZoneInfo(zone)).astimezone(dt.UTC)
+    return dt.datetime.fromtimestamp(midnight_us(day, ZoneInfo(zone)) / 1e6, dt.UTC)
 
 
 def local_day(moment: dt.datetime, zone: str) -> dt.date:

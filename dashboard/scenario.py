@@ -9,6 +9,8 @@ from functools import lru_cache
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from router_core.decide.guard import midnight_us
+
 STAGES = ("extract", "classify", "decide")
 _HOUR_S = 3600.0
 _SATURDAY = 5
@@ -140,8 +142,8 @@ def arrivals(scenario: Scenario, day: dt.date) -> list[tuple[int, int]]:
     base = figures["documents_per_weekday" if day.weekday() < _SATURDAY else "documents_per_weekend_day"]
     factor = figures["burst_factor"] if day in scenario.burst_days else 1.0
     count = round(base * factor * chance.uniform(0.94, 1.06))
-    midnight = dt.datetime.combine(day, dt.time(), scenario.zone).timestamp()
-    length_s = dt.datetime.combine(day + dt.timedelta(1), dt.time(), scenario.zone).timestamp() - midnight
+    midnight = midnight_us(day, scenario.zone) / 1e6
+    length_s = midnight_us(day + dt.timedelta(1), scenario.zone) / 1e6 - midnight
     weights = [weight for weight, _ in scenario.workflows]
     chosen = chance.choices(range(len(weights)), weights, k=count)
     return sorted((round((midnight + _hour_of_day(chance) / 24 * length_s) * 1e6), index) for index in chosen)

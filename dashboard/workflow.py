@@ -18,6 +18,7 @@ from router_core import Answer, RouteExhaustedError, Router, RouterError
 from router_core.backends.simulated import Outage, SimulatedBackend, SimulatedModel, right_answer
 from router_core.call_log.home import CONFIG_NAME, Home
 from router_core.clock import VirtualClock
+from router_core.decide.guard import midnight_us
 
 _DAY_US = 86_400_000_000
 # what labels wait for: a person looks at a document one to three days later
@@ -118,7 +119,7 @@ class _Workflow:
         self._scenario = scenario
         self._days = days
         first = days[0].toordinal()
-        self._clock = VirtualClock(_midnight_us(scenario, days[0]), scenario.seed * 1_000_000 + first)
+        self._clock = VirtualClock(midnight_us(days[0], scenario.zone), scenario.seed * 1_000_000 + first)
         backend = SimulatedBackend(
             _models(scenario),
             seed=scenario.seed,
@@ -140,7 +141,7 @@ class _Workflow:
                     self._document(f"{day.isoformat()}-{number:05d}", self._scenario.workflows[workflow][1])
                 day_done(done)
             # what comes later than the last simulated day is not known yet
-            self._receive_labels(_midnight_us(self._scenario, self._scenario.last_day + dt.timedelta(1)))
+            self._receive_labels(midnight_us(self._scenario.last_day + dt.timedelta(1), self._scenario.zone))
         return Made(calls=self._calls, failed=self._failed, outcomes=self._outcomes)
 
     def _document(self, document: str, workflow: Iterable[str]) -> None:
@@ -178,10 +179,6 @@ class _Workflow:
             self._router.outcome(call_id, correct=correct, label_propensity=rate)
             self._outcomes += 1
         self._clock.set(max(now_us, self._clock.now_us()))
-
-
-def _midnight_us(scenario: Scenario, day: dt.date) -> int:
-    return round(dt.datetime.combine(day, dt.time(), scenario.zone).timestamp() * 1e6)
 
 
 def _models(scenario: Scenario) -> dict[str, SimulatedModel]:

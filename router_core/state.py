@@ -126,7 +126,7 @@ class RouterState:
         self.guardrail = guardrail
         self._log = log
         self._on_event = on_event
-        self._tiers = tiers
+        self.tiers = tiers
         self._observed = observed
         self._failures = failures
         self._cooldown_us = cooldown_us
@@ -172,21 +172,16 @@ class RouterState:
     def candidates(self, plan: Plan, messages: Sequence[Message], now_us: int) -> tuple[Candidate, ...]:
         """Return the priced, healthy targets that a limit may move a call of this plan to."""
         down = self.down(now_us)
-        names = [step.tier for step in self._tiers]
+        names = [step.tier for step in self.tiers]
         lowest = names.index(plan.min_tier) if plan.min_tier is not None else 0
         found: list[Candidate] = []
-        for step in self._tiers[lowest:]:
+        for step in self.tiers[lowest:]:
             for target in step.targets:
                 price = self.prices.price(target.model, now_us)
                 if price is not None and target.model not in down:
                     cost = self.estimate_nusd(plan.payload_type, target, messages, price)
                     found.append(Candidate(tier=step.tier, target=target, reserve_nusd=cost))
         return tuple(found)
-
-    @property
-    def tiers(self) -> tuple[PlanStep, ...]:
-        """One step per tier, cheapest first."""
-        return self._tiers
 
 
 def _length(message: Message) -> int:

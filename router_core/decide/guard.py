@@ -84,12 +84,11 @@ class Day:
 def local_day(at_us: int, zone: dt.tzinfo) -> Day:
     """Return the local day that contains the instant."""
     date = dt.datetime.fromtimestamp(at_us / 1e6, zone).date()
-    return Day(
-        key=date.isoformat(), start_us=_midnight_us(date, zone), end_us=_midnight_us(date + dt.timedelta(1), zone)
-    )
+    return Day(key=date.isoformat(), start_us=midnight_us(date, zone), end_us=midnight_us(date + dt.timedelta(1), zone))
 
 
-def _midnight_us(date: dt.date, zone: dt.tzinfo) -> int:
+def midnight_us(date: dt.date, zone: dt.tzinfo) -> int:
+    """Return the first instant of a local day, microseconds since the epoch: where limits and reports begin it."""
     # the round trip through UTC lands on the first existing instant where midnight itself is skipped
     midnight = dt.datetime.combine(date, dt.time(), zone).astimezone(dt.UTC)
     return round(midnight.timestamp() * 1e6)
