@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from optimizer import commands as optimizer_commands
 from router_core import commands
 from router_core.commands import CONFIG_NAME, HomeOption, examples, find_home
 
@@ -189,6 +190,7 @@ def _planted_text(finding: str, where: Any) -> str:
 
 
 app.add_typer(commands.app)
+app.add_typer(optimizer_commands.app)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -1,0 +1,1 @@
+"""Offline: log → evidence → proposal → applied → verified."""
