@@ -31,6 +31,7 @@ _MISSES_TO_TELL = 2
 
 EventFunction = Callable[[str, dict[str, object]], None]
 AdmitFunction = Callable[[RoutingConfig], object]
+RecordFunction = Callable[[], bool]
 
 _logger = logging.getLogger("router_core.config")
 
@@ -52,9 +53,9 @@ def load(path: Path) -> RoutingConfig:
         ConfigError: The file cannot be read or used; carries every problem.
     """
     try:
-        data, _ = _read(path)
+        data, _ = read_config(path)
     except OSError as error:
-        raise ConfigError(str(path), [_unreadable(error)]) from error
+        raise ConfigError(str(path), [unreadable(error)]) from error
     return parse(data, source=str(path), calibrations=calibrations_beside(path))
 
 
@@ -64,11 +65,14 @@ def config_of(home: Home) -> RoutingConfig | None:
     Raises:
         ConfigError: There is one and it cannot be used.
     """
-    for folder in (home.root, home.root.parent):
-        path = folder / CONFIG_NAME
-        if path.exists():
-            return load(path)
-    return None
+    path = config_path_of(home)
+    return None if path is None else load(path)
+
+
+def config_path_of(home: Home) -> Path | None:
+    """Return the file of the config that a home's log belongs to: the one in it, else the one beside it."""
+    paths = [folder / CONFIG_NAME for folder in (home.root, home.root.parent)]
+    return next((path for path in paths if path.exists()), None)
 
 
 def calibrations_beside(path: Path) -> frozenset[str]:
@@ -101,6 +105,7 @@ class ConfigFile:
         path: The file.
         on_event: Told of ``config`` (another version runs), ``config_refused`` and ``config_missing``, with details.
         admit: Last check of a new config before it runs; refuses it with a ``ConfigError``.
+        record: Gives what is in the file its place in history, off the callers' way; False = to be tried again.
     """
 
     def __init__(
@@ -114,12 +119,14 @@ class ConfigFile:
         self.path = path
         self.on_event = on_event
         self.admit = admit
+        self.record: RecordFunction | None = None
         # the application may change its working folder later
         self._file = path.absolute()
         self._current = load(path)
         self._settled = _Settled(self._current.content_hash, calibrations_beside(path))
         self._last_look: _Look | None = None
         self._misses = 0
+        self._is_recorded = False
         self._follower: _Follower | None = None
         self._polling = threading.Lock()
 
@@ -135,7 +142,15 @@ class ConfigFile:
     def poll(self) -> bool:
         """Look at the file once; return whether another version runs from now on."""
         with self._polling:
-            return self._poll()
+            changed = self._poll()
+        self.note()
+        return changed
+
+    def note(self) -> None:
+        """Have a version that was not recorded yet recorded."""
+        if self.record is not None and not self._is_recorded:
+            self._is_recorded = True
+            self._is_recorded = self.record()
 
     def start(self) -> None:
         """Follow the file from a daemon thread until ``stop`` or until nobody holds this object."""
@@ -150,7 +165,7 @@ class ConfigFile:
 
     def _poll(self) -> bool:
         try:
-            data, status = _read(self._file)
+            data, status = read_config(self._file)
         except OSError as error:
             self._lost(error)
             return False
@@ -166,6 +181,7 @@ class ConfigFile:
         if not finished or found == self._settled:
             return False
         self._settled = found
+        self._is_recorded = False
         return self._take(data, look)
 
     def _take(self, data: bytes, look: _Look) -> bool:
@@ -196,7 +212,7 @@ class ConfigFile:
         # an editor may take the file away for the moment of a save; said once, when it stays away
         if self._misses == _MISSES_TO_TELL:
             kept = self._current.content_hash
-            reason = _unreadable(error).message
+            reason = unreadable(error).message
             _logger.warning("%s: %s. Version %s stays in use.", self.path, reason, kept)
             self._tell("config_missing", {"reason": reason, "kept": kept})
 
@@ -232,18 +248,28 @@ class _Follower:
 
 
 def _follow(reference: "weakref.ref[ConfigFile]", stopping: threading.Event) -> None:
-    while not stopping.wait(POLL_S):
+    pause_s = 0.0
+    while not stopping.wait(pause_s):
         file = reference()
         if file is None:
             return
         try:
-            file.poll()
+            if pause_s:
+                file.poll()
+            else:
+                file.note()
         except Exception:
             _logger.exception("%s: could not be followed this time", file.path)
         del file
+        pause_s = POLL_S
 
 
-def _read(path: Path) -> tuple[bytes, os.stat_result]:
+def read_config(path: Path) -> tuple[bytes, os.stat_result]:
+    """Return a config file's bytes, of one that is too large its beginning, and its status.
+
+    Raises:
+        OSError: It cannot be read, or is not a regular file.
+    """
     # asked before opening: to open a pipe would wait for its other end
     if not stat.S_ISREG(path.stat().st_mode):
         raise OSError(errno.EINVAL, "it is not a regular file")
@@ -252,7 +278,8 @@ def _read(path: Path) -> tuple[bytes, os.stat_result]:
         return file.read(MAX_BYTES + 1), status
 
 
-def _unreadable(error: OSError) -> Problem:
+def unreadable(error: OSError) -> Problem:
+    """Return the problem of a config file that cannot be read."""
     if isinstance(error, FileNotFoundError):
         message = "does not exist; `tierwise init` writes an example to start from"
     else:
