@@ -217,7 +217,8 @@ def wanted(facts: Facts, judged: Judged, rules: Rules) -> Wanted | None:
     expected = judged.wrong_change.mean if judged.seen else 0.0
     margin = min(max(abs(-change - price * expected), material) / price, 1.0) if price > 0 else 1.0
     needed = max(math.ceil(rules.certainty * judged.discordance / margin**2), rules.min_pairs)
-    pairs = max(needed - judged.pairs, rules.min_pairs)
+    # where the formula is met and it is still not settled: as many again as are needed at least
+    pairs = needed - judged.pairs if needed > judged.pairs else rules.min_pairs
     shadows = math.ceil(pairs / facts.label_rate) if facts.label_rate > 0 else pairs
     per_day = facts.calls_per_month / 30
     quick = math.ceil(shadows / (per_day * rules.shadow_days) / rules.shadow_rate) * rules.shadow_rate
