@@ -48,6 +48,7 @@ class Market:
         facts: Facts of those that are judged.
         excuses: Why the others are not.
         undated: Those whose evidence is an evaluation without times.
+        has_dated: Whether any payload type has calls in the window.
         error_price_given: Those whose error price was given for this run.
         n_groups: Number of groups: one per tier that calls began with, one for all else.
         group_calls: Calls by type and group, shape ``(n_types, n_groups)``.
@@ -60,6 +61,7 @@ class Market:
     facts: Mapping[str, Facts]
     excuses: Mapping[str, Excuse]
     undated: frozenset[str]
+    has_dated: bool
     error_price_given: frozenset[str]
     n_groups: int
     group_calls: Floats
@@ -152,6 +154,7 @@ class _Maker:
             facts={name: self._facts(name, dated=name not in undated) for name in judged},
             excuses=excuses,
             undated=undated,
+            has_dated=any(dated for _, dated in self._volumes),
             error_price_given=given,
             n_groups=group_calls.shape[1],
             group_calls=group_calls,

@@ -39,14 +39,14 @@ class Sheet:
     Attributes:
         drafts: At most one per payload type, ordered by it.
         verdicts: One per payload type of the config and of the log, ordered by it.
-        window_us: First and last instant of the window.
+        window_us: First and last instant of the window; None = there are no calls with times in it.
         seed: Seed of all draws.
         samples: Joint draws behind each move, by payload type.
     """
 
     drafts: tuple[Draft, ...]
     verdicts: tuple[Verdict, ...]
-    window_us: tuple[int, int]
+    window_us: tuple[int, int] | None
     seed: int
     samples: Mapping[str, Samples] = field(default_factory=dict[str, Samples], repr=False)
 
@@ -182,7 +182,7 @@ class _Writer:
         return Sheet(
             drafts=tuple(self._drafts),
             verdicts=tuple(self._verdicts),
-            window_us=self._context.window_us,
+            window_us=self._context.window_us if self._market.has_dated else None,
             seed=self._context.seed,
             samples=self._samples,
         )

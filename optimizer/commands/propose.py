@@ -9,6 +9,7 @@ import typer
 from router_core.commands import CONFIG_NAME, HomeOption, JsonOption, examples, existing_home
 
 if TYPE_CHECKING:
+    from optimizer.lifecycle import PublishReport
     from optimizer.propose import Sheet
     from router_core.call_log.home import Home
     from router_core.config import RoutingConfig
@@ -68,12 +69,11 @@ def propose(
         seed=seed,
         error_cost_usd=error_cost_usd,
     )
-    if not dry_run:
-        _publish(found, path, sheet)
+    report = None if dry_run else _publish(found, path, sheet)
     if as_json:
-        typer.echo(orjson.dumps(sheet_data(sheet), option=orjson.OPT_INDENT_2).decode())
+        typer.echo(orjson.dumps(sheet_data(sheet, report), option=orjson.OPT_INDENT_2).decode())
     else:
-        typer.echo(sheet_text(sheet))
+        typer.echo(sheet_text(sheet, report))
 
 
 def _config_path(given: Path | None, home: "Home") -> Path:
@@ -105,8 +105,13 @@ def _end(as_of: str | None, home: "Home", config: "RoutingConfig") -> int:
     return now_us if instant is None else round(instant.timestamp() * 1e6)
 
 
-def _publish(home: "Home", config: Path, sheet: "Sheet") -> None:
-    from router_core.errors import RouterError
+def _publish(home: "Home", config: Path, sheet: "Sheet") -> "PublishReport":
+    import getpass
 
-    del home, config, sheet
-    raise RouterError("publishing is not built yet; see what would be proposed with --dry-run")
+    from optimizer.lifecycle import Desk
+    from router_core.control.records import Actor
+
+    desk = Desk(home, config, lambda: time.time_ns() // 1000)
+    name = getpass.getuser()
+    actor = Actor(name=name, role=desk.access().role_of(name, local=True), auth="command")
+    return desk.publish(sheet.drafts, sheet.verdicts, actor, window_us=sheet.window_us)
