@@ -170,7 +170,8 @@ def _judged(
     wrong_ends, cost_ends, net_ends = (
         np.quantile(each, (0.05, 0.95), axis=0) for each in (coming_wrong, coming_cost, net)
     )
-    wrong_mean, cost_mean, net_mean = (each.mean(axis=0) for each in (wrong, cost, net))
+    wrong_mean, cost_mean = wrong.mean(axis=0), cost.mean(axis=0)
+    net_mean = -volume * (cost_mean + price * wrong_mean)
     p_net = (net > 0).mean(axis=0)
     dearer_worse = np.where(cost_mean < 0, -wrong, wrong) > rules.inversion_change
     p_inverted = np.where(effects.seen, dearer_worse.mean(axis=0), 0.0)

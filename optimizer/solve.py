@@ -140,7 +140,7 @@ def decide(facts: Facts, judged: tuple[Judged, ...], rules: Rules) -> Decision:
     obstacles: dict[int, Obstacle | None] = {id(each): obstacle(facts, each, rules) for each in judged}
     moves = [each for each in judged if obstacles[id(each)] is None]
     if moves:
-        return Decision(verdict="move", chosen=max(moves, key=_net))
+        return Decision(verdict="move", chosen=_best(facts, moves, rules))
     unsettled = [each for each in judged if not is_settled(facts, each, rules)]
     settled = [each for each in judged if is_settled(facts, each, rules) and each.seen]
     if unsettled:
@@ -236,6 +236,15 @@ def wanted(facts: Facts, judged: Judged, rules: Rules) -> Wanted | None:
         potential_usd_month=_potential(facts, judged),
         discordance=judged.discordance,
         is_assumed=not judged.seen,
+    )
+
+
+def _best(facts: Facts, moves: list[Judged], rules: Rules) -> Judged:
+    """Return the move with the largest net; a path with fewer steps is preferred to one that is not materially better."""
+    least = max(_net(each) for each in moves) - facts.material_usd_month(rules)
+    return min(
+        (each for each in moves if _net(each) >= least),
+        key=lambda each: (len(each.question.option.route.tiers), -_net(each)),
     )
 
 
