@@ -25,10 +25,12 @@ from router_core.inflight import InFlight, receipt_of_answer, receipt_of_failure
 from router_core.lines import CallFacts, Sent, attempt_line, started_line
 from router_core.state import RouterState
 from router_core.task import Task, examine, make_request
-from router_core.types import AttemptStatus, Receipt, Response, ShadowAnswer
+from router_core.types import AttemptRecord, AttemptStatus, Receipt, Response, ShadowAnswer
 
 # running shadows may end before the log is closed; an exit is not held up for longer
 _GRACE_S: Final = 2.0
+# the same for what has ended and is about to be logged
+_WRITE_S: Final = 0.5
 # a budget that is spent drops every shadow from then on: they are told of once an hour, not one by one
 _TELL_EVERY_US: Final = 3_600_000_000
 _logger = logging.getLogger("router_core.shadow")
@@ -98,10 +100,11 @@ class Shadows:
         self._renew()
 
     def _renew(self) -> None:
-        # re-entrant: a signal handler may close the router in the middle of anything
-        self._lock = threading.RLock()
-        self._count = threading.RLock()
+        # A signal handler may close the router in the middle of anything: hence re-entrant, and no other lock is taken
+        # under this one, for the interrupted thread may hold that.
+        self._books = threading.Condition(threading.RLock())
         self._running: dict[str, _Running] = {}
+        self._ending = 0
         self._dropped: Counter[str] = Counter()
         self._told_us: int | None = None
 
@@ -115,15 +118,17 @@ class Shadows:
     def close(self, now_us: int) -> None:
         """Let running shadows end for a moment, drop the waiting ones, and leave no started one without its line."""
         never_began = self._background.close(_GRACE_S)
-        with self._lock:
+        with self._books:
             self._is_closed = True
             left = list(self._running.values())
-        for running in left:
-            self._end(running, "cancelled", "cancelled", _unknown(running), now_us)
-        with self._count:
             if never_began:
                 self._dropped["closed"] += never_began
-            self._tell(now_us)
+        for running in left:
+            self._end(running, "cancelled", "cancelled", _unknown(running), now_us)
+        with self._books:
+            self._books.wait_for(lambda: not self._ending, _WRITE_S)
+            told = self._take_dropped(now_us)
+        self._tell(told, now_us)
 
     def after_fork(self) -> None:
         """Begin anew in a forked child: what runs, waits and is counted is the parent's."""
@@ -192,13 +197,15 @@ class Shadows:
             propensity=choice.propensity,
         )
         running = _Running(state, served, InFlight(sent, of_day, price), own)
-        with self._lock:  # what is started here is either ended here or found by close
-            if not self._is_closed:
+        with self._books:  # what is booked here is ended by its own thread or by close
+            is_late = self._is_closed
+            if not is_late:
                 self._running[sent.attempt_id] = running
-                state.log(started_line(plan, served.call, sent))
-                return running
-        self._settle(running, 0, now_us)
-        return self._drop("closed", now_us)
+        if is_late:
+            self._settle(running, 0, now_us)
+            return self._drop("closed", now_us)
+        state.log(started_line(plan, served.call, sent))
+        return running
 
     def _answered(self, running: _Running, response: Response) -> None:
         state, served, request = running.state, running.served, running.request
@@ -218,28 +225,35 @@ class Shadows:
     ) -> None:
         """Book and log how a shadow ended, once, and tell whoever asks."""
         request, served = running.request, running.served
-        with self._lock:
+        with self._books:
             if self._running.pop(request.sent.attempt_id, None) is None:
                 return
+            self._ending += 1
+        try:
             request.receipt, request.ended_us = got, ended_us
             self._settle(running, got.cost_nusd or 0, ended_us)
             ended = request.ended(status, error_type, None)
             running.state.log(attempt_line(served.plan, served.call, request.sent, ended))
-        if self._on_answer is None:
-            return
-        record = record_of(request, ended)
+        finally:
+            with self._books:
+                self._ending -= 1
+                self._books.notify_all()
+        if self._on_answer is not None:
+            self._answer(self._on_answer, served, record_of(request, ended))
+
+    def _answer(self, on_answer: AnswerFunction, served: ServedCall, record: AttemptRecord) -> None:
         answer = ShadowAnswer(
             call_id=served.call.call_id,
             attempt_id=record.attempt_id,
             payload_type=served.call.payload_type,
             tier=record.tier,
             model=record.model,
-            status=status,
+            status=record.status,
             text=record.text,
             parsed=record.parsed,
         )
         try:
-            self._on_answer(answer)
+            on_answer(answer)
         except Exception:
             if not self._callback_failed:
                 self._callback_failed = True
@@ -251,15 +265,22 @@ class Shadows:
 
     def _drop(self, reason: str, now_us: int) -> None:
         """Count a shadow that is not made, and leave a record of it now and then."""
-        with self._count:
+        told: dict[str, object] = {}
+        with self._books:
             self._dropped[reason] += 1
             if self._told_us is None or abs(now_us - self._told_us) >= _TELL_EVERY_US:
-                self._tell(now_us)
+                told = self._take_dropped(now_us)
+        self._tell(told, now_us)
 
-    def _tell(self, now_us: int) -> None:
-        if self._dropped:
-            dropped: dict[str, object] = {**self._dropped}
-            self._dropped, self._told_us = Counter(), now_us
+    def _take_dropped(self, now_us: int) -> dict[str, object]:
+        taken: dict[str, object] = {**self._dropped}
+        self._dropped.clear()
+        if taken:
+            self._told_us = now_us
+        return taken
+
+    def _tell(self, dropped: dict[str, object], now_us: int) -> None:
+        if dropped:
             self._on_event("shadows_dropped", dropped, now_us)
 
 

@@ -256,7 +256,8 @@ def test_failed_store_admits_no_shadow(tmp_path: Path) -> None:
 
 def test_application_is_told_of_every_shadow(tmp_path: Path) -> None:
     told: list[ShadowAnswer] = []
-    replies = {"b/large": [reply("better"), reply(text="{"), CallError("no", kind="server")]}
+    better = reply("better")
+    replies = {"b/large": [better, reply(text="{"), CallError("no", kind="server")]}
     bench = open_bench(tmp_path, replies, routing(), on_shadow=told.append)
     asked = [bench.ask() for _ in range(3)]
     assert [(each.call_id, each.status, each.parsed) for each in told] == [
@@ -266,7 +267,7 @@ def test_application_is_told_of_every_shadow(tmp_path: Path) -> None:
     ]
     first = told[0]
     assert (first.attempt_id, first.payload_type) == (f"{first.call_id}-2", "x.extract")
-    assert (first.tier, first.model, first.text) == ("top", "b/large", replies["b/large"][0].text)
+    assert (first.tier, first.model, first.text) == ("top", "b/large", better.text)
     assert [each.text for each in told[1:]] == [None, None]
     assert "better" not in repr(first)
 
