@@ -3,10 +3,12 @@
 from dataclasses import dataclass
 from typing import Final
 
+from optimizer.facts import Facts
 from optimizer.judge import Judged
+from optimizer.missing import Wanted
 from optimizer.paths import Route
 from optimizer.rules import Rules
-from optimizer.solve import Decision, Facts, Wanted, risk_of
+from optimizer.solve import Decision, risk_of
 from router_core.control.records import ConfigEdit, Draft, Evidence, Identification, ProposalKind
 
 OPTIMIZER_VERSION: Final = "1"
@@ -167,12 +169,15 @@ def _missing(facts: Facts, decision: Decision, context: Context) -> str:
         return f"the log cannot tell{about}: no single tier's shadows would{labels}"
     price = "at an unknown price" if plan.cost_usd is None else f"about {usd(plan.cost_usd)}"
     share = f"{100 * plan.discordance:.1f} % of pairs {'assumed' if plan.is_assumed else 'found'} to differ"
+    run = "let the shadows that are set go on for" if plan.is_running else "run"
     text = (
-        f"run {plan.shadows:,} shadow calls of {context.tiers[plan.tier]}, {price}, {_days(plan.days)} at"
+        f"{run} {plan.shadows:,} shadow calls of {context.tiers[plan.tier]}, {price}, {_days(plan.days)} at"
         f" {100 * plan.rate:g} % of its calls, to judge {_change(plan.judged, context)} ({share}){labels}"
     )
+    if plan.days > context.rules.longest_days:
+        return f"{text}; that is too long to wait for"
     if not plan.is_worth(context.rules) and plan.potential_usd_month is not None:
-        text += f"; hardly worth it: at best {usd(plan.potential_usd_month)} a month is to be won"
+        return f"{text}; hardly worth it: about {usd(plan.potential_usd_month)} a month could be won"
     return text
 
 

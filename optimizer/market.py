@@ -8,10 +8,10 @@ import numpy as np
 import polars as pl
 
 from optimizer.answers import ANSWER_COLUMNS
+from optimizer.facts import Facts, Shadows, Tier
 from optimizer.log_facts import LogFacts
 from optimizer.paths import route_of
 from optimizer.replay import Floats
-from optimizer.solve import Facts, Tier
 from router_core.call_log.reports import ImportedScale
 from router_core.config import ANY_TYPE, PayloadType, RoutingConfig
 from router_core.control.records import VerdictKind
@@ -220,6 +220,9 @@ class _Maker:
             error_cost_usd=price or 0.0,
             latency_slo_s=rule.latency_slo_s,
             critical=rule.critical,
+            shadows=tuple(
+                Shadows(tier=self._tiers.index(each.tier), on=each.on, rate=each.rate) for each in rule.shadow
+            ),
         )
 
     def _per_month(self, volume: Row, *, dated: bool) -> float:

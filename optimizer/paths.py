@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from router_core.config import PayloadType, RoutingConfig
+from router_core.config import RoutingConfig
 from router_core.config.tree import Location
 from router_core.control.records import ConfigEdit, Direction
 from router_core.decide.plan import Plan, PlanStep
@@ -99,11 +99,6 @@ def shadow_edits(config: RoutingConfig, name: str, rule: dict[str, Any], budget_
     before = config.written(location)
     edits.append(ConfigEdit(path=location, before=before, after=[*(before or []), rule]))
     return tuple(edits)
-
-
-def has_shadow(rule: PayloadType, tier: str, on: str) -> bool:
-    """Return whether shadows of a tier are drawn already on the calls that matter."""
-    return any(each.tier == tier and each.rate > 0 and each.on in {on, "all"} for each in rule.shadow)
 
 
 def _edit(config: RoutingConfig, name: str, now: tuple[PlanStep, ...], steps: tuple[PlanStep, ...]) -> ConfigEdit:

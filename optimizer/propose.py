@@ -15,14 +15,15 @@ import numpy as np
 
 from optimizer.answers import tabulate
 from optimizer.drafting import Context, draft_of, sentence
+from optimizer.facts import Facts
 from optimizer.judge import Judged, Question, Samples, judge
 from optimizer.log_facts import LogFacts, newest_call_us, read_facts
 from optimizer.market import Market, make_market
-from optimizer.paths import Option, has_shadow, options_of, shadow_edits
+from optimizer.paths import Option, options_of, shadow_edits
 from optimizer.portfolio import Portfolio, total
 from optimizer.replay import Floats
 from optimizer.rules import RULES, Rules
-from optimizer.solve import Decision, Facts, decide
+from optimizer.solve import Decision, decide
 from router_core.call_log.home import Home
 from router_core.call_log.read import reading
 from router_core.call_log.reports import imported_scale
@@ -194,11 +195,10 @@ class _Writer:
         plan = decision.wanted
         if decision.verdict != "not_enough_evidence" or plan is None or not plan.is_worth(self._context.rules):
             return
-        tier = self._context.tiers[plan.tier]
-        if has_shadow(self._config.payload_types[facts.name], tier, plan.on):
+        if plan.is_running:
             return
         # a day's shadows with room for busy days, in full cents
         daily = max(round(1.5 * (plan.cost_usd or 0.0) / max(plan.days, 1.0) + 0.005, 2), 0.10)
-        rule = {"tier": tier, "on": plan.on, "rate": plan.rate}
+        rule = {"tier": self._context.tiers[plan.tier], "on": plan.on, "rate": plan.rate}
         edits = shadow_edits(self._config, facts.name, rule, daily)
         self._drafts.append(draft_of(facts, plan.judged, self._context, kind="evidence", edits=edits, wanted=plan))

@@ -24,6 +24,7 @@ class Rules:
         widen_below: Below so many pairs intervals are widened (2.6) ...
         widen_by: ... by this factor.
         n_draws: Joint draws of every estimate.
+        usual_margin: Change of the wrong rate to tell apart where break-even is not known (8.2: 2 points).
         certainty: (z_0.95 + z_0.80) squared: pairs = certainty x discordance / margin^2 (2.7).
         shadow_rate: Share of calls that an evidence proposal shadows, unless that takes longer than ``shadow_days``.
         max_shadow_rate: The largest share it asks for.
@@ -52,6 +53,7 @@ class Rules:
     widen_below: int = 100
     widen_by: float = 1.25
     n_draws: int = 2000
+    usual_margin: float = 0.02
     certainty: float = 6.18
     shadow_rate: float = 0.05
     max_shadow_rate: float = 0.50

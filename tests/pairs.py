@@ -8,10 +8,10 @@ import numpy as np
 import polars as pl
 
 from optimizer.answers import ANSWER_COLUMNS, Table, tabulate
+from optimizer.facts import Facts, Tier
 from optimizer.judge import Question
 from optimizer.paths import Option, Route
 from optimizer.replay import Floats
-from optimizer.solve import Facts, Tier
 
 TIERS = ("cheap", "mid", "top")
 COSTS_USD = (0.0002, 0.0012, 0.012)

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from optimizer.judge import Judged, Samples
+from optimizer.missing import wanted
 from optimizer.rules import RULES
-from optimizer.solve import decide, obstacle, risk_of, wanted
+from optimizer.solve import decide, obstacle, risk_of
 from router_core.control.records import Interval
 from tests.pairs import make_facts, make_question, make_route
 
