@@ -27,7 +27,8 @@ class Context:
         window_us: First and last instant of the window.
         undated: Payload types whose evidence is an evaluation without times.
         volume_given: Whether the volume of those is known; else their number of calls stands for a month.
-        error_price_given: Whether the error price was given for this run, not by the config.
+        shadow_budget_usd: What all shadows together may cost a day, USD; None = the config has no such budget.
+        error_price_given: Payload types whose error price was given for this run, not by the config.
         seed: Seed of all draws.
         rules: Constants.
     """
@@ -37,6 +38,7 @@ class Context:
     window_us: tuple[int, int]
     undated: frozenset[str]
     volume_given: bool
+    shadow_budget_usd: float | None
     error_price_given: frozenset[str]
     seed: int
     rules: Rules
@@ -181,6 +183,13 @@ def _missing(facts: Facts, decision: Decision, context: Context) -> str:
     return text
 
 
+def _budget(context: Context, wanted: Wanted | None) -> str:
+    if wanted is None or context.shadow_budget_usd is None:
+        return ""
+    daily = usd((wanted.cost_usd or 0.0) / max(wanted.days, 1.0))
+    return f"these shadows take {daily} a day of the {usd(context.shadow_budget_usd)} that all shadows may cost"
+
+
 def _days(days: float) -> str:
     return "1 day" if days <= 1 else f"{days:,.0f} days"
 
@@ -199,6 +208,7 @@ def _assumptions(facts: Facts, judged: Judged, context: Context, wanted: Wanted 
         (facts.name in context.undated, _UNDATED + volume),
         (facts.has_unknown_chance, "labels whose chance of being drawn is not known are taken as a fair sample"),
         (wanted is not None and not facts.labels, "labels are needed too: none of its calls has one"),
+        (wanted is not None and context.shadow_budget_usd is not None, _budget(context, wanted)),
         (judged.unknown > 0, f"{judged.unknown:,} pairs whose label is only bounded count against the move"),
         (is_cascade, "confidences are not calibrated: their thresholds mean what they meant in the window"),
         (

@@ -19,8 +19,8 @@ class Wanted:
         on: Which calls to shadow.
         pairs: Labelled pairs to add.
         shadows: Shadow calls to run for them.
-        rate: Share of the calls to shadow: what the config says already, else what it takes.
-        is_running: Whether the config has these shadows already.
+        rate: Share of the calls to shadow.
+        is_running: Whether the config shadows so many already.
         cost_usd: What the shadows cost, USD; None = the tier has no price.
         days: How long they take.
         potential_usd_month: What the option could well be worth, USD per month; None = not known.
@@ -65,7 +65,8 @@ def wanted(facts: Facts, judged: Judged, rules: Rules) -> Wanted | None:
     per_day = facts.calls_per_month / 30
     running = max((each.rate for each in facts.shadows if each.tier == tier and each.on in {on, "all"}), default=0.0)
     quick = math.ceil(shadows / (per_day * rules.shadow_days) / rules.shadow_rate) * rules.shadow_rate
-    rate = running or round(min(max(quick, rules.shadow_rate), rules.max_shadow_rate), 4)
+    quick = round(min(max(quick, rules.shadow_rate), rules.max_shadow_rate), 4)
+    rate = max(running, quick)
     cost = facts.tiers[tier].cost_usd
     return Wanted(
         judged=judged,
@@ -74,7 +75,7 @@ def wanted(facts: Facts, judged: Judged, rules: Rules) -> Wanted | None:
         pairs=pairs,
         shadows=shadows,
         rate=rate,
-        is_running=running > 0,
+        is_running=running >= quick,
         cost_usd=None if cost is None else shadows * cost,
         days=shadows / (per_day * rate),
         potential_usd_month=potential(facts, judged),

@@ -83,7 +83,9 @@ def options_of(config: RoutingConfig, name: str, plan: Plan, tiers: tuple[PlanSt
 
 
 def shadow_edits(config: RoutingConfig, name: str, rule: dict[str, Any], budget_usd: float) -> tuple[ConfigEdit, ...]:
-    """Return the edits that add a shadow rule to a payload type, and the budget that shadows need where there is none.
+    """Return the edits that give a payload type a shadow rule, and the budget that shadows need where there is none.
+
+    A rule for the same tier and calls gets the new rate.
 
     Args:
         config: The config.
@@ -96,7 +98,11 @@ def shadow_edits(config: RoutingConfig, name: str, rule: dict[str, Any], budget_
         # first: a rule without a budget is refused
         edits.append(ConfigEdit(path=("shadow_budget",), before=None, after={"per": "day", "usd": budget_usd}))
     location: Location = ("payload_types", name, "shadow")
-    before = config.written(location)
+    before: list[dict[str, Any]] | None = config.written(location)
+    for place, each in enumerate(before or []):
+        if (each.get("tier"), each.get("on", "accepted")) == (rule["tier"], rule["on"]):
+            rate: Location = (*location, place, "rate")
+            return (*edits, ConfigEdit(path=rate, before=each.get("rate"), after=rule["rate"]))
     edits.append(ConfigEdit(path=location, before=before, after=[*(before or []), rule]))
     return tuple(edits)
 

@@ -97,6 +97,7 @@ def propose(
         window_us=window,
         undated=market.undated,
         volume_given=scale is not None,
+        shadow_budget_usd=None if config.shadow_budget is None else float(config.shadow_budget.usd),
         error_price_given=market.error_price_given,
         seed=seed,
         rules=rules,

@@ -80,3 +80,12 @@ def test_shadow_rule_comes_with_the_budget_that_it_needs() -> None:
     made = parse(edited(TEXT.encode(), shadow_edits(config, "one", rule, 0.25)), source="routing.yaml")
     assert [each.tier for each in made.payload_types["one"].shadow] == ["cheap"]
     assert made.shadow_budget is not None
+
+
+def test_shadow_rule_that_is_there_gets_the_new_rate() -> None:
+    shadowed = TEXT.replace("one: {path: [mid],", "one: {shadow: [{tier: cheap, rate: 0.05}], path: [mid],")
+    text = shadowed + "shadow_budget: {usd: 1}\n"
+    config = parse(text.encode(), source="routing.yaml")
+    rule = {"tier": "cheap", "on": "accepted", "rate": 0.2}
+    made = edited(text.encode(), shadow_edits(config, "one", rule, 0.25)).decode()
+    assert made == text.replace("rate: 0.05", "rate: 0.2")

@@ -19,6 +19,7 @@ def make_draft(name: str, net: Interval | None = None) -> Draft:
         window_us=(0, 1),
         undated=frozenset(),
         volume_given=True,
+        shadow_budget_usd=None,
         error_price_given=frozenset(),
         seed=0,
         rules=RULES,
