@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from dashboard.cli import app
+from optimizer.commands import lifecycle, propose
 from router_core.commands import app as commands_app
 from tests.openai_server import OpenAIServer, Reply, ok
 
@@ -79,7 +80,7 @@ def test_every_command_in_the_readme_exists() -> None:
     shown = set(re.findall(r"(?:\$ |`)tierwise ([a-z]+)", (ROOT / "README.md").read_text("utf-8")))
     commands = {
         command.name or command.callback.__name__
-        for group in (app, commands_app)
+        for group in (app, commands_app, lifecycle.app, propose.app)
         for command in group.registered_commands
         if command.callback
     }
