@@ -9,7 +9,7 @@ from dashboard import queries
 from dashboard.sums import Filters, LogState, Overview, Span
 from router_core.call_log.access import NoLogError, is_watched
 from router_core.call_log.backlog import unread_bytes
-from router_core.call_log.home import Home
+from router_core.call_log.home import CONFIG_NAME, Home
 from router_core.call_log.segments import list_segments
 from router_core.control.config_file import config_of, load
 from router_core.errors import ConfigError
@@ -18,6 +18,12 @@ if TYPE_CHECKING:
     import duckdb
 
 _Found = TypeVar("_Found")
+
+
+def config_path(home: Home) -> Path:
+    """Return the routing config that a home's log belongs to: the one in it, else the one beside it, there or not."""
+    inside = home.root / CONFIG_NAME
+    return inside if inside.exists() else home.root.resolve().parent / CONFIG_NAME
 
 
 class HomeSource:
