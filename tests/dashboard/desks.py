@@ -139,6 +139,7 @@ class FakeDesk:
     refusal: str | None = None
     reason: str = "Saves 412.50 USD per month"
     exact: bool = True
+    result: str = "done"
     error: RouterError | None = None
     wrote: list[tuple[Any, ...]] = field(default_factory=list[tuple[Any, ...]])
     read: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
@@ -280,7 +281,7 @@ class FakeDesk:
             after=NEW,
         )
         self.rows.append(row)
-        return Done(result="done", seq=self.seq, version=NEW, before_version=before, audit_seq=row.seq)
+        return Done(result=self.result, seq=self.seq, version=NEW, before_version=before, audit_seq=row.seq)
 
     def _moved(self, proposal_id: str, state: ProposalState, actor: Actor, **fields: Any) -> Entry:
         (at,) = [i for i, entry in enumerate(self.held) if entry.proposal.proposal_id == proposal_id]
