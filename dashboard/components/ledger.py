@@ -18,13 +18,14 @@ ACTIONS: Final = ("apply", "undo", "rollback", "hand", "claim", "release", "dism
 def draw(place: Place, zone: ZoneInfo) -> None:
     """Draw the audit's newest rows with its filters, and whether the chain of hashes holds."""
     with st.container(border=True, key="audit"):
-        with st.container(horizontal=True, vertical_alignment="bottom", key="audit_filters"):
+        with st.container(horizontal=True, vertical_alignment="center"):
             st.markdown("**Audit**", width="content")
+            _chain(place.desk.verify_audit())
+        with st.container(horizontal=True, vertical_alignment="bottom", key="audit_filters"):
             action = st.selectbox(
                 "Action", ACTIONS, index=None, key="action", bind="query-params", placeholder="all", width=180
             )
             who = st.text_input("Who", key="who", bind="query-params", placeholder="everybody", width=220)
-            _chain(place.desk.verify_audit())
         rows = place.desk.audit(limit=MOST_ROWS, action=action, who=who or None)
         if not rows:
             cards.plain("Nothing was decided here yet." if not (action or who) else "Nothing matches these filters.")

@@ -36,7 +36,7 @@ def choose() -> tuple[advice.Group, advice.Wish]:
         )
         kind = st.pills("Kind", list(_KINDS), key=KIND, bind="query-params", help=_KIND_HELP)
         find = st.text_input(
-            "Search", key=FIND, bind="query-params", placeholder="payload type, tier or id", width=240, max_chars=100
+            "Search", key=FIND, bind="query-params", placeholder="payload type, tier or id", width=200, max_chars=100
         )
     return cast("advice.Group", group or "open"), advice.Wish(
         risks=tuple(risks or ()), kind=_KINDS.get(kind or ""), find=find or ""

@@ -165,7 +165,7 @@ def test_filters_are_in_the_address_and_can_be_cleared() -> None:
 def test_other_states_have_their_own_lists() -> None:
     fake = place(make_entry(1), make_entry(2, "dismissed", by="bob", reason="Not worth the risk"))
     app = shown(fake, state="dismissed")
-    assert "Dismissed by bob on 2026-11-23 14:02 CET: Not worth the risk" in words(app)
+    assert "Dismissed by bob since 2026-11-23 14:02 CET: Not worth the risk" in words(app)
     assert cards(app) == []
 
 
