@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Literal
 from zoneinfo import ZoneInfo
 
 import streamlit as st
@@ -73,6 +74,14 @@ def figures(facts: Sequence[advice.Fact]) -> None:
             lines = (f":small[{fmt.markdown(fact.label)}]", f"**{fmt.markdown(fact.value)}**")
             note = (f":small[{fmt.markdown(fact.note)}]",) if fact.note else ()
             st.markdown("  \n".join((*lines, *note)))
+
+
+def leading() -> Literal["primary", "secondary"]:
+    """Return the type of the button that leads on.
+
+    A filled button has white letters, for which the dark theme's accent is too light.
+    """
+    return "secondary" if st.context.theme.type == "dark" else "primary"
 
 
 def plain(text: str) -> None:

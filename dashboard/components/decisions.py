@@ -17,11 +17,12 @@ from dashboard import identity
 from dashboard.desk import Desk, Place
 from router_core.control.records import Actor, AuditRow
 from router_core.control.reviews import Done
-from router_core.errors import ConflictError, RouterError, StaleError
+from router_core.errors import ConflictError, NotAllowedError, RouterError, StaleError
 
 Question = Literal["apply", "undo", "rollback", "dismiss"]
 
 _ASKED, _SAID, _DONE, _WRITES = "asked", "asked_said", "done", "writes_s"
+_FOR_ANOTHER = " It stays claimed by you, so that somebody else can apply it now."
 _NEWEST_ROWS = 20
 _TOO_MANY = "Too many changes in one minute; nothing was changed. Wait a little, then repeat."
 
@@ -87,6 +88,13 @@ def put_away() -> None:
     st.session_state.pop(_DONE, None)
 
 
+def leave_claimed(question: Asked) -> None:
+    """Close a review and leave the proposal claimed, for somebody else to apply."""
+    if asked() == question:
+        _forget()
+        st.session_state[_DONE] = Outcome(text=f"{question.proposal_id} stays claimed for 15 minutes.")
+
+
 def open_review(place: Place, proposal_id: str) -> None:
     """Ask whether to apply a proposal, and take it into review."""
     claimed, note = True, None
@@ -145,6 +153,11 @@ def answer(place: Place, expected: Asked, reason: Callable[[], str]) -> None:
     except ConflictError as error:
         st.session_state[_ASKED] = replace(expected, expected_version=_head(place.desk))
         st.session_state[_SAID] = f"{error}"
+    except NotAllowedError as error:
+        # who has the role and is refused all the same needs a second person, for whom the proposal stays claimed
+        second = expected.claimed and identity.refusal(place.who(), "apply") is None
+        st.session_state[_ASKED] = replace(expected, claimed=expected.claimed and not second)
+        st.session_state[_SAID] = f"{error}{_FOR_ANOTHER if second else ''}"
     except RouterError as error:
         st.session_state[_SAID] = str(error)
     else:

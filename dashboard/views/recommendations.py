@@ -155,7 +155,7 @@ def _decide(place: Place, now_us: int, proposal_id: str, *, actor_refusal: str |
     st.button(
         "Review and apply",
         key=f"review_{proposal_id}",
-        type="primary",
+        type=cards.leading(),
         disabled=disabled,
         help=words,
         on_click=partial(decisions.open_review, place, proposal_id),

@@ -336,6 +336,24 @@ def test_a_callback_asks_again_who_acts() -> None:
     assert "eve@example.com may not apply" in words(app)
 
 
+def test_what_takes_two_people_stays_claimed_for_the_second() -> None:
+    fake = place(make_entry())
+    app = click(shown(fake), "review_P-0001")
+    fake.desk.error = NotAllowedError("above $100 a month it takes two people")
+    click(app, "dialog_do")
+    assert "takes two people It stays claimed by you" in words(app)
+    click(app, "dialog_cancel")
+    assert [write[0] for write in fake.desk.wrote] == ["claim", "apply"]
+    assert fake.desk.held[0].state == "claimed"
+
+
+def test_an_analyst_can_leave_a_proposal_claimed() -> None:
+    fake = place(make_entry(), actor=ANALYST)
+    app = click(click(shown(fake), "review_P-0001"), "dialog_leave")
+    assert [write[0] for write in fake.desk.wrote] == ["claim"]
+    assert "P-0001 stays claimed for 15 minutes." in words(app)
+
+
 def test_undo_is_offered_in_the_banner_and_on_the_card() -> None:
     fake = place(make_entry())
     app = click(click(shown(fake), "review_P-0001"), "dialog_do")
