@@ -98,6 +98,7 @@ class Router:
             ConfigError: The config or the home cannot be used; lists everything that is wrong.
         """
         from router_core.control.config_file import ConfigFile
+        from router_core.control.recorder import Recorder
 
         file = Path(path)
         chosen = str(home) if home is not None else os.environ.get(HOME_VARIABLE)
@@ -113,6 +114,7 @@ class Router:
         config_file.on_event = router._config_event
         router._config_event("config", {"version": config_file.current.content_hash, "previous": None, "changed": []})
         if clock is None:
+            config_file.record = Recorder(place, file, now_us, router._config_event)
             config_file.start()
         _close_at_exit(router)
         return router
