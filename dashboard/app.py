@@ -9,10 +9,13 @@ from pathlib import Path
 
 import streamlit as st
 
+from dashboard.periods import Period
 from dashboard.source import HomeSource
 from dashboard.sums import Filters, LogState, Overview, Span
-from dashboard.views import overview
+from dashboard.views import caps, overview
+from optimizer.simulate.rehearsal import Traffic
 from router_core.call_log.home import Home
+from router_core.decide.guard import Limit
 
 _FAVICON = Path(__file__).resolve().parent / "favicon.png"
 
@@ -31,6 +34,13 @@ class _CachedSource:
 
     def overview(self, filters: Filters) -> Overview:
         return _overview(*self._where, _state(*self._where)[0], filters)
+
+    def limit(self) -> Limit | None:
+        # read anew each time: it is a small file, and the budget in it is what the page begins with
+        return _source(*self._where).limit()
+
+    def traffic(self, period: Period) -> Traffic:
+        return _traffic(*self._where, _state(*self._where)[0], _source(*self._where).config_version(), period)
 
 
 def _source(home: str, config: str | None) -> HomeSource:
@@ -55,6 +65,13 @@ def _overview(home: str, config: str | None, version: str, filters: Filters) -> 
     return _source(home, config).overview(filters)
 
 
+@st.cache_resource(ttl=600, max_entries=4, show_spinner="Reading calls")
+def _traffic(home: str, config: str | None, version: str, config_version: str, period: Period) -> Traffic:
+    # shared, not copied: a million calls are 60 MB, and nothing writes to them
+    del version, config_version  # only the cache's key
+    return _source(home, config).traffic(period)
+
+
 def main() -> None:
     """Draw the page that the address names."""
     options = argparse.ArgumentParser()
@@ -67,7 +84,14 @@ def main() -> None:
     def overview_page() -> None:
         overview.render(source)
 
-    st.navigation([st.Page(overview_page, title="Overview", default=True)], position="hidden").run()
+    def caps_page() -> None:
+        caps.render(source)
+
+    pages = [
+        st.Page(overview_page, title="Overview", default=True),
+        st.Page(caps_page, title="Cap simulator", url_path="caps"),
+    ]
+    st.navigation(pages, position="top").run()
 
 
 main()

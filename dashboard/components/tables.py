@@ -13,7 +13,7 @@ from dashboard import format as fmt
 from dashboard.security import csv_cell
 from dashboard.sums import NO_NAME, Point, Row
 
-Kind = Literal["text", "count", "usd", "rate", "ms"]
+Kind = Literal["text", "count", "number", "usd", "rate", "ms"]
 Value = str | float | None
 MOST_ROWS = 1_000
 
@@ -91,7 +91,7 @@ def _number_format(kind: Kind, values: Sequence[Value]) -> str:
         # enough for the smallest, yet not a row of zeros behind each large amount
         decimals = min(fmt.money_decimals(min(sizes)), max(4, fmt.money_decimals(max(sizes)))) if sizes else 2
         return f"$%,.{decimals}f"
-    return {"count": "%,d", "rate": "%.2f%%", "ms": "≈ %,.0f ms"}[kind]
+    return {"count": "%,d", "number": "%,.1f", "rate": "%.2f%%", "ms": "≈ %,.0f ms"}[kind]
 
 
 _Measure = tuple[Column, Callable[[Any], Value]]

@@ -2,13 +2,11 @@
 
 import datetime as dt
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-from optimizer.replay.labels import FEWEST_LABELS
-from optimizer.replay.traffic import FEWEST_PAIRS
-from optimizer.simulate.caps import OWN, REPRICED, SCALED, UNKNOWN
+from optimizer.replay.words import assumptions
 from optimizer.simulate.rehearsal import Effect, Rehearsal
 from router_core.call_log.terminal import safe, table
 from router_core.control.records import Interval
@@ -25,13 +23,6 @@ HEADERS = (
     "unknown calls",
     "net total cost saved (90 %)",
 )
-BASIS_WORDS: Mapping[int, str] = {
-    OWN: "measured: the call itself asked that target",
-    SCALED: "repriced, times what calls measured on both targets cost there (type has "
-    f"{FEWEST_PAIRS} such calls or more)",
-    REPRICED: "repriced, tokens as the served model counted them (±)",
-    UNKNOWN: "not known (no answer, no tokens): counted at what they did cost",
-}
 
 
 def cap_text(rehearsal: Rehearsal) -> str:
@@ -53,42 +44,11 @@ def cap_text(rehearsal: Rehearsal) -> str:
     ]
     if len(rehearsal.effects) == 1:
         lines += [*_details(rehearsal), ""]
-    return "\n".join([*lines, "What this assumes", *(_wrapped(words) for words in assumptions(rehearsal))])
+    return "\n".join([*lines, "What this assumes", *(_wrapped(words) for words in assumptions(rehearsal.effects))])
 
 
 def _wrapped(sentence: str) -> str:
     return textwrap.fill(sentence, _LINE_WIDTH, initial_indent="  - ", subsequent_indent="    ")
-
-
-def assumptions(rehearsal: Rehearsal) -> Iterator[str]:
-    """Yield, in sentences, what a rehearsal takes for granted."""
-    moved = [max(numbers) for numbers in zip(*(effect.moved_by_basis for effect in rehearsal.effects), strict=True)]
-    yield (
-        "Capped from the call that finds non-critical spend + max(critical spend, reserve) at the limit, until local "
-        "midnight; that call and every later non-critical one of the day runs once on its cheapest allowed target, "
-        "without escalation or shadow. Critical calls never change."
-    )
-    yield (
-        "A call's spend counts whole from its beginning. Reservations of requests in flight are not replayed, so with "
-        "many calls at once a real limit trips a few calls earlier."
-    )
-    for basis, number in enumerate(moved):
-        if number:
-            yield f"Cost of the alternative, up to {number:,} calls: {BASIS_WORDS[basis]}."
-    yield (
-        "Extra wrong answers: wrong rate of the cheapest tier minus that of what was served, per payload type, from "
-        f"{FEWEST_LABELS} labelled answers or more on each side, taken as a fair sample. Calls of types without them "
-        "are unknown: they are in no figure of wrong answers, impact or net."
-    )
-    left = max((len(effect.left) for effect in rehearsal.effects), default=0)
-    if left:
-        yield (
-            f"On up to {left} days a limit had degraded calls already, and what those would have cost without it is in "
-            "no log: such a day is left as it was, unless the limit is reached before its first degraded call."
-        )
-    unpriced = max(effect.harm.unpriced for effect in rehearsal.effects)
-    if unpriced:
-        yield f"Wrong answers of up to {unpriced:,} calls have no error price; impact and net leave them out."
 
 
 def cap_json(rehearsal: Rehearsal) -> dict[str, Any]:
@@ -100,7 +60,7 @@ def cap_json(rehearsal: Rehearsal) -> dict[str, Any]:
         "last": str(traffic.days[-1]) if traffic.days else None,
         "calls": len(traffic.calls.at_us),
         "limits": [_effect_json(rehearsal, place) for place in range(len(rehearsal.effects))],
-        "assumptions": list(assumptions(rehearsal)),
+        "assumptions": list(assumptions(rehearsal.effects)),
     }
 
 
