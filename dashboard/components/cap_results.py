@@ -9,6 +9,9 @@ from optimizer.simulate.harm import Harm
 from optimizer.simulate.rehearsal import Effect, TypeEffect
 from router_core.control.records import Interval
 
+# an estimate in the hundreds is not known to a tenth
+_WHOLE_FROM = 100
+
 
 def cap_tiles(effect: Effect, days: int, calls: int) -> tuple[Tile, ...]:
     """Return the tiles of one limit on so many days and calls."""
@@ -81,7 +84,7 @@ def by_type(rows: Sequence[TypeEffect]) -> Table:
                 row.calls,
                 row.moved + row.already,
                 row.already,
-                ", ".join(row.tiers_capped) or fmt.NOTHING,
+                ", ".join(row.tiers_capped) if row.moved or row.already else fmt.NOTHING,
                 fmt.nusd(row.saved_nusd),
                 row.harm.extra_wrong.mean if _wrong(row.harm) else None,
                 number_interval(row.harm.extra_wrong) if row.harm.judged else fmt.NOTHING,
@@ -114,12 +117,12 @@ def _wrong(harm: Harm) -> str | None:
 
 def _wrong_note(harm: Harm) -> str | None:
     words = [f"{number_interval(harm.extra_wrong)} (90%)"] if harm.judged else []
-    words += [f"{fmt.plural(harm.unknown, 'call')} unknown"] if harm.unknown else []
-    return " · ".join(words) or None
+    words += [f"{fmt.count(harm.unknown)} unknown"] if harm.unknown else []
+    return ", ".join(words) or None
 
 
 def _number(value: float) -> str:
-    return fmt.count(round(value, 1) + 0.0)
+    return fmt.count(round(value, 0 if abs(value) >= _WHOLE_FROM else 1) + 0.0)
 
 
 def _share(part: float, whole: float) -> str | None:

@@ -55,7 +55,7 @@ def _body(source: CapSource, state: LogState, span: Span) -> None:
         st.subheader("No calls in this period")
         st.text("Choose a longer or another period above.")
         return
-    _notes(traffic, present, state)
+    _notes(traffic, present, state, begins_within=traffic.days[0] > period.first)
     _simulator(traffic, present)
 
 
@@ -67,11 +67,13 @@ def _within(period: Period, span: Span) -> Period:
     return Period(first=min(first, period.last), until=period.until, zone=period.zone)
 
 
-def _notes(traffic: Traffic, present: Limit | None, state: LogState) -> None:
+def _notes(traffic: Traffic, present: Limit | None, state: LogState, *, begins_within: bool) -> None:
     if present is None:
         words = ["routing.yaml has no budget yet; the limit to begin with is one that about every fifth day reaches"]
     else:
         words = [f"the limit to begin with is the present one, {fmt.usd(fmt.nusd(present.limit_nusd))} a day"]
+    if begins_within:
+        words.append(f"the log begins on {traffic.days[0]}")
     if traffic.days[-1] == local_day(state.now, traffic.zone):
         words.append("the last day is not over")
     st.caption(fmt.markdown(" · ".join(words)))
@@ -91,6 +93,11 @@ def _results(rehearsal: Rehearsal) -> None:
     traffic, effect = rehearsal.traffic, rehearsal.effects[0]
     tiles.draw(cap_results.cap_tiles(effect, len(traffic.days), len(traffic.calls.at_us)))
     st.caption(fmt.markdown(_counterfactual(rehearsal)))
+    if (effect.already or effect.left) and not effect.moved:
+        st.caption(
+            "A limit was at work on some of these days when the calls were made. This one changes nothing that the "
+            "log could show; try a lower one."
+        )
     theme: charts.Theme = "dark" if st.context.theme.type == "dark" else "light"
     with st.container(border=True):
         st.markdown("**Spend per day: what happened, and under the limit, USD**")
