@@ -25,6 +25,12 @@ if TYPE_CHECKING:
 _Found = TypeVar("_Found")
 
 
+def config_path(home: Home) -> Path:
+    """Return the routing config that a home's log belongs to: the one in it, else the one beside it, there or not."""
+    inside = home.root / CONFIG_NAME
+    return inside if inside.exists() else home.root.resolve().parent / CONFIG_NAME
+
+
 class HomeSource:
     """The log of one home.
 

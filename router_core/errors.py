@@ -6,7 +6,11 @@
     ├── ConfigError            the routing config, the home or an input file is not usable; carries every problem
     ├── RequestRejectedError   refused before any request was made (unknown payload type, guardrail says reject)
     ├── CallError              one request to one target failed; ``kind`` says how
-    └── RouteExhaustedError    no target of the path gave a valid answer; carries every attempt
+    ├── RouteExhaustedError    no target of the path gave a valid answer; carries every attempt
+    └── ChangeRefusedError     a decision about a proposal or the config was refused; nothing was changed
+        ├── NotAllowedError    the role does not allow it
+        ├── StaleError         the config is not the one that was reviewed; carries its version and the new diff
+        └── ConflictError      another save came in between; both texts are kept
 
 Adapters translate foreign errors into this tree once, with ``raise ... from``.
 """
@@ -121,3 +125,37 @@ class RouteExhaustedError(RouterError):
     def cost_usd(self) -> float:
         """What the attempts cost together, in USD."""
         return self.cost_nusd / 1e9
+
+
+class ChangeRefusedError(RouterError):
+    """A decision about a proposal or the routing config that was refused; the config is as it was."""
+
+
+class NotAllowedError(ChangeRefusedError):
+    """The actor's role does not allow what was asked for."""
+
+
+class StaleError(ChangeRefusedError):
+    """The config is no longer the version that was reviewed.
+
+    Attributes:
+        head_version: Version that the file has now.
+        diff: The change as it would be now, a unified diff.
+    """
+
+    def __init__(self, message: str, *, head_version: str, diff: str) -> None:
+        super().__init__(message)
+        self.head_version = head_version
+        self.diff = diff
+
+
+class ConflictError(ChangeRefusedError):
+    """Somebody else saved the file in the moment of the change.
+
+    Attributes:
+        kept: File beside the config that holds the text which was not to be, in full; None = there is none.
+    """
+
+    def __init__(self, message: str, *, kept: str | None) -> None:
+        super().__init__(message)
+        self.kept = kept

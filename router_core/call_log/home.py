@@ -36,6 +36,11 @@ class Home:
         return self.root / "control.sqlite"
 
     @property
+    def control_lock(self) -> Path:
+        """Lock file of whoever changes the config or decides about a proposal."""
+        return self.root / "control.lock"
+
+    @property
     def watch_lock(self) -> Path:
         """Lock file that elects the one process that writes the DuckDB file."""
         return self.root / "watch.lock"

@@ -52,9 +52,9 @@ def load(path: Path) -> RoutingConfig:
         ConfigError: The file cannot be read or used; carries every problem.
     """
     try:
-        data, _ = _read(path)
+        data, _ = read_config(path)
     except OSError as error:
-        raise ConfigError(str(path), [_unreadable(error)]) from error
+        raise ConfigError(str(path), [unreadable(error)]) from error
     return parse(data, source=str(path), calibrations=calibrations_beside(path))
 
 
@@ -64,11 +64,14 @@ def config_of(home: Home) -> RoutingConfig | None:
     Raises:
         ConfigError: There is one and it cannot be used.
     """
-    for folder in (home.root, home.root.parent):
-        path = folder / CONFIG_NAME
-        if path.exists():
-            return load(path)
-    return None
+    path = config_path_of(home)
+    return None if path is None else load(path)
+
+
+def config_path_of(home: Home) -> Path | None:
+    """Return the file of the config that a home's log belongs to: the one in it, else the one beside it."""
+    paths = [folder / CONFIG_NAME for folder in (home.root, home.root.parent)]
+    return next((path for path in paths if path.exists()), None)
 
 
 def calibrations_beside(path: Path) -> frozenset[str]:
@@ -150,7 +153,7 @@ class ConfigFile:
 
     def _poll(self) -> bool:
         try:
-            data, status = _read(self._file)
+            data, status = read_config(self._file)
         except OSError as error:
             self._lost(error)
             return False
@@ -196,7 +199,7 @@ class ConfigFile:
         # an editor may take the file away for the moment of a save; said once, when it stays away
         if self._misses == _MISSES_TO_TELL:
             kept = self._current.content_hash
-            reason = _unreadable(error).message
+            reason = unreadable(error).message
             _logger.warning("%s: %s. Version %s stays in use.", self.path, reason, kept)
             self._tell("config_missing", {"reason": reason, "kept": kept})
 
@@ -243,7 +246,12 @@ def _follow(reference: "weakref.ref[ConfigFile]", stopping: threading.Event) -> 
         del file
 
 
-def _read(path: Path) -> tuple[bytes, os.stat_result]:
+def read_config(path: Path) -> tuple[bytes, os.stat_result]:
+    """Return a config file's bytes, of one that is too large its beginning, and its status.
+
+    Raises:
+        OSError: It cannot be read, or is not a regular file.
+    """
     # asked before opening: to open a pipe would wait for its other end
     if not stat.S_ISREG(path.stat().st_mode):
         raise OSError(errno.EINVAL, "it is not a regular file")
@@ -252,7 +260,8 @@ def _read(path: Path) -> tuple[bytes, os.stat_result]:
         return file.read(MAX_BYTES + 1), status
 
 
-def _unreadable(error: OSError) -> Problem:
+def unreadable(error: OSError) -> Problem:
+    """Return the problem of a config file that cannot be read."""
     if isinstance(error, FileNotFoundError):
         message = "does not exist; `tierwise init` writes an example to start from"
     else:

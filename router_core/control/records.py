@@ -27,6 +27,7 @@ Risk = Literal["low", "medium", "high"]
 Identification = Literal["pairs", "pairs_and_transfer", "bounds", "none"]
 RoleName = Literal["viewer", "analyst", "approver", "admin"]
 ChangeKind = Literal["first", "hand", "apply", "undo", "rollback"]
+VerdictKind = Literal["move", "hold", "not_enough_evidence", "no_error_price", "blocked", "no_calls"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,6 +153,23 @@ class Draft:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What one run of the optimizer says about one payload type.
+
+    Attributes:
+        payload_type: The type.
+        verdict: ``blocked`` = a proposal of it is being applied or watched, or was turned down not long ago.
+        text: Why, one sentence.
+        proposal_id: The proposal on offer for it, if there is one.
+    """
+
+    payload_type: str
+    verdict: VerdictKind
+    text: str
+    proposal_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Proposal:
     """A draft that was published: immutable from then on.
 
@@ -178,7 +196,7 @@ class Entry:
         since_us: Since when.
         by: Who moved it there; None = the program.
         reason: Why.
-        until_us: Of ``snoozed`` and ``claimed``: when that ends by itself.
+        until_us: Of ``snoozed``, ``claimed`` and ``watching``: when that ends by itself.
         seq: Of ``applied`` and what follows: sequence number of the config version that it made.
     """
 
@@ -198,7 +216,7 @@ class Actor:
     Attributes:
         name: Name or address, as audited.
         role: What they may do.
-        auth: How that is known: ``local`` (page on loopback), ``command``, ``oidc``, ``none``.
+        auth: How that is known: ``local`` (page on loopback), ``command``, ``oidc``, ``none`` (nothing is allowed).
     """
 
     name: str
@@ -239,8 +257,10 @@ class AuditRow:
         who: The actor's name.
         role: The actor's role.
         auth: How the actor was known.
-        action: ``apply``, ``undo``, ``rollback``, ``claim``, ``release``, ``dismiss``, ``snooze``, ``propose``, ...
-        result: ``done``, ``refused``, ``conflict``, ``recovered`` or ``abandoned``.
+        action: ``apply``, ``undo``, ``rollback``, ``claim``, ``release``, ``dismiss``, ``snooze``, ``propose``;
+            ``hand`` for an edit of the file by hand, noted when it was first seen.
+        result: ``done``, ``already``, ``refused``, ``conflict``; of a change that a crash cut off:
+            ``recovered`` (it had taken place) or ``abandoned`` (it had not).
         proposal_ids: What it was about.
         reason: Why, in the actor's words.
         before: Config version before.
