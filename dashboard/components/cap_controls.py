@@ -29,7 +29,7 @@ def choose(on: Scale, first: Limit) -> Limit:
             bind="query-params",
         )
         reserve = right.number_input(
-            "Reserve for critical calls, USD",
+            "Critical reserve, USD",
             min_value=0.0,
             max_value=_MOST_USD,
             value=first.critical_reserve_nusd / NANO,

@@ -117,8 +117,8 @@ def _wrong(harm: Harm) -> str | None:
 
 def _wrong_note(harm: Harm) -> str | None:
     words = [f"{number_interval(harm.extra_wrong)} (90%)"] if harm.judged else []
-    words += [f"{fmt.count(harm.unknown)} unknown"] if harm.unknown else []
-    return ", ".join(words) or None
+    words += [f"{fmt.plural(harm.unknown, 'call')} unknown"] if harm.unknown else []
+    return "\n".join(words) or None
 
 
 def _number(value: float) -> str:

@@ -91,7 +91,7 @@ def _simulator(traffic: Traffic, present: Limit | None) -> None:
 
 def _results(rehearsal: Rehearsal) -> None:
     traffic, effect = rehearsal.traffic, rehearsal.effects[0]
-    tiles.draw(cap_results.cap_tiles(effect, len(traffic.days), len(traffic.calls.at_us)))
+    tiles.draw_with_notes(cap_results.cap_tiles(effect, len(traffic.days), len(traffic.calls.at_us)))
     st.caption(fmt.markdown(_counterfactual(rehearsal)))
     if (effect.already or effect.left) and not effect.moved:
         st.caption(
