@@ -16,13 +16,16 @@ import streamlit as st
 from dashboard import format as fmt
 from dashboard import identity, jobs
 from dashboard.desk import Place
+from dashboard.periods import Period
 from dashboard.source import HomeSource, config_path
 from dashboard.sums import Filters, LogState, Overview, Span
-from dashboard.views import overview, recommendations, routing
+from dashboard.views import caps, overview, recommendations, routing
 from optimizer.lifecycle import Desk
+from optimizer.simulate.rehearsal import Traffic
 from router_core.call_log.home import Home
 from router_core.control.access import load_access
 from router_core.control.records import Actor
+from router_core.decide.guard import Limit
 
 _FAVICON = Path(__file__).resolve().parent / "favicon.png"
 
@@ -41,6 +44,13 @@ class _CachedSource:
 
     def overview(self, filters: Filters) -> Overview:
         return _overview(*self._where, _state(*self._where)[0], filters)
+
+    def limit(self) -> Limit | None:
+        # read anew each time: it is a small file, and the budget in it is what the page begins with
+        return _source(*self._where).limit()
+
+    def traffic(self, period: Period) -> Traffic:
+        return _traffic(*self._where, _state(*self._where)[0], _source(*self._where).config_version(), period)
 
 
 def _source(home: str, config: str | None) -> HomeSource:
@@ -63,6 +73,13 @@ def _span(home: str, config: str | None, version: str) -> Span:
 def _overview(home: str, config: str | None, version: str, filters: Filters) -> Overview:
     del version  # only the cache's key
     return _source(home, config).overview(filters)
+
+
+@st.cache_resource(ttl=600, max_entries=4, show_spinner="Reading calls")
+def _traffic(home: str, config: str | None, version: str, config_version: str, period: Period) -> Traffic:
+    # shared, not copied: a million calls are 60 MB, and nothing writes to them
+    del version, config_version  # only the cache's key
+    return _source(home, config).traffic(period)
 
 
 def _now_us() -> int:
@@ -113,10 +130,16 @@ def main() -> None:
     def routing_page() -> None:
         routing.render(place)
 
+    def caps_page() -> None:
+        caps.render(_CachedSource(chosen.home, chosen.config))
+
     page = st.navigation(
         {
             "Explore": [st.Page(overview_page, title="Overview", default=True)],
-            "Act": [st.Page(recommendations_page, title="Recommendations", url_path="recommendations")],
+            "Act": [
+                st.Page(recommendations_page, title="Recommendations", url_path="recommendations"),
+                st.Page(caps_page, title="Cap simulator", url_path="caps"),
+            ],
             "Govern": [st.Page(routing_page, title="Routing and audit", url_path="routing")],
         },
         expanded=True,
