@@ -6,7 +6,7 @@ from typing import Final, cast
 import streamlit as st
 
 from dashboard import advice
-from dashboard.components import states
+from dashboard.components import filters, states
 from router_core.control.records import ProposalKind, ProposalState
 
 STATE, RISK, KIND, FIND, PAGE = "state", "risk", "kind", "find", "page"
@@ -27,6 +27,12 @@ def headline(counts: Mapping[ProposalState, int]) -> str:
 
 def choose() -> tuple[advice.Group, advice.Wish]:
     """Draw the filters and return the chosen group and wish."""
+    for key, noun, options in (
+        (STATE, "States", advice.GROUPS),
+        (RISK, "Risks", advice.RISKS),
+        (KIND, "Kinds", _KINDS),
+    ):
+        filters.note_unknown(key, noun, list(options), where="known here")
     with st.container(horizontal=True, vertical_alignment="bottom", key="picks"):
         group = st.segmented_control(
             "State", list(advice.GROUPS), default="open", required=True, key=STATE, bind="query-params", wrap=True

@@ -44,6 +44,10 @@ prices:
   a/medium: {input: 1, output: 4}
   b/large: {input: 5, output: 20}
 """
+HOSTILE = (
+    "![x](https://evil.example/p.png) <img src=https://evil.example/i.png onerror=alert(1)>",
+    "<a href='https://evil.example'>click</a> $3.00→$1.20 costs $5 \u202egnp.exe :red[red]",
+)
 TYPES = ("x.extract", "x.classify", "x.route", "x.draft", "x.check", "x.translate")
 ROUTER = """
 import itertools, sys, time
@@ -148,6 +152,12 @@ def apply(page: Page, proposal: str) -> int:
     expect(page.locator(".st-key-banner").get_by_text(f"{proposal} is applied.")).to_be_visible()
     settled(page)
     return clicked_us
+
+
+def inert(page: Page) -> None:
+    """No text of ours became a link, a picture, a formula or code."""
+    for made in ("a[href*=evil]", "img[src*=evil]", ".katex"):
+        expect(page.locator(made)).to_have_count(0)
 
 
 def test_a_click_moves_a_running_router_within_a_second_and_undo_brings_the_file_back(
@@ -308,14 +318,17 @@ def test_pages_work_in_the_dark_and_on_a_phone(page: Page, shop: Shop, server: S
             page.set_viewport_size({"width": width, "height": height})
             visit(page, f"{server.address}/{name}")
             assert page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") == 0
+            page.get_by_role("button", name="CSV").first.wait_for()
             page.screenshot(path=pictures / f"{name}_{scheme}_{width}.png")
     page.emulate_media(color_scheme="light")
     page.set_viewport_size({"width": 1440, "height": 900})
 
 
-def test_bound_elsewhere_nobody_can_change_anything(page: Page, tmp_path: Path) -> None:
+def test_bound_elsewhere_nobody_can_change_anything_and_hostile_text_is_inert(page: Page, tmp_path: Path) -> None:
     shop = open_shop(tmp_path)
     proposal = shop.proposals["x.extract"]
+    hostile = [make_draft(payload_type=name, before=("top",), assumptions=(name,)) for name in HOSTILE]
+    shop.desk.publish(hostile, [Verdict(payload_type=HOSTILE[0], verdict="hold", text=HOSTILE[1])], ANALYST)
     with served(shop.home, "--host", ".".join("0000"), "--insecure-no-auth") as server:
         address = server.address.replace(".".join("0000"), "127.0.0.1")
         visit(page, f"{address}/recommendations")
@@ -327,7 +340,10 @@ def test_bound_elsewhere_nobody_can_change_anything(page: Page, tmp_path: Path) 
         page.evaluate("button => { button.disabled = false; button.click() }", button.element_handle())
         settled(page)
         expect(page.get_by_role("dialog")).to_have_count(0)
+        expect(page.get_by_text("$3.00→$1.20 costs $5").first).to_be_visible()
+        inert(page)
         visit(page, f"{address}/routing")
         expect(page.locator("[class*=st-key-rollback_] button").first).to_be_disabled()
+        inert(page)
     assert shop.text == ROUTING
     assert shop.desk.entry(proposal).state == "open"
