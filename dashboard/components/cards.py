@@ -42,8 +42,8 @@ def draw(entry: Entry, setting: Setting) -> None:
     with st.container(border=True, gap="xsmall", key=f"card_{key}"):
         _head(entry)
         figures(advice.facts(draft, setting.spend_usd_month(draft)))
-        lines = [f"Evidence: {advice.evidence_words(draft.evidence)}. Known because {advice.known_by(draft)}."]
-        lines += [f"Assumes: {fmt.logged(' '.join(draft.assumptions), longest=1_000)}"] if draft.assumptions else []
+        lines = [f"Evidence: {advice.evidence_words(draft.evidence)}. How it is known: {advice.known_by(draft)}."]
+        lines += [f"Assumes: {fmt.logged('; '.join(draft.assumptions), longest=1_000)}"] if draft.assumptions else []
         # two spaces before a line break keep it
         st.markdown("  \n".join(f":small[{fmt.markdown(line)}]" for line in lines))
         if said := _history(entry, setting):
@@ -114,10 +114,9 @@ def _evidence(entry: Entry) -> None:
     panel = st.expander("Evidence", key=f"evidence_{entry.proposal.proposal_id}", on_change="rerun", type="compact")
     if panel.open:
         with panel:
-            for name, value in advice.details(entry):
-                st.text(f"{name}: {value}")
-            for assumption in entry.proposal.draft.assumptions:
-                st.text(f"assumes: {fmt.logged(assumption, longest=1_000)}")
+            lines = [f"{name}: {value}" for name, value in advice.details(entry)]
+            lines += [f"assumes: {fmt.logged(each, longest=1_000)}" for each in entry.proposal.draft.assumptions]
+            st.text("\n".join(lines))
 
 
 def lazy_diff(label: str, *, key: str, of: Callable[[], str]) -> None:
