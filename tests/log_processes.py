@@ -21,7 +21,12 @@ from tests.builders import make_attempt_line, make_call_line, make_started_line
 
 # children are forked from a process that has everything imported and no threads
 _CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["pytest", "duckdb", "router_core.call_log.ingest", "tests.log_processes"])
+_CONTEXT.set_forkserver_preload(
+    [
+        "pytest", "duckdb", "router_core.call_log.ingest", "router_core.router", "router_core.prices",
+        "tests.log_processes", "tests.decision_processes",
+    ]
+)  # fmt: skip
 
 
 def start(target: Callable[..., None], *arguments: Any) -> BaseProcess:

@@ -50,6 +50,7 @@ class Changer:
         """Finish or abandon what a crash has left, and take a hand edit into history."""
         self._recover()
         self._take_in()
+        self._at_step("settled")
 
     def carry_out(self, intent: Intent, attempt: Attempt) -> Done:
         """Make a change; the file holds ``intent.before``.
@@ -58,11 +59,12 @@ class Changer:
             ConflictError: It does not any more: another save came in between, and stays.
             ChangeRefusedError: The file cannot be written.
         """
+        self._at_step("planned")
         with self._site.store.writing() as con:
             intents.write(con, self._site.key, intent)
         self._at_step("intent")
         try:
-            stage(intent.swap, intent.after)
+            stage(intent.swap, intent.after, at_step=self._at_step)
             self._at_step("staged")
             put(intent.swap, intent.before, intent.after, trade=self._trade, at_step=self._at_step)
         except ConflictError as error:

@@ -86,7 +86,7 @@ class Swap:
         return asdict(self)
 
 
-def stage(swap: Swap, after: bytes) -> None:
+def stage(swap: Swap, after: bytes, *, at_step: StepFunction) -> None:
     """Write the new bytes beside the file, with its mode, owner and attributes, and see them on disk.
 
     Raises:
@@ -104,6 +104,7 @@ def stage(swap: Swap, after: bytes) -> None:
             file.write(after)
             file.flush()
             os.fsync(descriptor)
+        at_step("written")
         part.rename(swap.staged)
     except BaseException:
         part.unlink(missing_ok=True)
@@ -165,8 +166,9 @@ def tidy(swap: Swap, before: bytes, after: bytes) -> str | None:
     kept: str | None = None
     for name in (swap.staged, swap.old):
         with suppress(FileNotFoundError):
-            is_second_name = Path(name).samefile(swap.target)
-            if is_second_name or Path(name).read_bytes() in (before, after):
+            # a second name of the file itself holds nothing of its own
+            is_second_name = _inode(name) == _inode(swap.target)
+            if Path(name).read_bytes() in (before, after) or is_second_name:
                 Path(name).unlink()
             else:
                 Path(name).rename(swap.side)
@@ -267,6 +269,14 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _inode(name: str) -> tuple[int, int] | None:
+    try:
+        status = Path(name).stat()
+    except FileNotFoundError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def _bytes(name: str) -> bytes | None:
