@@ -109,7 +109,7 @@ def spend_over_time(
         )
     _mark_limit_days(figure, points, days, theme)
     figure.update_layout(barmode="stack", bargap=0.15, hovermode="x unified")
-    return _finished(figure, y_title=f"USD per {grain}", dollars=True)
+    return finished(figure, y_title=f"USD per {grain}", dollars=True)
 
 
 def _mark_limit_days(figure: go.Figure, points: Sequence[Point], days: Sequence[str], theme: Theme) -> None:
@@ -157,7 +157,7 @@ def rates_over_time(points: Sequence[Point], theme: Theme) -> go.Figure:
             hovertemplate="%{customdata}<extra>" + name + "</extra>",
         )
     figure.update_layout(hovermode="x unified")
-    _finished(figure, y_title="Percent", suffix="%")
+    finished(figure, y_title="Percent", suffix="%")
     return figure.update_yaxes(range=[0, max(_highest(points), 0.001) * 105])
 
 
@@ -226,7 +226,7 @@ def latency_over_time(points: Sequence[Point], theme: Theme) -> go.Figure:
             hovertemplate="%{customdata}<extra>" + name + "</extra>",
         )
     figure.update_layout(hovermode="x unified")
-    return _finished(figure, y_title="Milliseconds", suffix="")
+    return finished(figure, y_title="Milliseconds", suffix="")
 
 
 def spend_words(points: Sequence[Point], looks: Sequence[TierLook], *, grain: Grain) -> str:
@@ -249,7 +249,8 @@ def _usd(nusd: int) -> float:
     return nusd / fmt.NANO
 
 
-def _finished(figure: go.Figure, *, y_title: str, dollars: bool = False, suffix: str = "") -> go.Figure:
+def finished(figure: go.Figure, *, y_title: str, dollars: bool = False, suffix: str = "") -> go.Figure:
+    """Return the figure, laid out as all figures over days are."""
     figure.update_layout(
         height=HEIGHT_PX,
         showlegend=True,

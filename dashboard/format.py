@@ -5,6 +5,7 @@ Every function returns plain text. What a page puts where Streamlit reads Markdo
 
 import datetime as dt
 import math
+import re
 import unicodedata
 from decimal import Decimal
 
@@ -19,6 +20,8 @@ _SECONDS_FROM_MS = 10_000
 _SMALLEST_SHOWN_PERCENT = 0.01
 _LATIN_1_END = 0xFF
 _BASIC_PLANE_END = 0xFFFF
+_WORD_JOINER = "\u2060"
+_ADDRESS = re.compile(r"(?=://)|(?<=www)(?=\.)|(?=@)", re.IGNORECASE)
 _MARKDOWN_SPECIAL = frozenset("\\`*_{}[]()#+-.!|~<>$:&")
 # control, format (bidi marks among them), surrogate, private, unassigned, line and paragraph separators
 _HIDDEN_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
@@ -176,5 +179,43 @@ def _visible(char: str) -> str:
 
 
 def markdown(text: str) -> str:
-    """Return text so that Streamlit's Markdown shows it letter by letter (``$`` is LaTeX there)."""
-    return "".join(f"\\{char}" if char in _MARKDOWN_SPECIAL else char for char in text)
+    """Return text so that Streamlit's Markdown shows it letter by letter (``$`` is LaTeX there).
+
+    Addresses are made links after escapes are gone, so a word joiner, which is not seen, breaks them.
+    """
+    unlinked = _ADDRESS.sub(_WORD_JOINER, text)
+    return "".join(f"\\{char}" if char in _MARKDOWN_SPECIAL else char for char in unlinked)
+
+
+def usd_signed(amount: float | None) -> str:
+    """Return a change of USD with its sign: as ``usd``, ``+$4.20`` when it is more."""
+    return f"+{usd(amount)}" if amount is not None and amount > 0 else usd(amount)
+
+
+def usd_range(low: float, high: float) -> str:
+    """Return a range of USD, ``$380.00 to $445.00``."""
+    return f"{usd(low)} to {usd(high)}"
+
+
+def points_of(fraction: float | None) -> str:
+    """Return a change of a rate in percentage points, ``+0.08 pp``."""
+    if fraction is None or not math.isfinite(fraction):
+        return NOTHING
+    text = f"{fraction * 100:+.2f}"
+    # a change that rounds to nothing has no direction
+    return f"{'0.00' if not text.strip('+-0.') else text.replace('-', MINUS)} pp"
+
+
+def points_range(low: float, high: float) -> str:
+    """Return a range of a change of a rate, ``−0.05 to +0.21 pp``."""
+    return f"{points_of(low).removesuffix(' pp')} to {points_of(high)}"
+
+
+def moment(at_us: int, zone: dt.tzinfo = dt.UTC) -> str:
+    """Return an instant given in microseconds since the epoch as ``2026-11-23 14:02 UTC``."""
+    return instant(dt.datetime.fromtimestamp(at_us / 1_000_000, dt.UTC), zone)
+
+
+def span_of(seconds: float) -> str:
+    """Return a duration in its largest sensible unit: ``13 days``."""
+    return age(seconds).removesuffix(" ago")

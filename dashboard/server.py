@@ -36,7 +36,7 @@ def serve(
         host: Address to bind. Only this machine's own, unless ``insecure_no_auth``.
         port: Port to bind; None = 8501, or any free one where that is taken.
         open_browser: Whether to open the page in the user's browser.
-        insecure_no_auth: Whether everyone who reaches ``host`` may see the log.
+        insecure_no_auth: Whether everyone who reaches ``host`` may see the log; nobody can change anything from there.
 
     Raises:
         ConfigError: The host is not this machine's own, or the port is taken.
@@ -45,6 +45,8 @@ def serve(
     bound = _free_port(host, port)
     address = f"http://{f'[{host}]' if ':' in host else host}:{bound}"
     arguments = ["--home", str(home.root.resolve()), *(["--config", str(config.resolve())] if config else [])]
+    # whoever reaches a loopback address is the user of this machine; elsewhere nobody is, unless they sign in
+    arguments += ["--local"] if is_loopback(host) else []
     with _watched(home), _stoppable(), _arguments(arguments), contextlib.suppress(_StoppedError, KeyboardInterrupt):
         _run(address, host=host, port=bound, open_browser=open_browser, is_demo=home.is_demo)
     return 0

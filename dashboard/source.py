@@ -6,18 +6,29 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from dashboard import queries
+from dashboard.periods import Period
 from dashboard.sums import Filters, LogState, Overview, Span
 from router_core.call_log.access import NoLogError, is_watched
 from router_core.call_log.backlog import unread_bytes
-from router_core.call_log.home import Home
+from router_core.call_log.home import CONFIG_NAME, Home
 from router_core.call_log.segments import list_segments
 from router_core.control.config_file import config_of, load
-from router_core.errors import ConfigError
+from router_core.errors import ConfigError, Problem
 
 if TYPE_CHECKING:
     import duckdb
 
+    from optimizer.simulate.rehearsal import Traffic
+    from router_core.config import RoutingConfig
+    from router_core.decide.guard import Limit
+
 _Found = TypeVar("_Found")
+
+
+def config_path(home: Home) -> Path:
+    """Return the routing config that a home's log belongs to: the one in it, else the one beside it, there or not."""
+    inside = home.root / CONFIG_NAME
+    return inside if inside.exists() else home.root.resolve().parent / CONFIG_NAME
 
 
 class HomeSource:
@@ -63,6 +74,44 @@ class HomeSource:
     def overview(self, filters: Filters) -> Overview:
         """Return the first page's sums."""
         return self._ask(lambda connection: queries.read_overview(connection, filters))
+
+    def limit(self) -> "Limit | None":
+        """Return the routing config's daily limit; None = it has no budget.
+
+        Raises:
+            ConfigError: There is no config, or it cannot be used.
+        """
+        from router_core.decide.compile import compile_plans
+
+        return compile_plans(self._config_or_error()).limit
+
+    def config_version(self) -> str:
+        """Return the hash of the routing config.
+
+        Raises:
+            ConfigError: There is no config, or it cannot be used.
+        """
+        return self._config_or_error().content_hash
+
+    def traffic(self, period: Period) -> "Traffic":
+        """Return the calls of a period, ready to be replayed under other limits.
+
+        Raises:
+            ConfigError: There is no config, or it cannot be used.
+            NoLogError: There is no log.
+            LogBusyError: The log stayed locked.
+        """
+        from optimizer.replay.traffic import read_traffic
+
+        config = self._config_or_error()
+        return self._ask(lambda connection: read_traffic(connection, config, period.first, period.until))
+
+    def _config_or_error(self) -> "RoutingConfig":
+        config = config_of(self._home) if self._config is None else load(self._config)
+        if config is None:
+            message = "there is none beside the log; its tiers and prices are needed"
+            raise ConfigError(CONFIG_NAME, [Problem(path="", message=message)])
+        return config
 
     def _ask(self, question: "Callable[[duckdb.DuckDBPyConnection], _Found]") -> _Found:
         from router_core.call_log.read import reading

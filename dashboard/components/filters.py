@@ -38,15 +38,11 @@ def choose(span: Span, state: LogState) -> Choice:
     """
     types, tiers = _labels(span.payload_types), _labels(span.tiers)
     periods = _periods(span)
-    default = _DEFAULT if _DEFAULT in periods else periods[0]
-    _note_unknown("period", "Periods", periods)
-    _note_unknown("type", "Payload types", list(types))
-    _note_unknown("tier", "Tiers", list(tiers))
+    note_unknown("period", "Periods", periods)
+    note_unknown("type", "Payload types", list(types))
+    note_unknown("tier", "Tiers", list(tiers))
     with st.container(horizontal=True, vertical_alignment="bottom", key="filters"):
-        named = st.segmented_control(
-            "Period", periods, default=default, required=True, key="period", bind="query-params", wrap=True
-        )
-        period = _period(named or default, span, state.zone)
+        period = _choose_period(periods, span, state)
         chosen_types = st.multiselect(
             "Payload types", list(types), key="type", bind="query-params", placeholder="all", width=340
         )
@@ -66,6 +62,25 @@ def choose(span: Span, state: LogState) -> Choice:
         period_words=words,
         named=tuple(set_to),
     )
+
+
+def choose_days(span: Span, state: LogState) -> tuple[Period, str] | None:
+    """Draw the period alone, of dated calls only, and return it with its words; None when nothing is dated."""
+    periods = [name for name in _periods(span) if name != EVALUATION]
+    if not periods:
+        return None
+    note_unknown("period", "Periods", periods)
+    with st.container(horizontal=True, vertical_alignment="bottom", key="filters"):
+        period = _choose_period(periods, span, state)
+    return None if period is None else (period, _words(period))
+
+
+def _choose_period(periods: Sequence[str], span: Span, state: LogState) -> Period | None:
+    default = _DEFAULT if _DEFAULT in periods else periods[0]
+    named = st.segmented_control(
+        "Period", periods, default=default, required=True, key="period", bind="query-params", wrap=True
+    )
+    return _period(named or default, span, state.zone)
 
 
 def clear() -> None:
@@ -121,9 +136,10 @@ def _words(period: Period | None) -> str:
     return f"{period.first} to {period.last} ({fmt.plural(period.days, 'day')})"
 
 
-def _note_unknown(key: str, noun: str, options: Sequence[str]) -> None:
+def note_unknown(key: str, noun: str, options: Sequence[str], *, where: str = "in this log") -> None:
+    """Say which values of the address are left out, because there is nothing of that name."""
     unknown = [value for value in st.query_params.get_all(key) if value not in options]
     if unknown:
         with st.container(key=f"unknown_{key}", horizontal=True, vertical_alignment="center"):
             st.badge("left out", icon=":material/info:", color="gray")
-            st.text(f"{noun} not in this log: {', '.join(fmt.logged(value) for value in unknown[:5])}", width="content")
+            st.text(f"{noun} not {where}: {', '.join(fmt.logged(value) for value in unknown[:5])}", width="content")

@@ -13,7 +13,7 @@ from dashboard import format as fmt
 from dashboard.security import csv_cell
 from dashboard.sums import NO_NAME, Point, Row
 
-Kind = Literal["text", "count", "usd", "rate", "ms"]
+Kind = Literal["text", "count", "number", "usd", "rate", "ms"]
 Value = str | float | None
 MOST_ROWS = 1_000
 
@@ -66,10 +66,11 @@ def show(table: Table, *, key: str, alt: str) -> None:
             st.caption(f"The first {len(shown):,} of {len(table.rows):,} rows; the CSV has them all.")
 
 
-def download(table: Table, *, key: str, file_name: str) -> None:
-    """Draw a button that downloads all rows as CSV."""
+def download(table: Table | Callable[[], Table], *, key: str, file_name: str) -> None:
+    """Draw a button that downloads all rows as CSV; a function is asked for them when it is clicked."""
+    made = table.csv if isinstance(table, Table) else lambda: table().csv()
     st.download_button(
-        "CSV", table.csv, file_name, "text/csv", key=key, on_click="ignore", icon=":material/download:", type="tertiary"
+        "CSV", made, file_name, "text/csv", key=key, on_click="ignore", icon=":material/download:", type="tertiary"
     )
 
 
@@ -87,11 +88,17 @@ def _config(column: Column, values: Sequence[Value], *, pinned: bool) -> Any:
 
 def _number_format(kind: Kind, values: Sequence[Value]) -> str:
     if kind == "usd":
+        if any(isinstance(value, int | float) and value < 0 for value in values) and _reaches_a_dollar(values):
+            return "dollar"  # a printf form would write $-2.00
         sizes = [abs(value) for value in values if isinstance(value, int | float) and value]
         # enough for the smallest, yet not a row of zeros behind each large amount
         decimals = min(fmt.money_decimals(min(sizes)), max(4, fmt.money_decimals(max(sizes)))) if sizes else 2
         return f"$%,.{decimals}f"
-    return {"count": "%,d", "rate": "%.2f%%", "ms": "≈ %,.0f ms"}[kind]
+    return {"count": "%,d", "number": "%,.1f", "rate": "%.2f%%", "ms": "≈ %,.0f ms"}[kind]
+
+
+def _reaches_a_dollar(values: Sequence[Value]) -> bool:
+    return max((abs(value) for value in values if isinstance(value, int | float)), default=0.0) >= 1
 
 
 _Measure = tuple[Column, Callable[[Any], Value]]

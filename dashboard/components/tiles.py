@@ -19,7 +19,7 @@ class Tile:
         value: The number, formatted.
         delta: Its change against the period before, formatted; None when there is none.
         more_is: Whether growth is good news.
-        note: A few words under the number.
+        note: A few words under the number; several lines for ``draw_with_notes`` only.
         help: How it is computed.
     """
 
@@ -30,6 +30,16 @@ class Tile:
     delta: str | None = None
     more_is: Literal["worse", "neither"] = "worse"
     note: str | None = None
+
+
+def draw_with_notes(tiles: tuple[Tile, ...]) -> None:
+    """Draw tiles as ``draw`` does, with notes that may be long: they wrap under the numbers instead of being cut."""
+    with st.grid(5, min_column_width=150, key="tiles"):
+        for tile in tiles:
+            with st.container(key=f"tile_{tile.key}", border=True, height="stretch", gap=None):
+                st.metric(tile.label, tile.value, help=fmt.markdown(tile.help))
+                for note in (tile.note or "").splitlines():
+                    st.caption(fmt.markdown(note))
 
 
 def draw(tiles: tuple[Tile, ...]) -> None:

@@ -1,6 +1,19 @@
 """Commands that rehearse: ``simulate cap``."""
 
+import datetime as dt
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
 import typer
+
+from router_core.commands import HomeOption, JsonOption, examples, existing_home
+
+if TYPE_CHECKING:
+    from zoneinfo import ZoneInfo
+
+    from router_core.call_log.home import Home
+    from router_core.config import RoutingConfig
+    from router_core.decide.guard import Limit
 
 app = typer.Typer(
     rich_markup_mode=None,
@@ -8,3 +21,136 @@ app = typer.Typer(
     no_args_is_help=True,
     help="Rehearse a change on the log you have.",
 )
+_MOST_LIMITS = 200
+_MOST_DAYS = 3_700
+_MOST_USD = 1_000_000_000
+
+
+@app.callback()
+def simulate() -> None:
+    """Rehearse a change on the log you have."""
+
+
+@app.command(
+    epilog=examples(
+        "tierwise simulate cap --daily 50",
+        "tierwise simulate cap --daily 40,50,60 --reserve 10 --since 30d",
+        "tierwise simulate cap --daily 50 --home .tierwise/demo --json",
+    )
+)
+def cap(
+    daily: Annotated[str, typer.Option(metavar="USD,...", help="Daily limits to try, USD.")],
+    reserve: Annotated[
+        str | None,
+        typer.Option(metavar="USD", help="Part kept for critical calls. Default: that of the config's budget, else 0."),
+    ] = None,
+    since: Annotated[
+        str, typer.Option(help="First day: 2026-11-01, or how long ago: 30d. Days are whole, in the config's zone.")
+    ] = "30d",
+    until: Annotated[str | None, typer.Option(help="Day that no longer counts. Default: everything up to now.")] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(help="Names zone, tiers, prices. Default: the routing.yaml in the home or beside it."),
+    ] = None,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Replay logged calls under a daily limit, and show what it would have degraded, saved and made wrong.
+
+    The rule is the router's own: from the call that finds the limit reached on, non-critical calls of the day go to
+    their cheapest allowed target.
+    """
+    import time
+
+    from optimizer.commands.cap_text import cap_json, cap_text
+    from optimizer.replay.traffic import read_traffic
+    from optimizer.simulate.rehearsal import rehearse
+    from router_core.call_log.read import reading
+    from router_core.watch import ensure_ingested
+
+    found = existing_home(home)
+    routing = _config_of(found, config)
+    now = dt.datetime.fromtimestamp(time.time(), dt.UTC)
+    first, end = _days(since, until, routing, now)
+    limits = _limits(daily, reserve, routing)
+    ensure_ingested(found)
+    with reading(found) as log:
+        traffic = read_traffic(log, routing, first, end)
+    rehearsal = rehearse(traffic, limits)
+    if as_json:
+        import orjson
+
+        typer.echo(orjson.dumps(cap_json(rehearsal), option=orjson.OPT_INDENT_2).decode())
+    else:
+        typer.echo(cap_text(rehearsal))
+
+
+def _config_of(home: "Home", path: Path | None) -> "RoutingConfig":
+    from router_core.control.config_file import config_of, load
+    from router_core.errors import ConfigError, Problem
+
+    config = config_of(home) if path is None else load(path)
+    if config is None:
+        message = (
+            "there is no routing.yaml in it or beside it; name the config that has tiers and prices: --config FILE"
+        )
+        raise ConfigError(str(home.root), [Problem(path="config", message=message)])
+    return config
+
+
+def _days(since: str, until: str | None, config: "RoutingConfig", now: dt.datetime) -> tuple[dt.date, dt.date]:
+    from zoneinfo import ZoneInfo
+
+    from router_core.call_log.instants import parse_instant
+    from router_core.errors import ConfigError, Problem
+
+    zone = ZoneInfo(config.timezone)
+    first = _day(parse_instant(since, zone, now, "--since"), zone)
+    end = _day(parse_instant(until, zone, now, "--until"), zone) if until is not None else None
+    # today counts as far as it is
+    end = end or now.astimezone(zone).date() + dt.timedelta(days=1)
+    if not first < end:
+        raise ConfigError(
+            "--since", [Problem(path="value", message=f"{first} is no day before {end}; give an earlier one")]
+        )
+    if (end - first).days > _MOST_DAYS:
+        message = f"more than {_MOST_DAYS} days; give a later one"
+        raise ConfigError("--since", [Problem(path="value", message=message)])
+    return first, end
+
+
+def _day(instant: dt.datetime | None, zone: "ZoneInfo") -> Any:
+    return instant.astimezone(zone).date() if instant is not None else None
+
+
+def _limits(daily: str, reserve: str | None, config: "RoutingConfig") -> list["Limit"]:
+    from router_core.decide.compile import compile_plans
+    from router_core.decide.guard import Limit
+    from router_core.errors import ConfigError, Problem
+
+    present = compile_plans(config).limit
+    kept = present.critical_reserve_nusd if present is not None else 0
+    if reserve is not None:
+        kept = _amount(reserve, "--reserve")
+    amounts = [_amount(text, "--daily") for text in daily.split(",")]
+    if len(amounts) > _MOST_LIMITS:
+        message = f"{len(amounts)} limits; try {_MOST_LIMITS} at most"
+        raise ConfigError("--daily", [Problem(path="value", message=message)])
+    name = present.name if present is not None else "daily"
+    return [Limit(name=name, limit_nusd=amount, critical_reserve_nusd=kept) for amount in amounts]
+
+
+def _amount(text: str, option: str) -> int:
+    from decimal import Decimal, InvalidOperation
+
+    from router_core.errors import ConfigError, Problem
+    from router_core.types import usd_to_nusd
+
+    try:
+        usd = Decimal(text.strip().removeprefix("$"))
+        if not 0 <= usd <= _MOST_USD:
+            raise InvalidOperation
+    except InvalidOperation as error:
+        message = f"{text.strip()!r} is no amount of USD from 0 to 1,000,000,000; write it as 50 or 49.90"
+        raise ConfigError(option, [Problem(path="value", message=message)]) from error
+    return usd_to_nusd(usd)

@@ -2,6 +2,7 @@
 
 import datetime as dt
 import math
+import re
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -164,5 +165,32 @@ def test_logged_text_never_holds_control_or_bidi_characters(text: str) -> None:
     assert not set(fmt.logged(text)) & set("\n\r\t\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\x00\x1b")
 
 
+@pytest.mark.parametrize(
+    "text", ["https://evil.example/x", "HTTP://evil.example", "WWW.evil.example", "ada@evil.example"]
+)
+def test_an_address_does_not_become_a_link(text: str) -> None:
+    shown = fmt.markdown(text).replace("\\", "")
+    assert not re.search(r"https?://|www\.|[\w.+-]@", shown, re.IGNORECASE)
+    assert shown.replace("\u2060", "") == text
+
+
 def test_dollars_and_markdown_are_shown_letter_by_letter() -> None:
     assert fmt.markdown("a $3→$1 **b**") == "a \\$3→\\$1 \\*\\*b\\*\\*"
+
+
+@pytest.mark.parametrize(("amount", "text"), [(4.2, "+$4.20"), (-4.2, "−$4.20"), (0, "$0"), (None, "–")])
+def test_a_change_of_money_has_a_sign(amount: float | None, text: str) -> None:
+    assert fmt.usd_signed(amount) == text
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [(0.0008, "+0.08 pp"), (-0.0005, "−0.05 pp"), (0.00001, "0.00 pp"), (-0.00001, "0.00 pp"), (0.1, "+10.00 pp")],
+)
+def test_a_change_of_a_rate_is_in_percentage_points(change: float, text: str) -> None:
+    assert fmt.points_of(change) == text
+
+
+def test_ranges_say_their_unit_once_where_it_is_a_word() -> None:
+    assert fmt.points_range(-0.0005, 0.0021) == "−0.05 to +0.21 pp"
+    assert fmt.usd_range(-5, 445.5) == "−$5.00 to $445.50"

@@ -1,0 +1,1 @@
+"""The log as the simulations want it."""

@@ -1,0 +1,57 @@
+"""What a rehearsal takes for granted, in sentences: the same on the terminal and on the page."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
+
+from optimizer.replay.labels import FEWEST_LABELS
+from optimizer.replay.traffic import FEWEST_PAIRS
+from optimizer.simulate.caps import OWN, REPRICED, SCALED, UNKNOWN
+from optimizer.simulate.rehearsal import Effect
+
+RULE: Final = (
+    "Capped from the call that finds non-critical spend + max(critical spend, reserve) at the limit, until local "
+    "midnight: that call and every later non-critical one of the day runs once on its cheapest allowed target, without "
+    "escalation or shadow. Critical calls never change."
+)
+BASIS_WORDS: Final[Mapping[int, str]] = {
+    OWN: "measured, the call itself asked that target",
+    SCALED: "repriced at that target's price, times what calls measured on both targets did cost there "
+    f"({FEWEST_PAIRS} or more of their type)",
+    REPRICED: "repriced at that target's price, tokens as the served model counted them (±)",
+    UNKNOWN: "not known without an answer's tokens, so they count at what they did cost",
+}
+
+
+def assumptions(effects: Sequence[Effect]) -> Iterator[str]:
+    """Yield what the effects take for granted; numbers are the largest among them."""
+    yield RULE
+    yield (
+        "A call's spend counts whole from its beginning. Reservations of requests in flight are not replayed, so with "
+        "many calls at once a real limit trips a few calls earlier."
+    )
+    for basis, words in BASIS_WORDS.items():
+        number = max((effect.moved_by_basis[basis] for effect in effects), default=0)
+        if number:
+            yield f"Cost of the alternative of {_up_to(effects)}{number:,} degraded calls: {words}."
+    yield (
+        "Extra wrong answers: the wrong rate of the cheapest tier minus that of what was served, per payload type, "
+        f"from {FEWEST_LABELS} labelled answers or more on each side, taken as a fair sample. Calls of types without "
+        "them are unknown: they are in no figure of wrong answers, impact or net."
+    )
+    left = max((len(effect.left) for effect in effects), default=0)
+    if left:
+        yield (
+            f"On {_up_to(effects)}{left} day{'s' * (left != 1)} a limit had degraded calls already, and what those "
+            "would have cost without it is in no log: such a day is left as it was, unless the limit is reached before "
+            "its first degraded call."
+        )
+    unpriced = max((effect.harm.unpriced for effect in effects), default=0)
+    if unpriced:
+        yield (
+            f"Wrong answers of {_up_to(effects)}{unpriced:,} degraded calls have no error price; impact and net leave "
+            "them out."
+        )
+
+
+def _up_to(effects: Sequence[Effect]) -> str:
+    return "up to " if len(effects) > 1 else ""
