@@ -210,7 +210,7 @@ def _calls(
     uses = np.bincount(group[target >= 0], minlength=len(names) * len(market.targets))
     capped = {
         name: market.targets[int(row.argmax())].tier
-        for name, row in zip(names, uses.reshape(len(names), -1), strict=True)
+        for name, row in zip(names, uses.reshape(len(names), len(market.targets)), strict=True)
         if row.any()
     }
     at_us = at_us[order]
