@@ -12,7 +12,7 @@ from dashboard.charts import Theme, finished
 from optimizer.simulate.rehearsal import Effect, Rehearsal
 
 _CAPPED: Final = {"light": "#2458A6", "dark": "#8FBFFF"}
-_ACTUAL: Final = {"light": "#C9CDD4", "dark": "#565B66"}
+_ACTUAL: Final = {"light": "#8D94A1", "dark": "#717987"}
 _INK: Final = {"light": "#31333F", "dark": "#FAFAFA"}
 _WRONG: Final = {"light": "#B3261E", "dark": "#F2A09A"}
 _BAND: Final = {"light": "rgba(179,38,30,0.18)", "dark": "rgba(242,160,154,0.22)"}

@@ -189,13 +189,13 @@ def _sums_by_kind(
         # a lower limit is reached no later, so the limits that have moved a call are the first ones: how many?
         hit = _how_many(switch[places], calls.day, edges)
         by_kind, size = hit * calls.n_kinds + calls.kind, (len(places) + 1) * calls.n_kinds
-        moved[places] = _from_the_top(np.bincount(by_kind[movable], minlength=size), calls.n_kinds)
-        already[places] = _from_the_top(np.bincount(by_kind[again], minlength=size), calls.n_kinds)
+        moved[places] = _from_the_top(np.bincount(by_kind[movable], minlength=size), len(places), calls.n_kinds)
+        already[places] = _from_the_top(np.bincount(by_kind[again], minlength=size), len(places), calls.n_kinds)
         of_basis = hit[movable] * BASES + calls.basis[movable]
-        by_basis[places] = _from_the_top(np.bincount(of_basis, minlength=(len(places) + 1) * BASES), BASES)
+        by_basis[places] = _from_the_top(np.bincount(of_basis, minlength=(len(places) + 1) * BASES), len(places), BASES)
         sums = np.zeros(size, dtype=np.int64)
         np.add.at(sums, by_kind, saving)
-        saved[places] = _from_the_top(sums, calls.n_kinds)
+        saved[places] = _from_the_top(sums, len(places), calls.n_kinds)
     return moved, already, by_basis, saved
 
 
@@ -205,7 +205,7 @@ def _how_many(switch: Ints, day: Small, edges: Ints) -> Ints:
     return reached[1:] - reached[edges[:-1]][day]
 
 
-def _from_the_top(sums: Ints, width: int) -> Ints:
+def _from_the_top(sums: Ints, n_limits: int, width: int) -> Ints:
     """Return sums by number of limits as sums by limit: limit i has what more than i limits have."""
-    table = sums.reshape(-1, width)
+    table = sums.reshape(n_limits + 1, width)
     return np.cumsum(table[::-1], axis=0)[::-1][1:].astype(np.int64)

@@ -30,27 +30,34 @@ GROUP BY ALL"""
 
 
 @dataclass(frozen=True, slots=True)
-class _Count:
-    """Labelled answers and how many of them are wrong."""
+class Count:
+    """Labelled answers and how many of them are wrong: sum of 1 - correct."""
 
     labelled: float = 0.0
     wrong: float = 0.0
 
-    def __add__(self, other: "_Count") -> "_Count":
-        return _Count(self.labelled + other.labelled, self.wrong + other.wrong)
+    def __add__(self, other: "Count") -> "Count":
+        return Count(self.labelled + other.labelled, self.wrong + other.wrong)
 
     @property
     def speaks(self) -> bool:
+        """Whether there are enough to say something."""
         return self.labelled >= FEWEST_LABELS
 
 
 @dataclass(frozen=True, slots=True)
-class _Counts:
-    """Labels by (payload type, tier served), and of unserved answers by (payload type, tier served, their tier)."""
+class Counts:
+    """Labels by (payload type, tier served), and of unserved answers by (payload type, tier served, their tier).
 
-    served: Mapping[tuple[str | None, str | None], _Count]
-    degraded: Mapping[tuple[str | None, str | None], _Count]
-    unserved: Mapping[tuple[str | None, str | None, str | None], _Count]
+    Attributes:
+        served: Of served answers.
+        degraded: Of answers to calls that a limit had moved.
+        unserved: Of drafts and shadows.
+    """
+
+    served: Mapping[tuple[str | None, str | None], Count]
+    degraded: Mapping[tuple[str | None, str | None], Count]
+    unserved: Mapping[tuple[str | None, str | None, str | None], Count]
 
 
 def read_labels(
@@ -76,24 +83,24 @@ def read_labels(
         error_cost_nusd: Price of a wrong answer of each, NaN where it has none.
         window: ``first`` and ``until``: naive UTC instants between which the calls lie.
     """
-    served: dict[tuple[str | None, str | None], _Count] = {}
-    degraded: dict[tuple[str | None, str | None], _Count] = {}
+    served: dict[tuple[str | None, str | None], Count] = {}
+    degraded: dict[tuple[str | None, str | None], Count] = {}
     for payload_type, tier, by_limit, labelled, wrong in connection.execute(_SERVED, dict(window)).fetchall():
-        (degraded if by_limit else served)[payload_type, tier] = _Count(labelled, wrong)
+        (degraded if by_limit else served)[payload_type, tier] = Count(labelled, wrong)
     unserved = {
-        (payload_type, tier_served, tier): _Count(labelled, wrong)
+        (payload_type, tier_served, tier): Count(labelled, wrong)
         for payload_type, tier_served, tier, labelled, wrong in connection.execute(_UNSERVED, dict(window)).fetchall()
     }
-    return sort_labels(kinds, error_cost_nusd, _Counts(served, degraded, unserved))
+    return sort_labels(kinds, error_cost_nusd, Counts(served, degraded, unserved))
 
 
-def sort_labels(kinds: Sequence[Kind], error_cost_nusd: Floats, counts: _Counts) -> Labels:
+def sort_labels(kinds: Sequence[Kind], error_cost_nusd: Floats, counts: Counts) -> Labels:
     """Return the sample that speaks for each kind; see ``read_labels``."""
     by_type: dict[str | None, list[int]] = {}
     for place, kind in enumerate(kinds):
         by_type.setdefault(kind.payload_type, []).append(place)
     sample = np.full(len(kinds), NONE, dtype=np.int64)
-    samples: list[tuple[_Count, _Count]] = []
+    samples: list[tuple[Count, Count]] = []
     for payload_type, places in by_type.items():
         own = [kinds[place] for place in places]
         pairs = [_of_kind(kind, counts) for kind in own]
@@ -123,16 +130,16 @@ def _changes(kind: Kind) -> bool:
     return kind.tier_served is not None and kind.tier_served != kind.tier_capped
 
 
-def _of_kind(kind: Kind, counts: _Counts) -> tuple[_Count, _Count] | None:
+def _of_kind(kind: Kind, counts: Counts) -> tuple[Count, Count] | None:
     if not _changes(kind) or kind.tier_capped is None:
         return None
-    cheap = counts.unserved.get((kind.payload_type, kind.tier_served, kind.tier_capped), _Count())
-    now = counts.served.get((kind.payload_type, kind.tier_served), _Count())
+    cheap = counts.unserved.get((kind.payload_type, kind.tier_served, kind.tier_capped), Count())
+    now = counts.served.get((kind.payload_type, kind.tier_served), Count())
     return (cheap, now) if cheap.speaks and now.speaks else None
 
 
-def _of_type(payload_type: str | None, own: Sequence[Kind], counts: _Counts) -> tuple[_Count, _Count] | None:
+def _of_type(payload_type: str | None, own: Sequence[Kind], counts: Counts) -> tuple[Count, Count] | None:
     tier = own[0].tier_capped
-    cheap = counts.degraded.get((payload_type, tier), _Count())
-    now = sum((counts.served.get((payload_type, kind.tier_served), _Count()) for kind in own), _Count())
+    cheap = counts.degraded.get((payload_type, tier), Count())
+    now = sum((counts.served.get((payload_type, kind.tier_served), Count()) for kind in own), Count())
     return (cheap, now) if tier is not None and cheap.speaks and now.speaks else None

@@ -21,11 +21,11 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
-from optimizer.replay.labels import read_labels
-from optimizer.replay.rows import KindRow, TargetName, read_calls, read_kinds
 from optimizer.simulate.caps import OWN, REPRICED, SCALED, UNKNOWN, Bytes, Calls, Flags, Ints
 from optimizer.simulate.rehearsal import Kind, Traffic
 from optimizer.simulate.repricing import Tokens, reprice
+from optimizer.traffic.labels import read_labels
+from optimizer.traffic.rows import KindRow, TargetName, read_calls, read_kinds
 from router_core.decide.compile import Plans, compile_plans
 from router_core.decide.guard import midnight_us
 from router_core.prices import SLOT_US, PriceBook
@@ -210,7 +210,7 @@ def _calls(
     uses = np.bincount(group[target >= 0], minlength=len(names) * len(market.targets))
     capped = {
         name: market.targets[int(row.argmax())].tier
-        for name, row in zip(names, uses.reshape(len(names), -1), strict=True)
+        for name, row in zip(names, uses.reshape(len(names), len(market.targets)), strict=True)
         if row.any()
     }
     at_us = at_us[order]
