@@ -89,19 +89,6 @@ class Changer:
         plain_before, plain_after = intake.readable(self._site, intent.before), plain_of(intent.after)
         with self._site.store.writing() as con:
             at_us = self._site.now_us()
-            kept = history.add(
-                con,
-                self._site.key,
-                intent.after,
-                since_us=at_us,
-                kind=intent.action,
-                who=intent.actor.name,
-                reason=intent.reason,
-                proposal_ids=intent.proposal_ids,
-                before_digest=before,
-                ref_seq=intent.ref_seq,
-            )
-            refusals = [self._move(con, proposal_id, intent, kept.shown.seq) for proposal_id in intent.proposal_ids]
             ended = endings.end_touched(
                 con,
                 plain_before,
@@ -111,18 +98,32 @@ class Changer:
                 takes_back=intent.action != "apply",
                 spared=intent.proposal_ids,
             )
+            about = (*intent.proposal_ids, *ended.taken_back)
+            kept = history.add(
+                con,
+                self._site.key,
+                intent.after,
+                since_us=at_us,
+                kind=intent.action,
+                who=intent.actor.name,
+                reason=intent.reason,
+                proposal_ids=about,
+                before_digest=before,
+                ref_seq=intent.ref_seq,
+            )
+            said = [self._move(con, proposal_id, intent, kept.shown.seq) for proposal_id in intent.proposal_ids]
+            said += [f"ended: {', '.join(ended.others)}"] * bool(ended.others)
             row = audit.make_row(
                 intent.actor,
                 intent.action,
                 result,
                 at_us,
-                proposal_ids=intent.proposal_ids,
+                proposal_ids=about,
                 reason=intent.reason,
                 before=history.version_of(before),
                 after=history.version_of(after),
                 diff=intent.diff,
-                detail="; ".join([f"ended: {', '.join(ended)}"] * bool(ended) + [text for text in refusals if text])
-                or None,
+                detail="; ".join(text for text in said if text) or None,
             )
             audit_seq = audit.append(con, row).seq
             intents.mark_done(con, self._site.key)

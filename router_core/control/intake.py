@@ -85,7 +85,7 @@ def _add(site: Site, data: bytes, last: Kept | None) -> None:
                 "hand",
                 "done",
                 at_us,
-                proposal_ids=ended,
+                proposal_ids=ended.others,
                 before=last.shown.version,
                 after=kept.shown.version,
                 diff=diff,
