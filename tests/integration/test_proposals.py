@@ -344,11 +344,14 @@ def test_a_link_is_followed_and_stays_a_link(place: Place) -> None:
     place.config.rename(real)
     place.config.symlink_to(real.name)
     real.chmod(0o640)
+    owner = (4711, 4712) if os.geteuid() == 0 else (os.geteuid(), os.getegid())
+    os.chown(real, *owner)
     place.publish()
     place.apply("P-0001")
     assert place.config.is_symlink()
     assert place.path_of("x.extract") == ["mid"]
     assert real.stat().st_mode & 0o777 == 0o640
+    assert (real.stat().st_uid, real.stat().st_gid) == owner
     assert place.beside() == ["shared.yaml"]
 
 
