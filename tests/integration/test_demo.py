@@ -301,15 +301,16 @@ def test_same_seed_makes_the_same_scenario_config_and_arrivals(figures: dict[str
     assert parse(routing_yaml(one), source="routing.yaml").payload_types.keys() == one.types.keys()
 
 
-def test_same_seed_makes_the_same_log(tmp_path: Path, figures: dict[str, Any]) -> None:
+@pytest.mark.parametrize("days", [1, pytest.param(10, marks=pytest.mark.slow)])
+def test_same_seed_makes_the_same_log_in_one_process_or_two(tmp_path: Path, figures: dict[str, Any], days: int) -> None:
     def comparable(root: Path) -> list[tuple[Any, ...]]:
-        home = make_demo(root, figures, seed=2, last_day=LAST_DAY, days=1).home
+        home = make_demo(root, figures, seed=2, last_day=LAST_DAY, days=days).home
         ensure_ingested(home)
         with reading(home) as log:
             return (
                 log.execute("SELECT * EXCLUDE (checks) FROM attempts ORDER BY attempt_id").fetchall()
                 + log.execute("SELECT * EXCLUDE (worker) FROM calls ORDER BY call_id").fetchall()
-                + log.execute("SELECT * FROM outcomes ORDER BY call_id").fetchall()
+                + log.execute("SELECT * FROM outcomes ORDER BY ALL").fetchall()
             )
 
     assert comparable(tmp_path / "one") == comparable(tmp_path / "other")
