@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import BaseModel, field_serializer
 
 from router_core import CallError, RouteExhaustedError, ShadowAnswer
 from router_core.call_log.home import Home
@@ -186,6 +187,21 @@ def test_answer_that_cannot_be_compared_harms_nothing(tmp_path: Path) -> None:
     )
     assert answer.text == "ten"
     assert shadows(bench)[0].get("answer_match") is None
+
+
+def test_answer_whose_model_cannot_be_dumped_is_not_compared(tmp_path: Path) -> None:
+    class Odd(BaseModel):
+        answer: str
+
+        @field_serializer("answer")
+        def refuse(self, value: str) -> str:
+            raise RuntimeError(value)
+
+    accepting = routing(more="confidence: {on_missing: accept}, comparable: json")
+    bench = open_bench(tmp_path, {"b/large": [reply("no")]}, accepting)
+    bench.router.complete("x.extract", messages=MESSAGES, response_format=Odd)
+    (line,) = shadows(bench)
+    assert (line["status"], line["cost_status"], line.get("answer_match")) == ("ok", "exact", None)
 
 
 def test_shadows_count_in_the_days_spend_and_in_their_own_budget(tmp_path: Path) -> None:
