@@ -1,4 +1,4 @@
-"""Rows of litellm's model map. It has no dates, but service tiers and batches; the date of a row is litellm's version."""
+"""Rows of litellm's model map, which has service tiers and batches but no dates: litellm's version dates a row."""
 
 import importlib.metadata
 import importlib.util
