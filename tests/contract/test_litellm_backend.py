@@ -1,5 +1,6 @@
 import asyncio
 import concurrent.futures
+import contextlib
 import itertools
 import os
 import subprocess
@@ -9,6 +10,7 @@ from typing import Any
 import pydantic
 import pytest
 
+from router_core.backends.keys import _KEYS
 from router_core.backends.litellm import LiteLLMBackend
 from router_core.errors import CallError, ErrorKind
 from router_core.types import Request, Response, Usage
@@ -31,6 +33,7 @@ from tests.openai_server import (
     rate_limited,
 )
 
+KEY_HEADERS = ("authorization", "api-key", "x-api-key", "x-goog-api-key")
 KEY = "sk-contract-0123456789abcdef"
 _numbers = itertools.count(1)
 
@@ -174,6 +177,64 @@ def test_key_of_a_target_comes_from_its_variable(
     send(request)
     sent = [hit.headers["authorization"] for hit in server.hits if hit.request_id == request.request_id]
     assert sent == ["Bearer own-key"]
+
+
+OWN_MODELS = {
+    "text-completion-openai": "gpt-3.5-turbo-instruct",
+    "anthropic": "claude-opus-4-5",
+    "gemini": "gemini-2.5-flash",
+    "azure": "gpt-4o",
+    "bedrock": "anthropic.claude-3-5-sonnet-20240620-v1:0",
+    "cohere": "command-r",
+    "cohere_chat": "command-r",
+}
+# replicate's client knows its own address only
+ADDRESSED = [*sorted(_KEYS.keys() - {"replicate"}), "custom_openai", "dashscope"]
+
+
+@pytest.fixture
+def every_key(monkeypatch: pytest.MonkeyPatch) -> str:
+    """Every key variable that there is, set to the same secret."""
+    secret = "sentinel-secret"
+    for name in {name for names in _KEYS.values() for name in names} - {"AWS_PROFILE", "AWS_ROLE_ARN"}:
+        if not name.startswith(("AWS_WEB", "AWS_CONTAINER")):
+            monkeypatch.setenv(name, secret)
+    for name in ("DASHSCOPE_API_KEY", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, secret)
+    monkeypatch.setenv("AWS_REGION_NAME", "us-east-1")
+    return secret
+
+
+# litellm's own modules for some providers warn when they are first imported
+@pytest.mark.filterwarnings("ignore:Items? .* using the `ReadOnly` qualifier")
+@pytest.mark.parametrize("provider", ADDRESSED)
+def test_no_providers_key_goes_to_an_address_that_is_not_its_own(
+    provider: str, backend: LiteLLMBackend, server: OpenAIServer, every_key: str
+) -> None:
+    before = len(server.hits)
+    model = f"{provider}/{OWN_MODELS.get(provider, 'some-model')}"
+    # most of these clients cannot read this server's answer: what they have sent is what counts
+    with contextlib.suppress(CallError):
+        backend.complete(make_request(server, model=model))
+    (hit,) = server.hits[before:]
+    keys = {name: hit.headers[name] for name in KEY_HEADERS if name in hit.headers}
+    assert set(keys.values()) <= {"none", "Bearer none"}
+    assert len(keys) == 1
+    assert every_key not in repr(hit)
+
+
+def test_key_of_the_caller_goes_to_the_address_of_the_config(send: Send, server: OpenAIServer) -> None:
+    request = make_request(server, ok(), params={"api_key": "callers-key"})
+    send(request)
+    sent = [hit.headers["authorization"] for hit in server.hits if hit.request_id == request.request_id]
+    assert sent == ["Bearer callers-key"]
+
+
+def test_credentials_of_the_machine_go_to_no_foreign_address(send: Send, server: OpenAIServer) -> None:
+    before = len(server.hits)
+    with pytest.raises(CallError, match="api_key_env") as caught:
+        send(make_request(server, model="vertex_ai/gemini-2.5-flash"))
+    assert (caught.value.kind, caught.value.billed, len(server.hits)) == ("missing_key", False, before)
 
 
 def test_own_server_needs_no_key(send: Send, server: OpenAIServer, monkeypatch: pytest.MonkeyPatch) -> None:

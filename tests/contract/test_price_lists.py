@@ -86,7 +86,7 @@ def test_price_by_time_of_day_is_the_one_of_the_calls_hour() -> None:
     begins = dt.datetime.combine(dt.date(2026, 11, 20), constraint.start_time.replace(tzinfo=dt.UTC))
     start_us = round(begins.timestamp() * 1_000_000)
     inside, before = priced(f"{provider}/{model}", start_us), priced(f"{provider}/{model}", start_us - 1)
-    assert inside.input_nusd_per_m == step.prices.input_mtok * 1_000_000_000
+    assert step.prices.input_mtok == Decimal(inside.input_nusd_per_m) / 1_000_000_000
     assert before.input_nusd_per_m != inside.input_nusd_per_m
 
 
