@@ -199,8 +199,8 @@ def _head(receipt: CallReceipt, attempt: AttemptRow) -> str:
 
 
 def _arithmetic(line: ClassCost) -> str:
-    each = f"{line.tokens:>10,} × {usd_exact(line.nusd_per_m, 2):>7} / 1M ="
-    return f"{each}{usd_exact(line.cost_nusd):>{_AMOUNT - len(each)}}"
+    each = f"{line.tokens:>10,} × {usd_exact(line.nusd_per_m, 2):>7} / 1M = "
+    return f"{each}{usd_exact(line.cost_nusd):>{max(_AMOUNT - len(each), 0)}}"
 
 
 def _cost(attempt: AttemptRow) -> str:

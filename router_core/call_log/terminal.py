@@ -42,7 +42,7 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[object]], *, left: int
 
 def usd(nusd: int | None, digits: int = 2) -> str:
     """Return nano-dollars as ``$1,234.56``, or ``-`` when unknown."""
-    return "-" if nusd is None else f"${nusd / 1e9:,.{digits}f}"
+    return "-" if nusd is None else f"{'-' if nusd < 0 else ''}${abs(nusd) / 1e9:,.{digits}f}"
 
 
 def usd_exact(nusd: int | None, digits: int = 9) -> str:
