@@ -93,6 +93,6 @@ def targets_text(targets: Sequence[TargetState]) -> str:
         f"{target.path}: no key is sent to {safe(target.api_base)}, which is no address of the provider's own; "
         "if it asks for one, name its variable: api_key_env"
         for target in targets
-        if target.key.is_withheld
+        if target.key.is_withheld and can_go_without(target.model)
     ]
     return "\n".join([listed, *(["", *notes] if notes else [])])

@@ -12,7 +12,10 @@ import pytest
 
 from router_core.backends.keys import _KEYS
 from router_core.backends.litellm import LiteLLMBackend
+from router_core.backends.litellm_response import response_of
+from router_core.decide.receipt import receipt
 from router_core.errors import CallError, ErrorKind
+from router_core.prices import PriceBook
 from router_core.types import Request, Response, Usage
 from tests.contract.conftest import Send
 from tests.openai_server import (
@@ -35,6 +38,8 @@ from tests.openai_server import (
 
 KEY_HEADERS = ("authorization", "api-key", "x-api-key", "x-goog-api-key")
 KEY = "sk-contract-0123456789abcdef"
+# litellm's own modules warn when some of them are first used
+litellms_own_warnings = pytest.mark.filterwarnings("ignore:Items? .* using the `ReadOnly` qualifier")
 _numbers = itertools.count(1)
 
 
@@ -205,8 +210,7 @@ def every_key(monkeypatch: pytest.MonkeyPatch) -> str:
     return secret
 
 
-# litellm's own modules for some providers warn when they are first imported
-@pytest.mark.filterwarnings("ignore:Items? .* using the `ReadOnly` qualifier")
+@litellms_own_warnings
 @pytest.mark.parametrize("provider", ADDRESSED)
 def test_no_providers_key_goes_to_an_address_that_is_not_its_own(
     provider: str, backend: LiteLLMBackend, server: OpenAIServer, every_key: str
@@ -285,6 +289,47 @@ def test_answer_carries_text_model_reason_and_usage(send: Send, server: OpenAISe
         "flex",
     )
     assert response.usage == Usage(input_tokens=1000, cached_tokens=800, output_tokens=60, reasoning_tokens=40)
+
+
+def test_anthropics_own_words_for_caches_and_batches_are_charged_by_class(send: Send, server: OpenAIServer) -> None:
+    usage = {
+        "input_tokens": 2_500,  # without what was cached and written, unlike everybody else's
+        "cache_read_input_tokens": 6_000,
+        "cache_creation_input_tokens": 1_500,
+        "cache_creation": {"ephemeral_5m_input_tokens": 1_000, "ephemeral_1h_input_tokens": 500},
+        "output_tokens": 200,
+        "service_tier": "batch",
+    }
+    model = "anthropic/claude-opus-4-5"
+    content = {"type": "message", "role": "assistant", "content": [{"type": "text", "text": "hi"}]}
+    server.script("claude-opus-4-5", Reply(body={**content, "stop_reason": "end_turn", "usage": usage}))
+    response = send(make_request(server, model=model))
+    assert (response.text, response.service_tier) == ("hi", "batch")
+    assert response.usage == Usage(
+        input_tokens=10_000,
+        cached_tokens=6_000,
+        cache_write_5m_tokens=1_000,
+        cache_write_1h_tokens=500,
+        output_tokens=200,
+    )
+    price = PriceBook().price(model, 1_795_392_000_000_000, service_tier=response.service_tier)
+    # half of 2,500 × 5 + 6,000 × 0.50 + 1,000 × 6.25 + 500 × 10 + 200 × 25 millionths
+    assert receipt(response.usage, price).cost_nusd == 15_875_000
+
+
+@litellms_own_warnings
+def test_usage_of_a_streams_last_chunk_reads_like_that_of_a_whole_answer(server: OpenAIServer) -> None:
+    # a last chunk that also carries choices must not lose the cached tokens
+    import litellm
+
+    details = {"cached_tokens": 800}
+    usage = {"prompt_tokens": 1_000, "completion_tokens": 100, "total_tokens": 1_100, "prompt_tokens_details": details}
+    choice: Any = {"index": 0, "finish_reason": "stop", "delta": {"role": "assistant", "content": "hi"}}
+    chunk = litellm.ModelResponseStream(model="m", choices=[choice], usage=usage)
+    whole = litellm.stream_chunk_builder([chunk], messages=[{"role": "user", "content": "hello"}])
+    response = response_of(whole)
+    assert response is not None
+    assert response.usage == Usage(input_tokens=1_000, cached_tokens=800, output_tokens=100)
 
 
 def test_computed_cost_is_not_a_reported_cost(send: Send, server: OpenAIServer) -> None:
