@@ -3,8 +3,10 @@
 Only typer and the standard library are imported at the top, so that ``--help`` is quick.
 """
 
+import dataclasses
 import datetime as dt
 import os
+import shutil
 import sys
 import time
 from enum import StrEnum
@@ -15,6 +17,7 @@ import typer
 
 if TYPE_CHECKING:
     from router_core.call_log.home import Home
+    from router_core.config import RoutingConfig
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
@@ -271,7 +274,7 @@ def calls(
 ) -> None:
     """List the newest calls, or show the receipt of one.
 
-    A receipt shows each attempt with its tokens, prices, checks and confidence, and why the answer was served.
+    A receipt shows each attempt with its tokens and prices, its checks and confidence, and what was decided after it.
     """
     from router_core.call_log.read import reading
     from router_core.call_log.receipt_text import calls_text
@@ -308,14 +311,15 @@ def _filters(only: list[str]) -> dict[str, str]:
 def _show_call(home: "Home", call_id: str, *, as_json: bool) -> None:
     from router_core.call_log.read import reading
     from router_core.call_log.receipt_text import call_text
-    from router_core.call_log.receipts import attempts_of, find_calls
+    from router_core.call_log.receipts import find_calls, receipt_of
     from router_core.call_log.terminal import safe
+    from router_core.call_log.trails import trail_of
     from router_core.errors import ConfigError, Problem
 
     with reading(home) as log:
         found = find_calls(log, call_id)
-        attempts = attempts_of(log, found[0].call_id) if len(found) == 1 else []
-    if len(found) != 1:
+        receipt = receipt_of(log, found[0]) if len(found) == 1 else None
+    if receipt is None:
         some = ", ".join(safe(call.call_id) for call in found)
         message = (
             f"several calls start so: {some}, ...; write more of the id"
@@ -323,10 +327,24 @@ def _show_call(home: "Home", call_id: str, *, as_json: bool) -> None:
             else "no such call; list: tierwise calls"
         )
         raise ConfigError(f"call {safe(call_id)}", [Problem(path="id", message=message)])
+    trail = trail_of(receipt, _config_or_none(home))
     if as_json:
-        _print_json({"call": found[0], "attempts": attempts})
+        facts = {field.name: getattr(receipt, field.name) for field in dataclasses.fields(receipt)}
+        _print_json({**facts, "trail": trail})
     else:
-        typer.echo(call_text(found[0], attempts))
+        # no terminal, no width: what is piped is not broken into lines
+        typer.echo(call_text(receipt, trail, shutil.get_terminal_size((0, 0)).columns or None))
+
+
+def _config_or_none(home: "Home") -> "RoutingConfig | None":
+    """Return the config that belongs to a home; None where there is none that can be used."""
+    from router_core.control.config_file import config_of
+    from router_core.errors import ConfigError
+
+    try:
+        return config_of(home)
+    except ConfigError:
+        return None
 
 
 def _configured_zone(home: "Home") -> str:

@@ -114,10 +114,10 @@ def receipt_of_answer(request: InFlight, response: Response, prices: PriceBook) 
 
 
 def receipt_of_failure(billed: bool | None, price: Price | None, sent: Sent) -> Receipt:
-    """Return 0 for what was certainly not charged, else the reserved estimate, openly unknown."""
+    """Return 0 for what was certainly not charged, else the reserved estimate, openly unknown; without a price none."""
     if billed is False:
         return Receipt(cost_nusd=0, cost_status="exact", price=price)
-    return Receipt(cost_nusd=sent.reserved_nusd, cost_status="unknown", price=price)
+    return Receipt(cost_nusd=None if price is None else sent.reserved_nusd, cost_status="unknown", price=price)
 
 
 def _never_free(got: Receipt, sent: Sent) -> Receipt:

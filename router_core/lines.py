@@ -190,13 +190,16 @@ def attempt_line(plan: Plan, call: CallFacts, sent: Sent, ended: Ended) -> Line:
 
 
 def _attempt_extra(ended: Ended) -> Line:
-    extra: Line = {}
-    price = ended.receipt.price
-    if ended.facts is not None:
-        extra["facts"] = ended.facts
-    if price is not None and ended.usage.cache_write_1h_tokens:
-        extra["price_write_1h"] = price.write_1h_nusd_per_m
-    return extra
+    """Return what belongs to a row and has no column: seldom used prices and counts, and what a replay needs."""
+    price, usage = ended.receipt.price, ended.usage
+    optional: Line = {
+        "facts": ended.facts,
+        "price_write_1h": price.write_1h_nusd_per_m if price is not None and usage.cache_write_1h_tokens else None,
+        "price_reasoning": price.reasoning_nusd_per_m if price is not None and usage.reasoning_tokens else None,
+        "media_tokens": usage.media_tokens or None,
+        "web_searches": usage.web_searches or None,
+    }
+    return {name: value for name, value in optional.items() if value is not None}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

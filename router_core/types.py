@@ -38,6 +38,8 @@ class Usage:
         cache_write_1h_tokens: Prompt tokens written to the one-hour cache.
         output_tokens: All completion tokens, reasoning included; None when not reported.
         reasoning_tokens: Completion tokens spent on reasoning.
+        media_tokens: Prompt and completion tokens of sound, pictures or video, where the provider counts them apart.
+        web_searches: Searches that the provider made for the answer; they cost extra, and no price row has them.
     """
 
     input_tokens: int | None = None
@@ -46,6 +48,8 @@ class Usage:
     cache_write_1h_tokens: int = 0
     output_tokens: int | None = None
     reasoning_tokens: int = 0
+    media_tokens: int = 0
+    web_searches: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,10 +64,13 @@ class Price:
         output_nusd_per_m: Completion tokens.
         source: ``override``, ``genai-prices``, ``litellm`` or ``pessimistic``.
         date: ISO date from which the row holds, or the version of its list.
+        reasoning_nusd_per_m: Completion tokens spent on reasoning, where they have a price of their own.
         max_output_tokens: The model's largest completion, when the list knows it.
         context_tokens: The largest input the model takes, when the list knows it.
         long_above_tokens: Input size above which every token of the request costs ``long_price``; None = never.
         long_price: The row for such long requests.
+        is_stand_in: Whether it is the standard row in place of one for the service tier, which nobody has.
+        is_text_only: Whether sound, pictures or video have prices of their own that are not in this row.
     """
 
     input_nusd_per_m: int
@@ -73,10 +80,13 @@ class Price:
     output_nusd_per_m: int
     source: str
     date: str
+    reasoning_nusd_per_m: int | None = None
     max_output_tokens: int | None = None
     context_tokens: int | None = None
     long_above_tokens: int | None = None
     long_price: "Price | None" = None
+    is_stand_in: bool = False
+    is_text_only: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,6 +13,7 @@ import threading
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from router_core.backends.keys import can_go_without, goes_to
 from router_core.backends.litellm_errors import redacted, translated
 from router_core.backends.litellm_response import response_format_of, response_of
 from router_core.errors import CallError
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 REQUEST_ID_HEADER: Final = "x-tierwise-request-id"
 # litellm's timeout counts silence, not time: a provider that sends a byte now and then would never time out
 GRACE_S: Final = 0.25
-_OPENAI_COMPATIBLE: Final = frozenset({"openai", "custom_openai", "openai_like", "aiohttp_openai"})
+NO_KEY: Final = "none"
 # these make several requests out of one, which the log would not see
 _HIDDEN_REQUESTS: Final = frozenset(
     {"fallbacks", "context_window_fallback_dict", "content_policy_fallbacks", "model_list", "retry_policy"}
@@ -148,6 +149,7 @@ def _limit_output(arguments: dict[str, Any], limit: int | None) -> None:
 
 
 def _address(request: "Request") -> dict[str, Any]:
+    """Return where the request goes, with a key if the client's own choice of one must not go there."""
     address: dict[str, Any] = {} if request.api_base is None else {"api_base": request.api_base}
     if request.api_key_env is not None:
         key = os.environ.get(request.api_key_env)
@@ -155,11 +157,13 @@ def _address(request: "Request") -> dict[str, Any]:
             text = f"{request.model}: no API key; set {request.api_key_env}"
             raise CallError(text, kind="missing_key")
         return address | {"api_key": key}
-    compatible = request.model.partition("/")[0] in _OPENAI_COMPATIBLE
-    if address and compatible and "api_key" not in request.params and not os.environ.get("OPENAI_API_KEY"):
-        # servers of one's own mostly want no key, but the client insists on one
-        return address | {"api_key": "none"}
-    return address
+    if "api_key" in request.params or goes_to(request.model, request.api_base):
+        return address
+    if not can_go_without(request.model):
+        text = f"{request.model}: this machine's credentials do not go to {request.api_base}; name a key: api_key_env"
+        raise CallError(text, kind="missing_key")
+    # any key at all keeps the client from looking for one; servers of one's own mostly want none, but it insists
+    return address | {"api_key": NO_KEY}
 
 
 def _within(request: "Request", call: "Callable[[], object]") -> object:

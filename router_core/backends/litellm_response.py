@@ -8,6 +8,9 @@ from router_core.types import NANO, Response, Usage
 
 _SCHEMA_FORMATS: Final = frozenset({"json_schema", "json_object", "text"})
 _NAME: Final = 64
+_MEDIA: Final = ("audio", "image", "video")
+_SEARCHES: Final = "web_search_requests"
+_ANYWHERE: Final = frozenset({"global", "not_available"})
 
 
 def response_of(raw: object) -> Response | None:
@@ -25,7 +28,7 @@ def response_of(raw: object) -> Response | None:
         text=text if isinstance(text, str) else "",
         usage=usage_of(usage),
         response_model=_text(_get(raw, "model")),
-        service_tier=_text(_get(raw, "service_tier")),
+        service_tier=service_tier_of(raw),
         finish_reason=_text(_get(choice, "finish_reason")),
         cost_nusd=reported_nusd(usage),
         token_logprobs=_logprobs(choice),
@@ -49,7 +52,8 @@ def usage_of(usage: object) -> Usage:
     split = _get(details, "cache_creation_token_details")
     hour = _count(split, "ephemeral_1h_input_tokens")
     minutes = _count(split, "ephemeral_5m_input_tokens") or max(0, written - hour)
-    reasoning = _count(_get(usage, "completion_tokens_details"), "reasoning_tokens")
+    answered = _get(usage, "completion_tokens_details")
+    reasoning = _count(answered, "reasoning_tokens")
     if reasoning and total == prompt + output + reasoning:
         output += reasoning
     return Usage(
@@ -59,7 +63,27 @@ def usage_of(usage: object) -> Usage:
         cache_write_1h_tokens=hour,
         output_tokens=output,
         reasoning_tokens=min(reasoning, output),
+        media_tokens=sum(_count(side, f"{kind}_tokens") for side in (details, answered) for kind in _MEDIA),
+        web_searches=_count(_get(usage, "server_tool_use"), _SEARCHES) or _count(details, _SEARCHES),
     )
+
+
+def service_tier_of(raw: object) -> str | None:
+    """Return what kind of service was charged: the response's own word for it, or what Anthropic says in its usage.
+
+    Its fast mode and its work within one country have prices of their own too; the latter is told as
+    ``inference_geo=us``.
+    """
+    tier = _text(_get(raw, "service_tier"))
+    if tier is not None:
+        return tier
+    usage = _get(raw, "usage")
+    if _get(usage, "speed") == "fast":
+        return "fast"
+    place = _text(_get(usage, "inference_geo"))
+    if place is not None and place.lower() not in _ANYWHERE:
+        return f"inference_geo={place}"
+    return _text(_get(usage, "service_tier"))
 
 
 def reported_nusd(usage: object) -> int | None:

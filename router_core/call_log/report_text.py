@@ -94,4 +94,19 @@ def spend_text(by: str, rows: Sequence[SpendRow]) -> str:
     total = (
         f"\n\nTotal {usd(sum(row.cost_nusd for row in rows), 4)} over {sum(row.attempts for row in rows):,} attempts"
     )
-    return text + total + (f"; {unknown:,} have no known cost (means leave them out)." if unknown else ".")
+    ending = f"; {unknown:,} have no known cost (means leave them out)." if unknown else "."
+    return text + total + ending + _drift(rows)
+
+
+def _drift(rows: Sequence[SpendRow]) -> str:
+    """Return how far our prices are from what providers reported, in a line of its own; nothing without reports."""
+    reported, drift = sum(row.reported_nusd for row in rows), sum(row.drift_nusd for row in rows)
+    n = sum(row.n_reported for row in rows)
+    if not n:
+        return ""
+    ours = reported - drift
+    share = f" ({drift / ours * 100:+.2f} %)" if ours else ""
+    return (
+        f"\nProviders reported {usd(reported, 4)} for {n:,} of them, and that counts; our prices give {usd(ours, 4)}: "
+        f"a difference of {'+' if drift > 0 else ''}{usd(drift, 4)}{share}."
+    )

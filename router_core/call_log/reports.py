@@ -5,6 +5,8 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
+from router_core.call_log.receipt_sql import computed_sql
+
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
@@ -19,6 +21,9 @@ _KEY_SQL: Final[dict[SpendKey, str]] = {
     "day": "strftime(timezone($zone, timezone('UTC', a.started_at)), '%Y-%m-%d')",
     "run": "a.run",
 }
+
+# what our prices give, where there is something to compare it with
+_OURS: Final = f"(CASE WHEN a.cost_source_nusd IS NOT NULL THEN {computed_sql('a')} END)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +68,9 @@ class SpendRow:
         latency_p95_s: Its 95th percentile, interpolated.
         failed: Attempts whose request failed.
         invalid: Attempts whose answer failed a check.
+        n_reported: Attempts of which the provider reported the cost, and our prices give one as well.
+        reported_nusd: Sum of what providers reported for these, nano-dollars.
+        drift_nusd: That less what our prices give for them, nano-dollars: what our prices are off by.
         cost_month_usd: What a month of such calls costs, from the calls per month given at import; None without.
     """
 
@@ -80,6 +88,9 @@ class SpendRow:
     latency_p95_s: float | None
     failed: int
     invalid: int
+    n_reported: int
+    reported_nusd: int
+    drift_nusd: int
     cost_month_usd: float | None = None
 
 
@@ -120,7 +131,8 @@ def spend(
                avg(a.cost_nusd) / 1e6, avg(a.correct), count(a.correct), avg(a.latency_ms) / 1000,
                quantile_cont(a.latency_ms, 0.5) / 1000, quantile_cont(a.latency_ms, 0.95) / 1000,
                count(*) FILTER (a.status = 'failed'), count(*) FILTER (a.status = 'invalid'),
-               bool_and(a.source = 'import')
+               count(a.cost_source_nusd - {_OURS}), coalesce(sum(a.cost_source_nusd) FILTER ({_OURS} IS NOT NULL), 0),
+               coalesce(sum(a.cost_source_nusd - {_OURS}), 0), bool_and(a.source = 'import')
         FROM attempt_outcomes AS a
         WHERE {clause} GROUP BY 1 ORDER BY {"1 DESC NULLS LAST" if by == "day" else "6 DESC, 1 NULLS LAST"}
         """,
@@ -161,7 +173,7 @@ def _conditions(where: SpendFilter) -> tuple[str, dict[str, object]]:
 
 def _spend_row(row: tuple[Any, ...], scale: ImportedScale | None) -> SpendRow:
     key, attempts, calls, n_cost, n_unknown_cost, cost_nusd, per_1k, correct, n_labels, mean, p50, p95, *rest = row
-    failed, invalid, is_imported = rest
+    failed, invalid, n_reported, reported, drift, is_imported = rest
     month = None
     if scale is not None and is_imported and per_1k is not None:
         month = per_1k / 1000 * scale.calls_per_month * calls / scale.calls
@@ -180,5 +192,8 @@ def _spend_row(row: tuple[Any, ...], scale: ImportedScale | None) -> SpendRow:
         latency_p95_s=p95,
         failed=failed,
         invalid=invalid,
+        n_reported=n_reported,
+        reported_nusd=int(reported),
+        drift_nusd=int(drift),
         cost_month_usd=month,
     )

@@ -1,7 +1,10 @@
 """Text for a terminal. Logged text is hostile: it may carry control characters or be endless."""
 
+import textwrap
 import unicodedata
 from collections.abc import Sequence
+
+from router_core.types import NANO
 
 MAX_TEXT = 200
 # Cc control, Cf format (bidirectional overrides), Cs surrogate, Co private, Cn unassigned, Zl/Zp separators
@@ -39,7 +42,33 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[object]], *, left: int
 
 def usd(nusd: int | None, digits: int = 2) -> str:
     """Return nano-dollars as ``$1,234.56``, or ``-`` when unknown."""
-    return "-" if nusd is None else f"${nusd / 1e9:,.{digits}f}"
+    return "-" if nusd is None else f"{'-' if nusd < 0 else ''}${abs(nusd) / 1e9:,.{digits}f}"
+
+
+def usd_exact(nusd: int | None, digits: int = 9) -> str:
+    """Return nano-dollars as USD to the last nano-dollar, zeros beyond ``digits`` left out; ``-`` when unknown."""
+    if nusd is None:
+        return "-"
+    whole, rest = divmod(abs(nusd), NANO)
+    fraction = f"{rest:09d}"
+    kept = max(digits, len(fraction.rstrip("0")))
+    return f"{'-' if nusd < 0 else ''}${whole:,}.{fraction[:kept]}"
+
+
+def wrapped(text: str, width: int | None, indent: int) -> list[str]:
+    """Return a line that was made safe as the lines it takes; the later ones are indented. None = one line.
+
+    Args:
+        text: The line.
+        width: Columns there are.
+        indent: Columns that later lines begin with; less of it where that would leave hardly any room.
+    """
+    if width is None or len(text) <= width:
+        return [text]
+    hanging = " " * min(indent, width // 2)
+    return textwrap.wrap(
+        text, max(width, 2), subsequent_indent=hanging, break_on_hyphens=False, drop_whitespace=True, tabsize=1
+    )
 
 
 def number(value: float | None, digits: int = 2, suffix: str = "") -> str:

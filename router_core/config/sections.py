@@ -277,10 +277,17 @@ class PriceOverride(Section):
     write_1h: Usd | None = None
 
 
+class PessimisticPrice(PriceOverride):
+    """The price of what nobody prices, USD per million tokens: never 0, which would make the unknown free."""
+
+    input: Annotated[Usd, Field(gt=0)]
+    output: Annotated[Usd, Field(gt=0)]
+
+
 class Pessimistic(Section):
     """The price that unpriced models count at."""
 
-    pessimistic: PriceOverride
+    pessimistic: PessimisticPrice
 
 
 class LogRule(Section):

@@ -1,10 +1,14 @@
 """What a request costs: usage × price row → receipt, by token class.
 
-Tokens fall into disjoint classes: fresh input, cached input, five-minute and one-hour cache writes, and output
-(reasoning included). A provider's input count includes the cached and written ones. Where the parts exceed that whole,
-the parts are believed: fresh input is then 0, never negative; the cost is never understated and counts as estimated.
+Tokens fall into disjoint classes: fresh input, cached input, five-minute and one-hour cache writes, output, and output
+spent on reasoning. A provider's input count includes the cached and written ones, its output count the reasoning. Where
+the parts exceed their whole, the parts are believed: fresh input is then 0, never negative; the cost is never
+understated and counts as estimated.
+
+A price of 0 is free because the user declared it so: the price book takes no 0 from a list (``prices.rates``).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -25,7 +29,8 @@ class TokenClasses:
         cached: Prompt tokens read from the provider's cache.
         write_5m: Prompt tokens written to the five-minute cache.
         write_1h: Prompt tokens written to the one-hour cache.
-        output: Completion tokens, reasoning included.
+        output: Completion tokens but those of reasoning.
+        reasoning: Completion tokens spent on reasoning.
         contradictory: Whether the usage did not add up (parts larger than their whole, or negative counts).
     """
 
@@ -34,6 +39,7 @@ class TokenClasses:
     write_5m: int
     write_1h: int
     output: int
+    reasoning: int = 0
     contradictory: bool = False
 
     @property
@@ -47,7 +53,7 @@ class ClassCost:
     """One line of a printed receipt.
 
     Attributes:
-        name: ``input``, ``cached``, ``write_5m``, ``write_1h`` or ``output``.
+        name: ``input``, ``cached``, ``write_5m``, ``write_1h``, ``output`` or ``reasoning``.
         tokens: Tokens of the class.
         nusd_per_m: Their price, nano-dollars per million.
         cost_nusd: Their share of the cost, nano-dollars; the shares add up to the cost exactly.
@@ -61,19 +67,20 @@ class ClassCost:
 
 def token_classes(usage: Usage) -> TokenClasses:
     """Return the usage in disjoint classes; counts that were not reported are 0."""
-    reported = usage.input_tokens or 0
-    output = usage.output_tokens or 0
-    cached = max(0, usage.cached_tokens)
+    reported, output = max(0, usage.input_tokens or 0), max(0, usage.output_tokens or 0)
+    cached, reasoning = max(0, usage.cached_tokens), max(0, usage.reasoning_tokens)
     write_5m, write_1h = max(0, usage.cache_write_5m_tokens), max(0, usage.cache_write_1h_tokens)
     parts = cached + write_5m + write_1h
-    counts = (reported, output, usage.cached_tokens, usage.cache_write_5m_tokens, usage.cache_write_1h_tokens)
+    counts = (usage.input_tokens or 0, usage.output_tokens or 0, usage.cached_tokens, usage.reasoning_tokens)
+    negative = min(*counts, usage.cache_write_5m_tokens, usage.cache_write_1h_tokens) < 0
     return TokenClasses(
         fresh=max(0, reported - parts),
         cached=cached,
         write_5m=write_5m,
         write_1h=write_1h,
-        output=max(0, output),
-        contradictory=parts > max(0, reported) or min(counts) < 0,
+        output=max(0, output - reasoning),
+        reasoning=reasoning,
+        contradictory=parts > reported or reasoning > output or negative,
     )
 
 
@@ -86,23 +93,41 @@ def row_for(price: "Price", input_tokens: int) -> "Price":
     return price
 
 
-def by_class(usage: Usage, price: "Price") -> tuple[ClassCost, ...]:
+def by_class(usage: Usage, price: "Price", cost_nusd: int | None = None) -> tuple[ClassCost, ...]:
     """Return the lines of the receipt, one per token class that occurs.
 
     Each line gets its exact cost rounded down; what is then missing to the rounded total goes, one nano-dollar each,
     to the lines with the largest remainders (ties: the earlier line).
+
+    Args:
+        usage: Tokens of the request, or of one item's share of it.
+        price: The price row.
+        cost_nusd: What the lines add up to where that is another rounding of the same sum, as an item's share of a
+            packed request is. Any other amount is left alone.
     """
     tokens = token_classes(usage)
     lines = [line for line in _lines(tokens, row_for(price, tokens.input)) if line[1]]
-    total = _round_half_even(sum(n * rate for _, n, rate in lines))
-    floors = [n * rate // TOKENS_PER_PRICE for _, n, rate in lines]
+    micro = sum(n * rate for _, n, rate in lines)
+    total = cost_nusd if lines and cost_nusd is not None and is_rounding(cost_nusd, micro) else _round_half_even(micro)
+    costs = [n * rate // TOKENS_PER_PRICE for _, n, rate in lines]
     by_remainder = sorted(range(len(lines)), key=lambda i: -(lines[i][1] * lines[i][2] % TOKENS_PER_PRICE))
-    for i in by_remainder[: total - sum(floors)]:
-        floors[i] += 1
+    missing = total - sum(costs)
+    for i in range(missing):
+        costs[by_remainder[i % len(lines)]] += 1
+    if missing < 0:
+        costs[costs.index(max(costs))] += missing
     return tuple(
         ClassCost(name=name, tokens=n, nusd_per_m=rate, cost_nusd=cost)
-        for (name, n, rate), cost in zip(lines, floors, strict=True)
+        for (name, n, rate), cost in zip(lines, costs, strict=True)
     )
+
+
+def is_rounding(nusd: int, micro: int) -> bool:
+    """Return whether an amount is a share that ``split_nusd`` may give to an item that costs exactly ``micro`` / 10⁶.
+
+    A request's total is rounded by at most half a nano-dollar, and each share of it by less than a whole one.
+    """
+    return 2 * abs(nusd * TOKENS_PER_PRICE - micro) < 3 * TOKENS_PER_PRICE
 
 
 def computed_nusd(tokens: TokenClasses, row: "Price") -> int:
@@ -110,14 +135,41 @@ def computed_nusd(tokens: TokenClasses, row: "Price") -> int:
     return _round_half_even(sum(n * rate for _, n, rate in _lines(tokens, row)))
 
 
+def split_nusd(total: int, weights: Sequence[int]) -> tuple[int, ...]:
+    """Return a whole amount split by weight into whole shares that add up to it exactly, in the weights' order.
+
+    Largest remainder: each share is its exact part rounded down, and what is then missing goes, one each, to the shares
+    with the largest remainders (ties: the earlier share). Weights that are all 0 count as equal. It splits tokens of a
+    packed request as well as its cost; a cost split by the items' exact costs leaves each a rounding of its own.
+
+    Args:
+        total: The amount, not negative.
+        weights: One per share, none negative; at least one.
+
+    Raises:
+        ValueError: There are no weights, or an amount is negative.
+    """
+    if not weights or total < 0 or min(weights) < 0:
+        raise ValueError("only an amount that is not negative can be split, by at least one weight, none negative")
+    whole = sum(weights)
+    if not whole:
+        weights, whole = [1] * len(weights), len(weights)
+    shares = [total * weight // whole for weight in weights]
+    by_remainder = sorted(range(len(weights)), key=lambda i: -(total * weights[i] % whole))
+    for i in by_remainder[: total - sum(shares)]:
+        shares[i] += 1
+    return tuple(shares)
+
+
 def receipt(
     usage: Usage, price: "Price | None", *, reported_nusd: int | None = None, estimated: bool = False
 ) -> Receipt:
     """Return what a request cost and how that is known.
 
-    A cost that the provider reported counts before a computed one, even when it is 0. Otherwise: no price, or a list's
-    price of 0 for tokens that were used, is ``unpriced``; missing token counts are ``unknown``; estimated tokens,
-    tokens that do not add up and pessimistic prices make it ``estimated``.
+    A cost that the provider reported counts before a computed one, even when it is 0. Otherwise: without a price it is
+    ``unpriced``, without token counts ``unknown``. It is ``estimated`` where the tokens are, or do not add up; where
+    the row is pessimistic or stands in for that of a service tier; and where something was used that has a price
+    outside of the row: sound, pictures, video, web searches.
 
     Args:
         usage: Tokens of the request.
@@ -131,11 +183,9 @@ def receipt(
         return Receipt(cost_nusd=reported_nusd, cost_status="provider", cost_source_nusd=reported_nusd, price=row)
     if row is None:
         return Receipt(cost_nusd=None, cost_status="unpriced")
-    if _undeclared_zero(tokens, row):
-        return Receipt(cost_nusd=None, cost_status="unpriced", price=row)
     if usage.input_tokens is None or usage.output_tokens is None:
         return Receipt(cost_nusd=None, cost_status="unknown", price=row)
-    guess = estimated or tokens.contradictory or row.source == "pessimistic"
+    guess = estimated or tokens.contradictory or _is_guess(usage, row)
     status: CostStatus = "estimated" if guess else "exact"
     return Receipt(cost_nusd=computed_nusd(tokens, row), cost_status=status, price=row)
 
@@ -144,36 +194,35 @@ def estimate(input_tokens: int, output_tokens: int, price: "Price | None") -> in
     """Return the cost of a request of this size without any caching, nano-dollars; None without a price."""
     if price is None:
         return None
-    row = row_for(price, input_tokens)
     tokens = TokenClasses(fresh=input_tokens, cached=0, write_5m=0, write_1h=0, output=output_tokens)
-    return None if _undeclared_zero(tokens, row) else computed_nusd(tokens, row)
+    return computed_nusd(tokens, row_for(price, input_tokens))
 
 
 def worst_case(input_tokens: int, output_tokens: int, price: "Price | None") -> int | None:
-    """Return the most a request of this size can cost, every input token at its dearest class; None without a price."""
+    """Return the most a request of this size can cost, every token at its dearest class; None without a price."""
     if price is None:
         return None
     row = row_for(price, input_tokens)
     dearest = max(row.input_nusd_per_m, row.cached_nusd_per_m, row.write_5m_nusd_per_m, row.write_1h_nusd_per_m)
-    total = input_tokens * dearest + output_tokens * row.output_nusd_per_m
+    total = input_tokens * dearest + output_tokens * max(row.output_nusd_per_m, row.reasoning_nusd_per_m or 0)
     return -(-total // TOKENS_PER_PRICE)
 
 
 def _lines(tokens: TokenClasses, row: "Price") -> tuple[tuple[str, int, int], ...]:
+    reasoning = row.output_nusd_per_m if row.reasoning_nusd_per_m is None else row.reasoning_nusd_per_m
     return (
         ("input", tokens.fresh, row.input_nusd_per_m),
         ("cached", tokens.cached, row.cached_nusd_per_m),
         ("write_5m", tokens.write_5m, row.write_5m_nusd_per_m),
         ("write_1h", tokens.write_1h, row.write_1h_nusd_per_m),
         ("output", tokens.output, row.output_nusd_per_m),
+        ("reasoning", tokens.reasoning, reasoning),
     )
 
 
-def _undeclared_zero(tokens: TokenClasses, row: "Price") -> bool:
-    if row.source == "override":
-        return False
-    used = [rate for _, n, rate in _lines(tokens, row) if n]
-    return bool(used) and not any(used)
+def _is_guess(usage: Usage, row: "Price") -> bool:
+    beside = usage.web_searches > 0 or (usage.media_tokens > 0 and row.is_text_only)
+    return beside or row.is_stand_in or row.source == "pessimistic"
 
 
 def _round_half_even(micro: int) -> int:

@@ -10,7 +10,7 @@ from router_core.types import Confidence
 
 _SETTLED = frozenset({"accepted", "accepted_unscored", "last_step"})
 # roles that are part of the path; shadows, judges and samples decide nothing here
-_ON_PATH = frozenset({"serve", "retry", "fallback", "escalate", "correct"})
+ON_PATH = frozenset({"serve", "retry", "fallback", "escalate", "correct"})
 
 
 def facts_extra(fact: Failed | Checked, action: Action) -> dict[str, Any] | None:
@@ -42,7 +42,7 @@ def as_planned(
         attempts: Its attempt rows in order.
     """
     plan = replace(plan, guard_state=call["guard_state"], budget=call["budget_scope"])
-    made = [row for row in attempts if row["role"] in _ON_PATH]
+    made = [row for row in attempts if row["role"] in ON_PATH]
     if not call["degraded"] or not made:
         return plan
     step = next(known for known in (*plan.steps, *tiers) if known.tier == made[0]["tier"])
@@ -63,7 +63,7 @@ def trace_from_rows(plan: Plan, call: Mapping[str, Any], attempts: Sequence[Mapp
     opening = _load(_logged(call, "opened"))
     trace: list[Fact] = [Opened(facts=replace(opening, guard="normal" if plan.critical else plan.guard_state))]
     for row in attempts:
-        if row["role"] in _ON_PATH:
+        if row["role"] in ON_PATH:
             trace += _facts_of(plan, row)
     return tuple(trace)
 

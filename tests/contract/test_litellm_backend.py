@@ -1,5 +1,6 @@
 import asyncio
 import concurrent.futures
+import contextlib
 import itertools
 import os
 import subprocess
@@ -9,8 +10,12 @@ from typing import Any
 import pydantic
 import pytest
 
+from router_core.backends.keys import _KEYS
 from router_core.backends.litellm import LiteLLMBackend
+from router_core.backends.litellm_response import response_of
+from router_core.decide.receipt import receipt
 from router_core.errors import CallError, ErrorKind
+from router_core.prices import PriceBook
 from router_core.types import Request, Response, Usage
 from tests.contract.conftest import Send
 from tests.openai_server import (
@@ -31,7 +36,10 @@ from tests.openai_server import (
     rate_limited,
 )
 
+KEY_HEADERS = ("authorization", "api-key", "x-api-key", "x-goog-api-key")
 KEY = "sk-contract-0123456789abcdef"
+# litellm's own modules warn when some of them are first used
+litellms_own_warnings = pytest.mark.filterwarnings("ignore:Items? .* using the `ReadOnly` qualifier")
 _numbers = itertools.count(1)
 
 
@@ -176,6 +184,63 @@ def test_key_of_a_target_comes_from_its_variable(
     assert sent == ["Bearer own-key"]
 
 
+OWN_MODELS = {
+    "text-completion-openai": "gpt-3.5-turbo-instruct",
+    "anthropic": "claude-opus-4-5",
+    "gemini": "gemini-2.5-flash",
+    "azure": "gpt-4o",
+    "bedrock": "anthropic.claude-3-5-sonnet-20240620-v1:0",
+    "cohere": "command-r",
+    "cohere_chat": "command-r",
+}
+# replicate's client knows its own address only
+ADDRESSED = [*sorted(_KEYS.keys() - {"replicate"}), "custom_openai", "dashscope"]
+
+
+@pytest.fixture
+def every_key(monkeypatch: pytest.MonkeyPatch) -> str:
+    """Every key variable that there is, set to the same secret."""
+    secret = "sentinel-secret"
+    for name in {name for names in _KEYS.values() for name in names} - {"AWS_PROFILE", "AWS_ROLE_ARN"}:
+        if not name.startswith(("AWS_WEB", "AWS_CONTAINER")):
+            monkeypatch.setenv(name, secret)
+    for name in ("DASHSCOPE_API_KEY", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, secret)
+    monkeypatch.setenv("AWS_REGION_NAME", "us-east-1")
+    return secret
+
+
+@litellms_own_warnings
+@pytest.mark.parametrize("provider", ADDRESSED)
+def test_no_providers_key_goes_to_an_address_that_is_not_its_own(
+    provider: str, backend: LiteLLMBackend, server: OpenAIServer, every_key: str
+) -> None:
+    before = len(server.hits)
+    model = f"{provider}/{OWN_MODELS.get(provider, 'some-model')}"
+    # most of these clients cannot read this server's answer: what they have sent is what counts
+    with contextlib.suppress(CallError):
+        backend.complete(make_request(server, model=model))
+    (hit,) = server.hits[before:]
+    keys = {name: hit.headers[name] for name in KEY_HEADERS if name in hit.headers}
+    assert set(keys.values()) <= {"none", "Bearer none"}
+    assert len(keys) == 1
+    assert every_key not in repr(hit)
+
+
+def test_key_of_the_caller_goes_to_the_address_of_the_config(send: Send, server: OpenAIServer) -> None:
+    request = make_request(server, ok(), params={"api_key": "callers-key"})
+    send(request)
+    sent = [hit.headers["authorization"] for hit in server.hits if hit.request_id == request.request_id]
+    assert sent == ["Bearer callers-key"]
+
+
+def test_credentials_of_the_machine_go_to_no_foreign_address(send: Send, server: OpenAIServer) -> None:
+    before = len(server.hits)
+    with pytest.raises(CallError, match="api_key_env") as caught:
+        send(make_request(server, model="vertex_ai/gemini-2.5-flash"))
+    assert (caught.value.kind, caught.value.billed, len(server.hits)) == ("missing_key", False, before)
+
+
 def test_own_server_needs_no_key(send: Send, server: OpenAIServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OPENAI_API_KEY")
     assert send(make_request(server, ok("hi"))).text == "hi"
@@ -224,6 +289,47 @@ def test_answer_carries_text_model_reason_and_usage(send: Send, server: OpenAISe
         "flex",
     )
     assert response.usage == Usage(input_tokens=1000, cached_tokens=800, output_tokens=60, reasoning_tokens=40)
+
+
+def test_anthropics_own_words_for_caches_and_batches_are_charged_by_class(send: Send, server: OpenAIServer) -> None:
+    usage = {
+        "input_tokens": 2_500,  # without what was cached and written, unlike everybody else's
+        "cache_read_input_tokens": 6_000,
+        "cache_creation_input_tokens": 1_500,
+        "cache_creation": {"ephemeral_5m_input_tokens": 1_000, "ephemeral_1h_input_tokens": 500},
+        "output_tokens": 200,
+        "service_tier": "batch",
+    }
+    model = "anthropic/claude-opus-4-5"
+    content = {"type": "message", "role": "assistant", "content": [{"type": "text", "text": "hi"}]}
+    server.script("claude-opus-4-5", Reply(body={**content, "stop_reason": "end_turn", "usage": usage}))
+    response = send(make_request(server, model=model))
+    assert (response.text, response.service_tier) == ("hi", "batch")
+    assert response.usage == Usage(
+        input_tokens=10_000,
+        cached_tokens=6_000,
+        cache_write_5m_tokens=1_000,
+        cache_write_1h_tokens=500,
+        output_tokens=200,
+    )
+    price = PriceBook().price(model, 1_795_392_000_000_000, service_tier=response.service_tier)
+    # half of 2,500 × 5 + 6,000 × 0.50 + 1,000 × 6.25 + 500 × 10 + 200 × 25 millionths
+    assert receipt(response.usage, price).cost_nusd == 15_875_000
+
+
+@litellms_own_warnings
+def test_usage_of_a_streams_last_chunk_reads_like_that_of_a_whole_answer(server: OpenAIServer) -> None:
+    # a last chunk that also carries choices must not lose the cached tokens
+    import litellm
+
+    details = {"cached_tokens": 800}
+    usage = {"prompt_tokens": 1_000, "completion_tokens": 100, "total_tokens": 1_100, "prompt_tokens_details": details}
+    choice: Any = {"index": 0, "finish_reason": "stop", "delta": {"role": "assistant", "content": "hi"}}
+    chunk = litellm.ModelResponseStream(model="m", choices=[choice], usage=usage)
+    whole = litellm.stream_chunk_builder([chunk], messages=[{"role": "user", "content": "hello"}])
+    response = response_of(whole)
+    assert response is not None
+    assert response.usage == Usage(input_tokens=1_000, cached_tokens=800, output_tokens=100)
 
 
 def test_computed_cost_is_not_a_reported_cost(send: Send, server: OpenAIServer) -> None:

@@ -24,8 +24,6 @@ from tests.command_line import Tierwise
 from tests.log_files import write_log
 from tests.outcome_files import make_rows, write_outcomes
 
-WRITES = {"price_in": 10**9, "price_cached": 10**8, "price_write": 2 * 10**9, "price_out": 4 * 10**9}
-
 
 @pytest.fixture
 def home(tmp_path: Path) -> Home:
@@ -161,46 +159,12 @@ def test_newest_calls_come_first(tierwise: Tierwise, home: Home) -> None:
     assert [call["call_id"] for call in tierwise("calls", "--json", "--limit", "2").json()] == ["c-3", "c-2"]
 
 
-def test_receipt_shows_the_arithmetic_of_each_token_class(tierwise: Tierwise, home: Home) -> None:
-    tokens = {"input_tokens": 1000, "cached_tokens": 400, "cache_write_5m_tokens": 100, "output_tokens": 50}
-    # 500 x 1 + 400 x 0.1 + 100 x 2 + 50 x 4 USD per million
-    attempt = make_attempt_line(**tokens, **WRITES, cost_nusd=940_000, cost_status="exact")
-    log_lines(home, attempt, make_call_line(cost_nusd=940_000))
-    out = re.sub(" +", " ", tierwise("calls", "c-1").out)
-    for line in (
-        "input 500 tokens × $1.0000/M = $0.000500",
-        "cached 400 tokens × $0.1000/M = $0.000040",
-        "write_5m 100 tokens × $2.0000/M = $0.000200",
-        "output 50 tokens × $4.0000/M = $0.000200",
-        "cost $0.000940",
-    ):
-        assert line in out
-    assert "is not the sum" not in out
-
-
-def test_receipt_says_when_its_lines_are_not_the_cost(tierwise: Tierwise, home: Home) -> None:
-    attempt = make_attempt_line(input_tokens=1000, output_tokens=0, **WRITES, cost_nusd=5, cost_status="provider")
-    log_lines(home, attempt, make_call_line())
-    assert "is not the sum of these lines" in tierwise("calls", "c-1").out
-
-
-def test_receipt_shows_checks_confidence_and_outcome(tierwise: Tierwise, home: Home) -> None:
-    attempt = make_attempt_line(
-        checks=[{"name": "total_matches", "ms": 0.4, "verdict": "failed"}], confidence=0.4, confidence_source="field"
-    )
-    outcome = {"k": "outcome", "call_id": "c-1", "received_at": START_US, "correct": 0.0, "source": "user"}
-    log_lines(home, attempt, make_call_line(), outcome)
-    out = tierwise("calls", "c-1").out
-    for text in ("total_matches: failed", "0.400 (field, uncalibrated)", "correct 0", "accepted"):
-        assert text in out
-
-
 def test_receipt_shows_how_a_shadow_was_chosen_and_whether_it_said_the_same(tierwise: Tierwise, home: Home) -> None:
     shadow = {"attempt_id": "a-2", "n": 2, "role": "shadow", "propensity": 0.25, "answer_match": False}
-    log_lines(home, make_attempt_line(), make_call_line(), make_attempt_line(**shadow))
+    log_lines(home, make_attempt_line(propensity=None), make_call_line(), make_attempt_line(**shadow))
     out = re.sub(" +", " ", tierwise("calls", "c-1").out)
     assert "chosen with probability 0.25" in out
-    assert "answer another than the served one" in out
+    assert "same answer no" in out
     assert out.count("chosen") == 1
 
 

@@ -51,6 +51,17 @@ def make_raw(**fields: Any) -> SimpleNamespace:
             make_usage(completion_tokens_details={"reasoning_tokens": 900}),
             Usage(input_tokens=100, output_tokens=20, reasoning_tokens=20),
         ),
+        (
+            make_usage(
+                prompt_tokens_details={"audio_tokens": 30, "image_tokens": 8, "text_tokens": 62},
+                completion_tokens_details={"audio_tokens": 4, "image_tokens": None},
+            ),
+            Usage(input_tokens=100, output_tokens=20, media_tokens=42),
+        ),
+        (
+            make_usage(server_tool_use={"web_search_requests": 3}),
+            Usage(input_tokens=100, output_tokens=20, web_searches=3),
+        ),
         (make_usage(prompt_tokens=0, completion_tokens=0, total_tokens=0), Usage()),
         (make_usage(completion_tokens=0), Usage(input_tokens=100, output_tokens=0)),
         (None, Usage()),
@@ -64,6 +75,8 @@ def make_raw(**fields: Any) -> SimpleNamespace:
         "reasoning inside",
         "reasoning beside",
         "reasoning beyond",
+        "sound and pictures",
+        "searches",
         "all zero",
         "empty answer",
         "none",
@@ -92,6 +105,23 @@ def test_usage_is_brought_to_one_form(usage: Any, expected: Usage) -> None:
 )
 def test_only_a_cost_in_the_providers_usage_counts_as_reported(fields: dict[str, Any], nusd: int | None) -> None:
     assert reported_nusd(make_usage(**fields)) == nusd
+
+
+@pytest.mark.parametrize(
+    ("fields", "tier"),
+    [
+        ({}, None),
+        ({"service_tier": "flex"}, "flex"),
+        ({"usage": make_usage(service_tier="batch")}, "batch"),
+        ({"usage": make_usage(service_tier="standard", speed="fast")}, "fast"),
+        ({"usage": make_usage(service_tier="standard", inference_geo="us")}, "inference_geo=us"),
+        ({"usage": make_usage(service_tier="standard", inference_geo="global", speed="standard")}, "standard"),
+    ],
+)
+def test_service_that_was_charged_is_read_wherever_it_stands(fields: dict[str, Any], tier: str | None) -> None:
+    response = response_of(make_raw(**fields))
+    assert response is not None
+    assert response.service_tier == tier
 
 
 def test_client_computed_cost_is_not_read() -> None:

@@ -1,4 +1,6 @@
-from router_core.call_log.terminal import MAX_TEXT, percent, safe, table, usd
+import pytest
+
+from router_core.call_log.terminal import MAX_TEXT, percent, safe, table, usd, usd_exact, wrapped
 
 
 def test_control_characters_of_logged_text_are_escaped() -> None:
@@ -27,6 +29,33 @@ def test_nothing_is_a_dash() -> None:
 
 def test_money_is_shown_in_dollars() -> None:
     assert usd(1_234_567_891_000) == "$1,234.57"
+    assert usd(-1_234_567_891_000) == "-$1,234.57"
+
+
+@pytest.mark.parametrize(
+    ("nusd", "digits", "shown"),
+    [
+        (1, 9, "$0.000000001"),
+        (0, 9, "$0.000000000"),
+        (50_000_000, 2, "$0.05"),
+        (12_345_678_900, 2, "$12.3456789"),
+        (2**60, 9, "$1,152,921,504.606846976"),  # beyond the precision of floats
+        (-1_500_000_000, 2, "-$1.50"),
+        (None, 9, "-"),
+    ],
+)
+def test_exact_money_keeps_every_nano_dollar(nusd: int | None, digits: int, shown: str) -> None:
+    assert usd_exact(nusd, digits) == shown
+
+
+def test_long_lines_are_broken_and_hang() -> None:
+    assert wrapped("name  one two three", 12, 6) == ["name  one", "      two", "      three"]
+    assert wrapped("name  one two three", None, 6) == ["name  one two three"]
+
+
+@pytest.mark.parametrize("width", [1, 2, 5])
+def test_hardly_any_terminal_is_no_error(width: int) -> None:
+    assert "".join("".join(wrapped("name  " + "x" * 40, width, 14)).split()) == "name" + "x" * 40
 
 
 def test_columns_are_aligned() -> None:

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from router_core.decide.receipt import by_class, estimate, receipt, row_for, token_classes, worst_case
+from router_core.decide.receipt import by_class, estimate, receipt, row_for, split_nusd, token_classes, worst_case
 from router_core.types import Price, Usage
 
 # claude-opus-4-5: $5 in, $0.50 cached, $6.25 and $10 cache writes, $25 out per million
@@ -45,6 +45,12 @@ def test_reasoning_is_part_of_the_output_and_not_charged_twice() -> None:
     assert receipt(replace(EVERYTHING, reasoning_tokens=0), OPUS).cost_nusd == EVERYTHING_NUSD
 
 
+def test_reasoning_is_charged_at_its_own_price_where_it_has_one() -> None:
+    # 150 x ($40 - $25) per million = $0.00225
+    row = replace(OPUS, reasoning_nusd_per_m=40_000_000_000)
+    assert receipt(EVERYTHING, row).cost_nusd == EVERYTHING_NUSD + 2_250_000
+
+
 def test_openai_style_cached_tokens_are_taken_out_of_the_input() -> None:
     mini = replace(OPUS, input_nusd_per_m=150_000_000, cached_nusd_per_m=75_000_000, output_nusd_per_m=600_000_000)
     got = receipt(Usage(input_tokens=1000, cached_tokens=800, output_tokens=100), mini)
@@ -85,11 +91,6 @@ def test_model_without_a_price_has_no_cost() -> None:
     assert (got.cost_nusd, got.cost_status) == (None, "unpriced")
 
 
-def test_zero_in_a_list_is_no_price() -> None:
-    got = receipt(EVERYTHING, replace(FREE, source="litellm"))
-    assert (got.cost_nusd, got.cost_status) == (None, "unpriced")
-
-
 def test_model_declared_free_costs_exactly_nothing() -> None:
     got = receipt(EVERYTHING, FREE)
     assert (got.cost_nusd, got.cost_status) == (0, "exact")
@@ -115,6 +116,29 @@ def test_more_cached_tokens_than_input_is_never_negative_and_an_estimate() -> No
     assert (got.cost_nusd, got.cost_status) == (400_000, "estimated")
 
 
+def test_more_reasoning_than_output_is_believed_and_an_estimate() -> None:
+    got = receipt(Usage(input_tokens=0, output_tokens=10, reasoning_tokens=40), OPUS)
+    assert (got.cost_nusd, got.cost_status) == (1_000_000, "estimated")
+
+
+@pytest.mark.parametrize(
+    ("usage", "row"),
+    [
+        (EVERYTHING, replace(OPUS, is_stand_in=True)),
+        (replace(EVERYTHING, web_searches=1), OPUS),
+        (replace(EVERYTHING, media_tokens=1), replace(OPUS, is_text_only=True)),
+    ],
+    ids=["tier without a price", "web search", "sound at the price of text"],
+)
+def test_what_the_row_has_no_price_for_makes_it_an_estimate(usage: Usage, row: Price) -> None:
+    got = receipt(usage, row)
+    assert (got.cost_nusd, got.cost_status) == (EVERYTHING_NUSD, "estimated")
+
+
+def test_pictures_at_the_price_of_text_are_exact() -> None:
+    assert receipt(replace(EVERYTHING, media_tokens=900), OPUS).cost_status == "exact"
+
+
 def test_negative_counts_are_nothing_and_an_estimate() -> None:
     got = receipt(Usage(input_tokens=-5, cached_tokens=-1, output_tokens=-9), OPUS)
     assert (got.cost_nusd, got.cost_status) == (0, "estimated")
@@ -122,7 +146,8 @@ def test_negative_counts_are_nothing_and_an_estimate() -> None:
 
 def test_classes_leave_fresh_input_as_the_rest() -> None:
     tokens = token_classes(EVERYTHING)
-    assert (tokens.fresh, tokens.input, tokens.output, tokens.contradictory) == (2_500, 10_000, 200, False)
+    assert (tokens.fresh, tokens.input, tokens.output, tokens.reasoning) == (2_500, 10_000, 50, 150)
+    assert not tokens.contradictory
 
 
 def test_printed_lines_name_the_classes_that_occur() -> None:
@@ -176,3 +201,35 @@ def test_worst_case_takes_the_dearest_class_and_rounds_up() -> None:
 
 def test_worst_case_of_a_long_request_uses_its_row() -> None:
     assert worst_case(300_000, 0, STEPPED) == 3_000_000_000
+
+
+@pytest.mark.parametrize(
+    ("total", "weights", "shares"),
+    [
+        (100, [1, 1, 1], (34, 33, 33)),
+        (100, [1, 2, 1], (25, 50, 25)),
+        (10, [3, 3, 1], (4, 4, 2)),  # exactly 4.29, 4.29 and 1.43: the missing one goes to .43
+        (5, [0, 0], (3, 2)),
+        (0, [7, 1], (0, 0)),
+        (7, [5], (7,)),
+    ],
+)
+def test_shares_follow_the_weights_by_largest_remainder(total: int, weights: list[int], shares: tuple[int]) -> None:
+    assert split_nusd(total, weights) == shares
+
+
+@pytest.mark.parametrize(("total", "weights"), [(1, []), (-1, [1]), (1, [2, -1])])
+def test_what_cannot_be_split_is_refused(total: int, weights: list[int]) -> None:
+    with pytest.raises(ValueError, match="can be split"):
+        split_nusd(total, weights)
+
+
+def test_lines_of_a_packed_items_share_add_up_to_the_share() -> None:
+    row = replace(OPUS, input_nusd_per_m=400_000, output_nusd_per_m=400_000)
+    usage = Usage(input_tokens=1, output_tokens=1)  # exactly 0.8 nano-dollars: a share is 0 or 1
+    assert [sum(line.cost_nusd for line in by_class(usage, row, share)) for share in (0, 1)] == [0, 1]
+
+
+def test_lines_are_not_bent_to_a_cost_of_another_source() -> None:
+    lines = by_class(EVERYTHING, OPUS, 31_000_000)
+    assert sum(line.cost_nusd for line in lines) == EVERYTHING_NUSD

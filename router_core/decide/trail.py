@@ -1,0 +1,169 @@
+"""Why a logged call went as it did, in words: one sentence per decision, from the facts on its rows.
+
+What was decided stands in the log itself: the next attempt, or the call's end. The config adds the figures (thresholds,
+retries), and ``replayed`` tells whether the same facts decide the same again.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, cast
+
+from router_core.decide.plan import Plan
+from router_core.decide.step import Accept, Action, Call, Exhausted, replay
+from router_core.decide.trace import ON_PATH, trace_from_rows
+
+Row = Mapping[str, Any]
+
+_PART: Final = 100
+_MODELS: Final = 10
+_UNUSED: Final = {"down": "cooling down", "unaffordable": "dearer than the call may still spend"}
+_ENDS: Final = {
+    "accepted_unscored": "valid, without a confidence, which the config accepts",
+    "last_step": "valid, and no step is higher",
+    "imported": "imported as served",
+    "escalation_failed": "no higher step gave a valid answer",
+    "guard": "the spend limit forbids going on",
+    "limits": "the call's own limits (attempts, time, cost) leave no room for another request",
+    "degraded": "valid, and above the limit no call goes up",
+    "degraded_no_target": "valid, and above the limit no call goes up",
+    "no_valid_answer": "nobody is left to ask",
+    "bad_request": "the request itself is refused: nobody else is asked",
+    "content_policy": "the provider declines the content: nobody else may be asked",
+    "cancelled": "the caller gave the call up",
+    "internal": "a fault of the program",
+}
+
+
+def opening(plan: Plan | None, call: Row) -> str:
+    """Return why the call began as it did.
+
+    Args:
+        plan: What the config of the call's version plans for it; None = that config is not at hand.
+        call: The call's row, with ``extra`` as a mapping.
+    """
+    if call["degraded"]:
+        budget = f"budget {_short(call['budget_scope'])}" if call["budget_scope"] else "a budget"
+        how = (
+            "no other target could take the call: its own first step runs"
+            if call["reason"] == "degraded_no_target"
+            else "one step on the cheapest allowed target"
+        )
+        text = f"{budget} was at its limit ({_short(call['guard_state'])}): {how}"
+    elif plan is not None and plan.steps:
+        text = f"path {' → '.join(step.tier for step in plan.steps)}"
+    else:
+        text = f"planned for tier {_short(call['tier_planned'])}"
+    return text + _unused(_logged(call, "opened"))
+
+
+def decisions(plan: Plan | None, call: Row, attempts: Sequence[Row]) -> tuple[tuple[str, str], ...]:
+    """Return, for each attempt that something was decided after, its id and what was decided, and why.
+
+    Args:
+        plan: What the config of the call's version plans for it; None = that config is not at hand.
+        call: The call's row, with ``extra`` as a mapping.
+        attempts: Its attempt rows in order, with ``extra`` as a mapping.
+    """
+    path = [row for row in attempts if row["role"] in ON_PATH]
+    found: list[tuple[str, str]] = []
+    for i, row in enumerate(path):
+        is_last = i == len(path) - 1
+        text = _end(plan, call, row, path) if is_last else f"{_finding(plan, row)}: {_next(path[i + 1])}"
+        found.append((row["attempt_id"], text + _unused(_logged(row, "facts"))))
+    return tuple(found)
+
+
+def replayed(plan: Plan, call: Row, attempts: Sequence[Row]) -> bool:
+    """Return whether the facts of a logged call decide the same again.
+
+    Args:
+        plan: The call's plan, as it was (``trace.as_planned``).
+        call: The call's row, with ``extra`` as a mapping.
+        attempts: Its attempt rows in order, with ``extra`` as a mapping.
+    """
+    path = [row for row in attempts if row["role"] in ON_PATH]
+    actions = replay(plan, trace_from_rows(plan, call, path))
+    made = [(action.n, plan.steps[action.step].tier, action.role) for action in actions if isinstance(action, Call)]
+    return made == [(row["n"], row["tier"], row["role"]) for row in path] and _ends_alike(actions[-1], call, path)
+
+
+def _ends_alike(end: Action, call: Row, path: Sequence[Row]) -> bool:
+    if call["status"] == "ok":
+        served = [row["attempt_id"] for row in path if isinstance(end, Accept) and row["n"] == end.n]
+        return served == [call["served_attempt_id"]]
+    if call["reason"] in (None, "cancelled", "internal"):
+        return True  # it was broken off: nothing was decided at its end
+    return isinstance(end, Exhausted) and end.reason == call["reason"]
+
+
+def _finding(plan: Plan | None, row: Row) -> str:
+    """Return what came of an attempt, as far as it mattered."""
+    if row["status"] == "failed":
+        return f"failed ({_short(row['error_type'])})"
+    if row["status"] == "invalid":
+        failed = [_short(check.name) for check in row["checks"] if check.verdict != "passed"]
+        return f"invalid (failed {', '.join(failed)})" if failed else "invalid"
+    confidence = row["confidence"]
+    if confidence is None:
+        return "no confidence"
+    threshold = _threshold(plan, row)
+    if threshold is None:
+        return f"confidence {confidence:.3f}"
+    relation = "reaches" if confidence >= threshold else "is below"
+    return f"confidence {confidence:.3f} {relation} {threshold:g}"
+
+
+def _next(following: Row) -> str:
+    target = f"{_short(following['request_model'])} ({_short(following['tier'])})"
+    match following["role"]:
+        case "retry":
+            return f"asked {target} again"
+        case "fallback":
+            return f"{target} was asked instead, in the same tier"
+        case "escalate":
+            return f"up to {target}"
+        case "correct":
+            return f"{target} corrects what it was not sure of"
+        case role:
+            return f"{target} was asked ({_short(role)})"
+
+
+def _end(plan: Plan | None, call: Row, row: Row, path: Sequence[Row]) -> str:
+    if row["status"] in ("cancelled", "unknown"):
+        why = (
+            "the caller gave the call up" if row["status"] == "cancelled" else "its process ended before an answer came"
+        )
+        return f"{why}: what the provider charged is not known"
+    reason = call["reason"]
+    why = _ENDS.get(reason, "" if reason in (None, "accepted") else _short(reason))
+    text = _finding(plan, row) + (f"; {why}" if why else "")
+    if call["status"] != "ok":
+        return f"{text}: no answer"
+    served = [other for other in path if other["attempt_id"] == call["served_attempt_id"]]
+    if not served or served[0] is row:
+        return f"{text}: served"
+    return f"{text}: #{served[0]['n']} is served"
+
+
+def _threshold(plan: Plan | None, row: Row) -> float | None:
+    steps = () if plan is None else plan.steps
+    return next((step.accept_at for step in steps if step.tier == row["tier"]), None)
+
+
+def _unused(facts: Mapping[str, Any]) -> str:
+    told = [
+        f"{words}: {', '.join(_short(model) for model in facts[name][:_MODELS])}"
+        for name, words in _UNUSED.items()
+        if isinstance(facts.get(name), list)
+    ]
+    return f" ({'; '.join(told)})" if told else ""
+
+
+def _short(logged: object) -> str:
+    """Return logged text, which may be endless, as a part of a sentence."""
+    text = str(logged)
+    return text if len(text) <= _PART else f"{text[:_PART]}…"
+
+
+def _logged(row: Row, name: str) -> Mapping[str, Any]:
+    facts: object = row["extra"].get(name)
+    return cast("Mapping[str, Any]", facts) if isinstance(facts, dict) else {}
