@@ -131,7 +131,7 @@ def load_rows(con: "DuckDBPyConnection", rows: Path) -> None:
     struct = ", ".join(f"'{name}': '{kind}'" for name, kind in _COLUMNS.items())
     con.execute(
         "CREATE TABLE imported AS SELECT * FROM read_json($path, format = 'newline_delimited',"
-        f" columns = {{{struct}}}, maximum_object_size = 33554432)",
+        f" columns = {{{struct}}}, maximum_object_size = 1048576)",
         {"path": str(rows)},
     )
     con.execute(_IDENTIFIED)

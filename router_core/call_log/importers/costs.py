@@ -20,6 +20,7 @@ _REFUSED: Final = re.compile(
     r"|unsupported|context.?window|context.?length|budget|payment|content.?policy",
     re.I,
 )
+_HTTP_TYPE: Final = re.compile(r"http_(\d{3})")
 _REFUSED_CODES: Final = frozenset(range(400, 500)) - {408, 499}
 
 
@@ -72,6 +73,8 @@ def cost_of(usage: "Usage", price: "Price | None", source_nusd: int | None, *, f
 
 def is_refusal(error_type: str | None, error_code: str | None) -> bool:
     """Return whether a failure is one for which providers charge nothing."""
-    if error_code is not None and error_code.isdecimal() and int(error_code) in _REFUSED_CODES:
+    told = _HTTP_TYPE.fullmatch(error_type or "")
+    code = told[1] if told is not None else error_code
+    if code is not None and code.isdecimal() and int(code) in _REFUSED_CODES:
         return True
     return error_type is not None and _REFUSED.search(error_type) is not None

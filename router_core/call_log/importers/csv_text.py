@@ -79,7 +79,8 @@ def csv_rows(path: Path, lines: Iterator[RawLine]) -> Iterator[CsvRow]:
     header: list[str] | None = None
     ended = 0
     while True:
-        texts.begin()
+        if header is not None:
+            texts.begin()
         try:
             cells = next(reader, None)
         except csv.Error as error:
@@ -88,12 +89,12 @@ def csv_rows(path: Path, lines: Iterator[RawLine]) -> Iterator[CsvRow]:
         if cells is None:
             return
         place, ended = ended + 1, reader.line_num
-        if not cells:
-            continue
         if header is None:
-            header = _checked_header(path, cells, texts.reason)
+            header = _checked_header(path, cells, texts.reason) if cells or texts.reason else None
         elif texts.reason is not None:
             yield CsvRow(place, None, texts.reason)
+        elif not cells:
+            continue
         elif len(cells) != len(header):
             yield CsvRow(place, None, f"has not as many cells as the header ({len(header):,})")
         else:

@@ -104,4 +104,6 @@ def _plain(name: str) -> str:
 
 
 def _is_nested(name: str, samples: Sequence[Mapping[str, Any]]) -> bool:
-    return any(isinstance(sample.get(name), dict | list) for sample in samples)
+    """Return whether a column holds objects or lists and nothing else."""
+    held = [value for sample in samples if (value := sample.get(name)) not in (None, "")]
+    return bool(held) and all(isinstance(value, dict | list) for value in held)

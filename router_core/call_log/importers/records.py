@@ -19,6 +19,7 @@ from router_core.call_log.importers.unpack import (
     TOO_WIDE,
     Growth,
     RawLine,
+    check_growth,
     damaged,
     open_lines,
     packing_of,
@@ -76,6 +77,7 @@ def kind_of(path: Path) -> Kind:
         with path.open("rb") as stream:
             if stream.read(len(_PARQUET_MAGIC)) == _PARQUET_MAGIC:
                 return "parquet"
+    check_growth(path)
     with open_lines(path) as opened:
         for line in opened.lines:
             text = line.data.removeprefix(BOM).lstrip()
@@ -85,7 +87,7 @@ def kind_of(path: Path) -> Kind:
                 return "json"
             if text or line.is_too_long:
                 return "csv"
-    raise refused(path, "holds nothing but empty lines; export it again")
+    raise refused(path, "holds nothing but empty lines, if anything at all; export it again")
 
 
 def _is_object(data: bytes) -> bool:

@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 from router_core.errors import ConfigError, Problem
 
@@ -35,6 +35,7 @@ _FOREIGN: Final = (
     (b"SQLite format 3", "is a SQLite database; export the table as CSV"),
 )
 _ROWS_AT_ONCE: Final = 1_000
+_BLOCK_BYTES: Final = 1 << 20
 
 
 class RawLine(NamedTuple):
@@ -118,6 +119,34 @@ def packing_of(path: Path) -> Packing:
     return "plain"
 
 
+def check_growth(path: Path) -> None:
+    """Unpack a packed file once, into nothing: reading rows that never end would take far longer than to count them.
+
+    Raises:
+        ConfigError: It is damaged, or grows out of proportion.
+    """
+    packing = packing_of(path)
+    if packing == "plain":
+        return
+    growth = Growth(path)
+    for size in _zstd_sizes(path) if packing == "zstd" else _gzip_sizes(path):
+        growth.add(size)
+
+
+def _gzip_sizes(path: Path) -> Iterator[int]:
+    try:
+        with gzip.open(path) as stream:
+            while block := stream.read(_BLOCK_BYTES):
+                yield len(block)
+    except (EOFError, zlib.error, OSError) as error:
+        raise damaged(path, "gzip", error) from error
+
+
+def _zstd_sizes(path: Path) -> Iterator[int]:
+    for rows in _zstd_query(path, "strlen(line)"):
+        yield sum(size + 1 if size is not None else 1 for (size,) in rows)
+
+
 class Lines(NamedTuple):
     """An opened text file.
 
@@ -170,26 +199,32 @@ def _lines(path: Path, stream: "IO[bytes] | gzip.GzipFile", packing: Packing) ->
 
 
 def _zstd_lines(path: Path) -> Generator[RawLine]:
-    """Yield the lines of a zstd file by way of DuckDB, as Python cannot unpack it by itself."""
-    import duckdb
-
     growth = Growth(path)
     number = 0
+    for rows in _zstd_query(path, "line"):
+        for (line,) in rows:
+            number += 1
+            data = line.encode("utf-8", "surrogatepass") if line is not None else b""
+            growth.add(len(data) + 1)
+            yield RawLine(number, data, False)
+
+
+def _zstd_query(path: Path, selected: str) -> Generator[list[tuple[Any, ...]]]:
+    """Yield rows about the lines of a zstd file by way of DuckDB, as Python cannot unpack it by itself."""
+    import duckdb
+
     try:
         with duckdb.connect() as con:
             con.execute("SET memory_limit = '256MB'")
             con.execute("SET threads = 1")
             # neither a separator nor a quote: each line is one value
             found = con.execute(
-                "SELECT line FROM read_csv(?, columns = {'line': 'VARCHAR'}, header = false, auto_detect = false,"
-                " quote = '', escape = '', delim = '\x01', compression = 'zstd', max_line_size = ?, buffer_size = ?)",
+                f"SELECT {selected} FROM read_csv(?, columns = {{'line': 'VARCHAR'}}, header = false,"
+                " auto_detect = false, quote = '', escape = '', delim = '\x01', compression = 'zstd',"
+                " max_line_size = ?, buffer_size = ?)",
                 [str(path), MAX_LINE_BYTES, 2 * MAX_LINE_BYTES],
             )
             while rows := found.fetchmany(_ROWS_AT_ONCE):
-                for (line,) in rows:
-                    number += 1
-                    data = line.encode("utf-8", "surrogatepass") if line is not None else b""
-                    growth.add(len(data) + 1)
-                    yield RawLine(number, data, False)
+                yield rows
     except duckdb.Error as error:
         raise damaged(path, "zstd", error) from error
