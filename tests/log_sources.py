@@ -237,7 +237,7 @@ NEW_NAMES = {
 OLD_NAMES = {"gen_ai.system": "aws.bedrock", "gen_ai.usage.prompt_tokens": 1000, "gen_ai.usage.completion_tokens": 100}
 
 
-def span(second: float = 0, *, name: str = "chat", code: int = 0, **attributes: Any) -> dict[str, Any]:
+def span(second: float, attributes: Mapping[str, Any], *, name: str = "chat", code: int = 0) -> dict[str, Any]:
     """A GenAI span in OTLP JSON."""
     given = {"gen_ai.operation.name": "chat", "gen_ai.request.model": "claude-sonnet-4-5", **attributes}
     return {

@@ -286,8 +286,8 @@ def test_helicone_cache_and_status_are_understood(home: Home, tmp_path: Path) ->
 
 def test_spans_of_both_generations_of_names_are_read(home: Home, tmp_path: Path) -> None:
     lines = [
-        otlp_line(span(0, **NEW_NAMES), span(1, **OLD_NAMES, **{"gen_ai.operation.name": None})),
-        otlp_line(span(2, name="invoke_agent", **NEW_NAMES, **{"gen_ai.operation.name": "invoke_agent"})),
+        otlp_line(span(0, NEW_NAMES), span(1, OLD_NAMES | {"gen_ai.operation.name": None})),
+        otlp_line(span(2, NEW_NAMES | {"gen_ai.operation.name": "invoke_agent"}, name="invoke_agent")),
         otlp_line({"traceId": "a", "spanId": "b", "name": "GET /", "startTimeUnixNano": "1", "attributes": []}),
     ]
     report = bring(home, write_jsonl(tmp_path / "spans.jsonl", lines))
@@ -302,7 +302,7 @@ def test_spans_of_both_generations_of_names_are_read(home: Home, tmp_path: Path)
 
 
 def test_failed_span_keeps_its_kind_of_error(home: Home, tmp_path: Path) -> None:
-    line = otlp_line(span(code=2, **{"error.type": "timeout", "gen_ai.prompt.name": "policy.decide"}))
+    line = otlp_line(span(0, {"error.type": "timeout", "gen_ai.prompt.name": "policy.decide"}, code=2))
     bring(home, write_jsonl(tmp_path / "spans.jsonl.gz", [line]))
     assert fetch(home, "SELECT status, error_type, payload_type, cost_status FROM attempts") == [
         ("failed", "timeout", "policy.decide", "unknown")

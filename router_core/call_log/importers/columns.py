@@ -122,4 +122,4 @@ def tag_pairs(raw: Any) -> Iterator[tuple[str, str]]:
         if not isinstance(word, str) or word.startswith("User-Agent:"):
             continue
         name, separator, value = word.partition(":" if ":" in word else "=")
-        yield (name.strip(), value.strip()) if separator and value else (word, "true")
+        yield (name.strip(), value.strip()) if name and separator and value else (word, "true")
