@@ -257,7 +257,7 @@ def test_file_that_cannot_be_imported(tierwise: Tierwise, tmp_path: Path, name: 
     make, said = NO_IMPORT[name]
     (tmp_path / "in").mkdir()
     file = make(tmp_path / "in")
-    ended = tierwise("import", file)
+    ended = tierwise("import", file, "--format", "outcomes")
     assert_refused(ended, str(file), *said)
     assert not (tmp_path / ".tierwise").exists(), "something was written"
 

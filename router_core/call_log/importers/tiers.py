@@ -40,7 +40,7 @@ def require_known(tiers: Mapping[str, str], models: Sequence[str], file: str) ->
         ConfigError: A model does not; the message names the closest ones that do.
     """
     problems = [
-        Problem(path="value", message=f"tier {tier!r}: {file} has no model {model!r}; {_offer(model, models)}")
+        Problem(path="value", message=f"tier {tier!r}: {file} has no model {model!r}; {offer(model, models)}")
         for tier, model in tiers.items()
         if model not in models
     ]
@@ -48,7 +48,8 @@ def require_known(tiers: Mapping[str, str], models: Sequence[str], file: str) ->
         raise ConfigError("--tiers", problems)
 
 
-def _offer(model: str, models: Sequence[str]) -> str:
+def offer(model: str, models: Sequence[str]) -> str:
+    """Return which of the models there are comes close to a name that is not among them."""
     lowered = {name.lower(): name for name in models}
     close = [lowered[name] for name in difflib.get_close_matches(model.lower(), lowered, n=3, cutoff=0.5)]
     if close:

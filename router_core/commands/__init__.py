@@ -1,4 +1,4 @@
-"""Commands of the router: ``check``, ``import``, ``ingest``, ``watch``, ``doctor``, ``spend`` and ``calls``.
+"""Commands of the router: ``check``, ``import``, ``export``, ``ingest``, ``watch``, ``doctor``, ``spend``, ``calls``.
 
 Only typer and the standard library are imported at the top, so that ``--help`` is quick.
 """
@@ -11,29 +11,31 @@ import sys
 import time
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from router_core.commands import exporting, importing
+from router_core.commands.options import (
+    CONFIG_NAME,
+    HomeOption,
+    JsonOption,
+    configured_zone,
+    examples,
+    existing_home,
+    find_home,
+    print_json,
+)
 
 if TYPE_CHECKING:
     from router_core.call_log.home import Home
     from router_core.config import RoutingConfig
 
+__all__ = ["CONFIG_NAME", "HomeOption", "JsonOption", "app", "examples", "existing_home", "find_home"]
+
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
-
-CONFIG_NAME = "routing.yaml"
-_IMPORT_PATIENCE_S = 300.0
-HomeOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--home",
-        envvar="TIERWISE_HOME",
-        help="Folder of the log. Default: .tierwise beside ./routing.yaml.",
-        show_default=False,
-    ),
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for a program to read.")]
-
+app.add_typer(importing.app)
+app.add_typer(exporting.app)
 
 _FILTERS = "payload_type, tier, model, role, source"
 
@@ -47,41 +49,6 @@ class SpendBy(StrEnum):
     role = "role"
     day = "day"
     run = "run"
-
-
-class ImportFormat(StrEnum):
-    """Formats that ``import`` reads."""
-
-    outcomes = "outcomes"
-
-
-def examples(*lines: str) -> str:
-    """Return the examples that end a command's help."""
-    return "\n".join(("\b", "Examples:", *(f"  {line}" for line in lines)))
-
-
-def find_home(home: Path | None) -> "Home":
-    """Return the home that is meant: the one given, else the one beside ``./routing.yaml``."""
-    from router_core.call_log.home import home_beside
-
-    return home_beside(Path(CONFIG_NAME), str(home) if home is not None else None)
-
-
-def existing_home(home: Path | None) -> "Home":
-    """Return the home that is meant, which must hold a log already.
-
-    Raises:
-        ConfigError: There is none.
-    """
-    from router_core.errors import ConfigError, Problem
-
-    found = find_home(home)
-    if not found.spool.is_dir():
-        message = "no log here; name its folder with --home, or make one: tierwise demo, tierwise import FILE"
-        if found.demo.is_demo:
-            message = f"no log here but the demo's; to see that one: --home {found.demo.root}"
-        raise ConfigError(str(found.root), [Problem(path="home", message=message)])
-    return found
 
 
 @app.command(epilog=examples("tierwise check", "tierwise check other.yaml --json"))
@@ -104,7 +71,7 @@ def check(
     targets = target_states(routing, book, os.environ, time.time_ns() // 1000)
     problems = [*unsupported(routing), *(problem for target in targets for problem in target.problems())]
     if as_json:
-        _print_json(
+        print_json(
             {
                 "ok": not problems,
                 "config_version": routing.content_hash,
@@ -121,57 +88,6 @@ def check(
         typer.echo("\nNothing is wrong.")
 
 
-@app.command(
-    "import",
-    epilog=examples(
-        "tierwise import outcomes.parquet",
-        "tierwise import outcomes.parquet --tiers cheap=gpt-5-nano,top=claude-opus-4-5 --calls-per-month 200000",
-    ),
-)
-def import_file(
-    file: Annotated[Path, typer.Argument(help="Parquet, CSV or JSON lines file.")],
-    file_format: Annotated[ImportFormat, typer.Option("--format", help="What the file holds.")] = ImportFormat.outcomes,
-    tiers: Annotated[
-        str | None,
-        typer.Option(help="tier=model,..., cheapest first; the last model counts as served, others as shadows."),
-    ] = None,
-    calls_per_month: Annotated[
-        int | None,
-        typer.Option(min=1, help="Calls of this kind per month, for monthly figures (else per 1,000 calls)."),
-    ] = None,
-    skip_bad: Annotated[
-        bool, typer.Option("--skip-bad", help="Leave bad rows out, counted, instead of refusing.")
-    ] = False,
-    home: HomeOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Import a static evaluation into the log.
-
-    The file has one row per query and model. It is imported whole or not at all; importing it again changes nothing.
-    """
-    del file_format  # one format so far
-    from router_core.call_log.importers.outcomes import import_outcomes
-    from router_core.call_log.importers.tiers import parse_tiers
-    from router_core.call_log.report_text import import_text
-
-    mapping = parse_tiers(tiers) if tiers is not None else None
-    target = find_home(home)
-    report = import_outcomes(
-        target,
-        file,
-        tiers=mapping,
-        calls_per_month=calls_per_month,
-        skip_bad=skip_bad,
-        now_us=time.time_ns() // 1000,
-        catch_up=_finish_imports,
-    )
-    _finish_imports(target)
-    if as_json:
-        _print_json(report)
-    else:
-        typer.echo(import_text(report))
-
-
 @app.command(epilog=examples("tierwise ingest", "tierwise ingest --home /srv/tierwise"))
 def ingest(home: HomeOption = None, as_json: JsonOption = False) -> None:
     """Bring everything spooled so far into the log, once."""
@@ -182,7 +98,7 @@ def ingest(home: HomeOption = None, as_json: JsonOption = False) -> None:
     with typer.progressbar(length=100, label="Ingesting", file=sys.stderr) as bar:
         report = ingest_once(found, progress=lambda done, total: bar.update(100 * done // total - bar.pos))
     if as_json:
-        _print_json(report)
+        print_json(report)
     else:
         typer.echo(ingest_text(report))
 
@@ -208,7 +124,7 @@ def doctor(home: HomeOption = None, as_json: JsonOption = False) -> None:
     found = find_home(home)
     findings = diagnose(found, Path(CONFIG_NAME), time.time()) + control_findings(found, Path(CONFIG_NAME))
     if as_json:
-        _print_json(findings)
+        print_json(findings)
     else:
         typer.echo(findings_text(findings))
     if any(finding.state == "wrong" for finding in findings):
@@ -248,7 +164,7 @@ def spend(
     from router_core.call_log.reports import spend as query
 
     found = existing_home(home)
-    zone = find_zone(timezone or _configured_zone(found))
+    zone = find_zone(timezone or configured_zone(found))
     now = dt.datetime.now(dt.UTC)
     where = SpendFilter(
         since=parse_instant(since, zone, now, "--since"),
@@ -259,7 +175,7 @@ def spend(
     with reading(found) as log:
         rows = query(log, by.value, where, zone.key)
     if as_json:
-        _print_json(rows)
+        print_json(rows)
     else:
         typer.echo(spend_text(by.value, rows))
 
@@ -288,7 +204,7 @@ def calls(
     with reading(found) as log:
         rows = newest_calls(log, limit, payload_type)
     if as_json:
-        _print_json(rows)
+        print_json(rows)
     else:
         typer.echo(calls_text(rows) if rows else "No calls in the log.")
 
@@ -330,7 +246,7 @@ def _show_call(home: "Home", call_id: str, *, as_json: bool) -> None:
     trail = trail_of(receipt, _config_or_none(home))
     if as_json:
         facts = {field.name: getattr(receipt, field.name) for field in dataclasses.fields(receipt)}
-        _print_json({**facts, "trail": trail})
+        print_json({**facts, "trail": trail})
     else:
         # no terminal, no width: what is piped is not broken into lines
         typer.echo(call_text(receipt, trail, shutil.get_terminal_size((0, 0)).columns or None))
@@ -347,43 +263,10 @@ def _config_or_none(home: "Home") -> "RoutingConfig | None":
         return None
 
 
-def _configured_zone(home: "Home") -> str:
-    from router_core.control.config_file import config_of
-    from router_core.errors import ConfigError
-
-    try:
-        config = config_of(home)
-    except ConfigError as error:
-        typer.echo(
-            f"tierwise: {error.source} cannot be used, so days are UTC; see: tierwise check {error.source}", err=True
-        )
-        return "UTC"
-    return "UTC" if config is None else config.timezone
-
-
 def _catch_up(home: "Home") -> None:
     from router_core.watch import ensure_ingested
 
     ensure_ingested(home)
-
-
-def _finish_imports(home: "Home") -> None:
-    """Have everything imported so far in the log: what is imported next is compared with it.
-
-    Raises:
-        RouterError: A background process runs and does not take the imports in.
-    """
-    from router_core.call_log.importers.segment import unread_import_bytes
-    from router_core.errors import RouterError
-    from router_core.watch import ensure_ingested
-
-    ensure_ingested(home)
-    deadline = time.monotonic() + _IMPORT_PATIENCE_S
-    while unread_import_bytes(home):
-        if time.monotonic() > deadline:
-            message = f"the background process of {home.root} takes no imports in; see: tierwise doctor"
-            raise RouterError(message)
-        time.sleep(0.1)
 
 
 def _read_config(path: Path) -> bytes:
@@ -394,9 +277,3 @@ def _read_config(path: Path) -> bytes:
     except OSError as error:
         message = f"cannot be read ({error.strerror}); name another file, or write an example with: tierwise init"
         raise ConfigError(str(path), [Problem(path="", message=message)]) from error
-
-
-def _print_json(value: Any) -> None:
-    import orjson
-
-    typer.echo(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode())

@@ -1,0 +1,85 @@
+"""Column map of Helicone's exports of requests.
+
+For Anthropic's models ``prompt_tokens`` leaves cached and written tokens out, as the provider's own count does; for all
+others they are in it. Where the parts exceed the whole, they are added too.
+"""
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+from router_core.call_log.importers.maps import LogMap, RawRecord
+from router_core.call_log.importers.values import to_count
+
+_NO_CACHE: Final = "00000000-0000-0000-0000-000000000000"
+
+
+def _whole(record: RawRecord) -> Iterator[RawRecord]:
+    """Yield the record with all its prompt tokens as one number, and with whether a cache answered."""
+    reference = record.get("cache_reference_id")
+    parts = [_count(record.get(name)) for name in ("prompt_cache_read_tokens", "prompt_cache_write_tokens")]
+    prompt = _count(record.get("prompt_tokens"))
+    more: dict[str, Any] = {"$cache_hit": reference not in (None, "", _NO_CACHE)}
+    if prompt is not None and (_is_anthropic(record) or sum(part or 0 for part in parts) > prompt):
+        more["$input"] = prompt + sum(part or 0 for part in parts)
+    yield {**record, **more}
+
+
+def _is_anthropic(record: RawRecord) -> bool:
+    names = (record.get("provider"), record.get("response_model"), record.get("request_model"), record.get("model"))
+    return any(str(name).lower().startswith(("anthropic", "claude")) for name in names)
+
+
+def _count(value: Any) -> int | None:
+    try:
+        return to_count(value) if value not in (None, "") else None
+    except ValueError:
+        return None
+
+
+HELICONE: Final = LogMap(
+    name="helicone",
+    title="Helicone requests",
+    prefix="helicone",
+    signature=(
+        frozenset({"request_id", "request_created_at", "response_status"}),
+        frozenset({"request_id", "request_created_at", "prompt_tokens"}),
+    ),
+    places={
+        "id": ("request_id",),
+        "run": ("request_properties.Helicone-Session-Id", "properties.Helicone-Session-Id"),
+        "step": ("request_properties.Helicone-Session-Path", "properties.Helicone-Session-Path"),
+        "started_at": ("request_created_at",),
+        "ended_at": ("response_created_at",),
+        "latency_ms": ("delay_ms",),
+        "ttft_ms": ("time_to_first_token",),
+        "model": ("request_model", "model_override", "model", "response_model"),
+        "response_model": ("response_model",),
+        "provider": ("provider",),
+        "input_tokens": ("$input", "prompt_tokens"),
+        "cached_tokens": ("prompt_cache_read_tokens",),
+        "cache_write_tokens": ("prompt_cache_write_tokens",),
+        "output_tokens": ("completion_tokens",),
+        "cost_usd": ("costUSD", "cost"),
+        "status": ("response_status",),
+        "cache_hit": ("$cache_hit",),
+        "tags.user": ("request_user_id", "helicone_user"),
+        "extra.prompt_id": ("prompt_id",),
+        "extra.prompt_version": ("prompt_version",),
+        "size.request": ("request_body",),
+        "size.response": ("response_body",),
+    },
+    payload_type=(
+        "tag:payload_type",
+        "tag:PayloadType",
+        "tag:task",
+        "tag:Task",
+        "tag:feature",
+        "tag:Feature",
+        "tag:Helicone-Session-Name",
+        "tag:Helicone-Prompt-Id",
+        "prompt_id",
+    ),
+    tags=("request_properties", "properties"),
+    json_columns=("request_properties", "properties"),
+    expand=_whole,
+)
