@@ -355,6 +355,7 @@ class Router:
         plans = compile_plans(config)
         prices = PriceBook(config.prices, config.on_unpriced, version=config.content_hash)
         self._guardrail.keep_to(plans.limit, ZoneInfo(config.timezone))
+        self._spool.keep_to(config.log.durability)
         state = RouterState(
             clock=self._clock,
             log=self._spool,

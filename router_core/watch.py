@@ -28,6 +28,7 @@ _ONE_SHOT_TIMEOUT_S: Final = 600.0
 _MAX_ONE_SHOTS: Final = 3
 _STALLED_S: Final = 30.0
 _POLL_S: Final = 0.05
+_WAITS: Final = "ingest waits: %s"
 _TRIED_AGAIN: Final = "ingest failed and will be tried again: %s"
 _logger = logging.getLogger("router_core.watch")
 
@@ -113,9 +114,12 @@ def _ingest_until(ending: Callable[[], bool], home: Home, stop: threading.Event,
             try:
                 report = ingester.tick(max_commits=_COMMITS_PER_TICK)
                 is_behind = report.is_behind
-            except (LogBusyError, LogUnavailableError) as error:
-                _logger.warning("ingest waits: %s", error)
+            except LogBusyError as error:
+                _logger.warning(_WAITS, error)
                 is_behind = False
+            except LogUnavailableError as error:
+                _logger.warning(_WAITS, error)
+                return
             except (DuckDBError, OSError) as error:
                 _logger.warning(_TRIED_AGAIN, error)
                 return
