@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from zoneinfo import ZoneInfo
 
 from router_core.backends import Backend
+from router_core.call_log.filesystems import NETWORK_VARIABLE, refuse_network
 from router_core.call_log.home import HOME_VARIABLE, Home, home_beside
 from router_core.call_log.spool import Spool
 from router_core.checks import CheckFunction
@@ -104,7 +105,9 @@ class Router:
         now_us = (clock or SystemClock()).now_us
         config_file = ConfigFile(file, admit=lambda config: admit(config, str(file), now_us()))
         admit(config_file.current, str(file), now_us())
-        place = home_beside(file, chosen).create()
+        place = home_beside(file, chosen)
+        refuse_network(place.root, os.environ.get(NETWORK_VARIABLE))
+        place.create()
         if backend is None:
             from router_core.backends.litellm import LiteLLMBackend
 

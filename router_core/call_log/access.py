@@ -56,9 +56,9 @@ def unreadable(path: Path, error: Exception) -> ConfigError | LogUnavailableErro
     if not any(words in first_line for words in _BROKEN):
         return unavailable(path, error)
     way_out = (
-        f"it cannot be opened ({first_line}). Restore it from a backup. Without one: move it away and keep it, put the"
-        " segments in spool/done back into spool and run `tierwise ingest`; that builds a log of what they hold, and"
-        " they hold the last days only: all history before them would be lost"
+        f"it cannot be opened ({first_line}). Restore it from a backup; without one: `tierwise ingest --rebuild` keeps"
+        " it under another name and makes the log anew from the segments in spool/done, as far back as they are kept"
+        " (tierwise doctor says how far)"
     )
     return ConfigError(str(path), [Problem(path=path.name, message=way_out)])
 

@@ -17,6 +17,7 @@ from router_core.call_log import access, commit, rollups
 from router_core.call_log.archive import Archive
 from router_core.call_log.backlog import read_offsets, unread_bytes
 from router_core.call_log.commit import Advance
+from router_core.call_log.ddl import ROLLUPS
 from router_core.call_log.home import Home
 from router_core.call_log.lines import Batch
 from router_core.call_log.logfile import LogFile
@@ -25,6 +26,7 @@ from router_core.call_log.pace import MAX_ROWS_PER_COMMIT, next_rows
 from router_core.call_log.segments import list_segments, lock_path, retire
 from router_core.call_log.spool_reader import Goal, SpoolReader, look
 from router_core.call_log.stage import Stage
+from router_core.call_log.weeks import weeks
 
 __all__ = ["MAX_ROWS_PER_COMMIT", "IngestReport", "Ingester", "Progress", "ingest_once", "wall_clock_us"]
 
@@ -239,6 +241,19 @@ class Ingester:
                     rollups.fold(con, folding)
         self._sums_are_stale = False
 
+    def recompute_sums(self) -> None:
+        """Compute all hourly sums anew from the raw rows; readers get in between."""
+        with self._file.attached(self._now_us()) as con:
+            pieces = weeks(con, "log.")
+        for week in pieces:
+            for rollup in ROLLUPS:
+                with self._file.attached(self._now_us()) as con:
+                    rollups.recompute(con, rollup, week)
+        with self._file.attached(self._now_us()) as con:
+            rollups.queue_all_outcome_hours(con)
+        self._sums_are_stale = True
+        self._update_sums()
+
     def _tidy(self) -> None:
         gone = self._archive.tidy(self._known_offsets(), wall_clock_us() / 1e6)
         if gone:
@@ -256,6 +271,7 @@ def ingest_once(
     progress: Progress | None = None,
     keep_days: float | None = None,
     rebuild: bool = False,
+    sums: bool = False,
 ) -> IngestReport:
     """Ingest everything the spool holds; ``busy`` is set when another process does so already.
 
@@ -266,6 +282,7 @@ def ingest_once(
         progress: Called with bytes done and bytes to do, after each commit.
         keep_days: Days for which segments are kept after they were read; None = as long as nobody removes them.
         rebuild: Set the present file aside and make the log anew from all segments that are kept.
+        sums: Compute all hourly sums anew from the rows, too.
 
     Raises:
         LogBusyError: Readers have kept the file open for too long; nothing is lost.
@@ -279,7 +296,10 @@ def ingest_once(
         replaced = set_aside(home.log, wall_clock_us()) if rebuild else None
         ingester = Ingester(home, now_us=clock if as_of_us is None else lambda: as_of_us, keep_days=keep_days)
         try:
-            return replace(ingester.tick(progress=progress), replaced=replaced)
+            report = replace(ingester.tick(progress=progress), replaced=replaced)
+            if sums:
+                ingester.recompute_sums()
+            return report
         finally:
             ingester.close()
 
