@@ -67,15 +67,13 @@ def _one(con: Any, query: str) -> int:
 
 def test_size(home: Home) -> None:
     with reading(home) as con:
-        calls, attempts = (
-            con.execute(f"SELECT count(*) FROM {table}").fetchall()[0][0] for table in ("calls", "attempts")
-        )
-        blocks = {
-            table: con.execute(f"SELECT count(DISTINCT block_id) FROM pragma_storage_info('{table}')").fetchall()[0][0]
-            for table in ("calls", "attempts")
-        }
-    both = sum(blocks.values()) * 262_144
-    show(f"size, bytes per call and its attempts ({attempts / calls:.2f})", "150", f"{both / calls:.0f}")
+        calls, attempts = (_one(con, f"SELECT count(*) FROM {table}") for table in TABLES)
+        blocks = [_one(con, f"SELECT count(DISTINCT block_id) FROM pragma_storage_info('{table}')") for table in TABLES]
+    show(
+        f"size, bytes per call and its attempts ({attempts / calls:.2f})",
+        "150",
+        f"{sum(blocks) * 262_144 / calls:.0f}",
+    )
     show("  the whole file, bytes per call", "-", f"{home.log.stat().st_size / calls:.0f}")
 
 
