@@ -55,7 +55,7 @@ def filesystem_of(path: Path, mounts: Path = Path("/proc/self/mountinfo")) -> st
     wanted = Path(os.path.realpath(path))
     found: tuple[int, str] | None = None
     for line in lines:
-        # e.g. "36 35 98:0 /root /mnt/data rw,noatime shared:1 - ext4 /dev/sda1 rw"
+        # e.g. "36 35 98:0 / /srv/data rw,noatime shared:1 - ext4 /dev/sda1 rw"
         before, separator, after = line.partition(" - ")
         if not separator:
             continue
