@@ -28,11 +28,17 @@ def source_of(rollup: str) -> tuple[str, str]:
     return TABLES[kind], _INSTANT[kind]
 
 
-def delta_query(rollup: str, rows: str) -> str:
-    """Return the SELECT of one rollup's rows over a table of raw rows."""
+def delta_query(rollup: str, rows: str, hour: str | None = None) -> str:
+    """Return the SELECT of one rollup's rows over a table of raw rows.
+
+    Args:
+        rollup: Name of the rollup.
+        rows: The table, or a subquery.
+        hour: What to take as a row's hour; None = the hour of its instant.
+    """
     keys, measures = ROLLUPS[rollup]
-    instant = _INSTANT[_SOURCES[rollup]]
-    computed = {"hour": f"date_trunc('hour', {instant}) AS hour", "bucket": f"{_BUCKET} AS bucket"}
+    hour = hour or f"date_trunc('hour', {_INSTANT[_SOURCES[rollup]]})"
+    computed = {"hour": f"{hour} AS hour", "bucket": f"{_BUCKET} AS bucket"}
     selected = [computed.get(key, key) for key in keys]
     selected += [f"CAST({expression} AS BIGINT) AS {name}" for name, expression in measures.items()]
     where = "WHERE latency_ms IS NOT NULL" if "bucket" in keys else ""
