@@ -2,15 +2,21 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
+# the same packages, with the older duckdb in front of them
+OLD_VENV := .venv-duckdb15
+OLD_STAMP := $(OLD_VENV)/.installed
+STORAGE_TESTS := tests/contract tests/property/test_rollup_laws.py tests/dashboard/test_queries.py \
+	$(addprefix tests/integration/test_,$(addsuffix .py,spool disks ingest ingest_trouble import kills log_access rebuild \
+	duckdb_versions))
 BROWSER_PACKAGES := chromium
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install lock demo format check browser test e2e bench screenshots
+.PHONY: help install lock demo format check browser test test-duckdb15 e2e bench bench-10m screenshots
 .NOTPARALLEL:
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-11s  %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-13s  %s\n", $$1, $$2}' Makefile
 
 install: $(STAMP) ## virtual environment in .venv: locked packages, and this checkout in editable form
 
@@ -23,10 +29,20 @@ $(STAMP): pyproject.toml requirements.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
-lock: ## solve requirements.lock anew from pyproject.toml (with uv, in an environment of its own)
+$(OLD_STAMP): requirements-duckdb15.lock $(STAMP)
+	@echo "Installing the older duckdb into $(OLD_VENV), beside the packages of .venv"
+	@"$(PYTHON)" -m venv --clear --without-pip $(OLD_VENV)
+	@$(BIN)/python -m pip --python $(OLD_VENV)/bin/python install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements-duckdb15.lock
+	@$(BIN)/python -m tests.second_environment $(OLD_VENV)
+	@touch $@
+
+UV_OPTIONS := --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --quiet
+
+lock: ## solve the lock files anew from pyproject.toml (with uv, in an environment of its own)
 	@"$(PYTHON)" -m venv .venv-lock
 	@.venv-lock/bin/python -m pip install --quiet --disable-pip-version-check uv
-	.venv-lock/bin/uv pip compile pyproject.toml --all-extras --group dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --quiet -o requirements.lock
+	.venv-lock/bin/uv pip compile pyproject.toml --all-extras --group dev $(UV_OPTIONS) -o requirements.lock
+	echo "duckdb==1.5.5" | .venv-lock/bin/uv pip compile - --no-annotate $(UV_OPTIONS) -o requirements-duckdb15.lock
 
 demo: install ## simulate 60 days of calls, then serve the dashboard on 127.0.0.1 (options: ARGS="--no-serve")
 	@$(BIN)/tierwise demo $(ARGS)
@@ -50,8 +66,13 @@ browser:
 		echo "The browser tests need Chromium. Install it and come back: sudo apt-get install $(BROWSER_PACKAGES)" >&2; exit 1; \
 	fi
 
-test: check browser ## check, then the whole suite: what CI runs
+test: check browser $(OLD_STAMP) ## check, then the whole suite, then the log's tests on duckdb 1.5.5: what CI runs
 	$(BIN)/pytest $(ARGS)
+	@$(MAKE) --no-print-directory test-duckdb15
+
+test-duckdb15: install $(OLD_STAMP) ## the log's tests on duckdb 1.5.5 alone
+	@$(OLD_VENV)/bin/python -c "import duckdb; assert duckdb.__version__ == '1.5.5', duckdb.__version__"
+	$(OLD_VENV)/bin/python -m pytest -q $(STORAGE_TESTS)
 
 e2e: install browser ## the browser tests alone
 	$(BIN)/pytest -m e2e $(ARGS)
@@ -61,3 +82,6 @@ screenshots: install browser ## take the README's picture of the demo, docs/over
 
 bench: install ## measurements; they print figures and never fail on time
 	$(BIN)/pytest tests/benchmarks -s -q -o python_files='bench_*.py' $(ARGS)
+
+bench-10m: install ## the same on a log of ten million calls, made once in .bench (10 minutes, 1.6 GB)
+	TIERWISE_BENCH_CALLS=10000000 TIERWISE_BENCH_HOME=.bench/home TIERWISE_BENCH_LIVE_S=60 $(BIN)/pytest tests/benchmarks/bench_big.py -s -q -o python_files='bench_*.py' $(ARGS)

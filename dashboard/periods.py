@@ -114,11 +114,6 @@ def slices(period: Period) -> tuple[Slice, ...]:
     return tuple(found)
 
 
-def splits_hours(period: Period) -> bool:
-    """Return whether local days begin inside a UTC hour, which hourly sums cannot cut."""
-    return bool(period.start.minute or period.end.minute)
-
-
 def _edge_of(day: dt.date, grain: Grain) -> dt.date:
     if grain == "day":
         return day

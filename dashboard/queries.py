@@ -1,6 +1,7 @@
 """Reads of the log's hourly rollups: a connection and filters in, frozen sums out.
 
-No query here touches a raw table. Values are always bound; names come from this module.
+No query here touches a raw table, but for hours in which a day begins. Values are always bound; names come from this
+module.
 """
 
 import datetime as dt
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from dashboard.periods import slices
 from dashboard.sums import NO_NAME, Filters, Overview, Point, Row, Span, Sums
 from router_core.call_log.backlog import read_offsets
+from router_core.call_log.edges import rollups_cut_at
 from router_core.call_log.rollups import bucket_quantile
 from router_core.call_log.schema import LATENCY_BUCKET_RATIO
 
@@ -145,16 +147,25 @@ def _read_before(connection: "duckdb.DuckDBPyConnection", filters: Filters) -> S
 
 def _read_total(connection: "duckdb.DuckDBPyConnection", filters: Filters) -> Sums:
     bound = _bound(filters)
+    log = _relations(connection, filters, ())
     found: dict[str, Any] = {}
     for table, tier, _, measures in (_CALLS, _ATTEMPTS, _OUTCOMES):
         summed = ", ".join(measures.values())
-        row = connection.execute(f"SELECT {summed} FROM {table} WHERE {_where(tier, filters)}", bound).fetchone() or ()
+        query = f"SELECT {summed} FROM {log[table]} AS log WHERE {_where(tier, filters)}"
+        row = connection.execute(query, bound).fetchone() or ()
         found |= {name: value or 0 for name, value in zip(measures, row, strict=True)}
     where = _where("tier_served", filters)
-    counts = dict(
-        connection.execute(f"SELECT bucket, sum(n) FROM rollup_latency WHERE {where} GROUP BY bucket", bound).fetchall()
-    )
+    query = f"SELECT bucket, sum(n) FROM {log['rollup_latency']} AS log WHERE {where} GROUP BY bucket"
+    counts = dict(connection.execute(query, bound).fetchall())
     return Sums(p50_ms=bucket_quantile(counts, 0.50), p95_ms=bucket_quantile(counts, 0.95), **found)
+
+
+def _relations(
+    connection: "duckdb.DuckDBPyConnection", filters: Filters, starts: Sequence[dt.datetime]
+) -> Mapping[str, str]:
+    """Return what to read for each rollup, so that it is cut where the period and its slices begin and end."""
+    edges = (filters.period.start, filters.period.end) if filters.period else ()
+    return rollups_cut_at(connection, [_naive(instant) for instant in (*edges, *starts)])
 
 
 class _Found:
@@ -185,6 +196,7 @@ class _Found:
 
 def _read(connection: "duckdb.DuckDBPyConnection", filters: Filters, starts: Sequence[dt.datetime]) -> _Found:
     found = _Found()
+    log = _relations(connection, filters, starts)
     for table, tier, model, measures in (_CALLS, _ATTEMPTS, _OUTCOMES):
         summed = ", ".join(f"{expression} AS {name}" for name, expression in measures.items())
         rows = connection.execute(
@@ -192,7 +204,7 @@ def _read(connection: "duckdb.DuckDBPyConnection", filters: Filters, starts: Seq
             WITH chosen AS (
                 SELECT log.*, coalesce(payload_type, '') AS of_type, coalesce({tier}, '') AS of_tier,
                     coalesce({model}, '') AS of_model, of_slice
-                FROM {table} AS log {_ASOF_SLICE} WHERE {_where(tier, filters)}
+                FROM {log[table]} AS log {_ASOF_SLICE} WHERE {_where(tier, filters)}
             )
             SELECT grouping(of_type, of_tier, of_model, of_slice), of_type, of_tier, of_model, of_slice, {summed}
             FROM chosen GROUP BY {_SETS}
@@ -209,12 +221,16 @@ def _read(connection: "duckdb.DuckDBPyConnection", filters: Filters, starts: Seq
             found.add(
                 kind, name.get(kind, NO_NAME), {key: value or 0 for key, value in zip(measures, values, strict=True)}
             )
-    _add_quantiles(connection, filters, starts, found)
+    _add_quantiles(connection, filters, starts, log["rollup_latency"], found)
     return found
 
 
 def _add_quantiles(
-    connection: "duckdb.DuckDBPyConnection", filters: Filters, starts: Sequence[dt.datetime], found: _Found
+    connection: "duckdb.DuckDBPyConnection",
+    filters: Filters,
+    starts: Sequence[dt.datetime],
+    latencies: str,
+    found: _Found,
 ) -> None:
     # The nearest-rank quantile's bucket is the first whose cumulated count reaches the rank. Each side groups by few
     # keys: all of them at once took four times as long on the 1.3 M rows of 10 M calls.
@@ -223,10 +239,10 @@ def _add_quantiles(
         f"""
         WITH by_name AS (
             SELECT coalesce(payload_type, '') AS of_type, coalesce(tier_served, '') AS of_tier, bucket, sum(n) AS n
-            FROM rollup_latency WHERE {where} AND bucket IS NOT NULL GROUP BY ALL
+            FROM {latencies} AS log WHERE {where} AND bucket IS NOT NULL GROUP BY ALL
         ),
         by_hour AS (
-            SELECT hour, bucket, sum(n) AS n FROM rollup_latency WHERE {where} AND bucket IS NOT NULL GROUP BY ALL
+            SELECT hour, bucket, sum(n) AS n FROM {latencies} AS log WHERE {where} AND bucket IS NOT NULL GROUP BY ALL
         ),
         counted AS (
             SELECT ['payload_type', 'tier', 'total'][grouping(of_type, of_tier)] AS kind,

@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 
 from router_core.backends import Backend
 from router_core.background import Inline, Threads
+from router_core.call_log.filesystems import NETWORK_VARIABLE, refuse_network
 from router_core.call_log.home import HOME_VARIABLE, Home, home_beside
 from router_core.call_log.spool import Spool
 from router_core.checks import CheckFunction
@@ -116,7 +117,9 @@ class Router:
         now_us = (clock or SystemClock()).now_us
         config_file = ConfigFile(file, admit=lambda config: admit(config, str(file), now_us()))
         admit(config_file.current, str(file), now_us())
-        place = home_beside(file, chosen).create()
+        place = home_beside(file, chosen)
+        refuse_network(place.root, os.environ.get(NETWORK_VARIABLE))
+        place.create()
         if backend is None:
             from router_core.backends.litellm import LiteLLMBackend
 
@@ -375,6 +378,7 @@ class Router:
         zone = ZoneInfo(config.timezone)
         self._guardrail.keep_to(plans.limit, zone)
         self._shadow_budget.keep_to(plans.shadow_limit, zone)
+        self._spool.keep_to(config.log.durability)
         state = RouterState(
             clock=self._clock,
             log=self._spool,

@@ -28,6 +28,7 @@ _ONE_SHOT_TIMEOUT_S: Final = 600.0
 _MAX_ONE_SHOTS: Final = 3
 _STALLED_S: Final = 30.0
 _POLL_S: Final = 0.05
+_WAITS: Final = "ingest waits: %s"
 _TRIED_AGAIN: Final = "ingest failed and will be tried again: %s"
 _logger = logging.getLogger("router_core.watch")
 
@@ -36,11 +37,14 @@ class IngestFailedError(RouterError):
     """The log could not be brought up to date; the message is the ingesting process's own."""
 
 
-def watch(home: Home, *, interval_s: float = 1.0, stop: threading.Event | None = None) -> None:
+def watch(
+    home: Home, *, interval_s: float = 1.0, stop: threading.Event | None = None, keep_days: float | None = None
+) -> None:
     """Ingest every ``interval_s`` until stopped; while another process does so, stand by.
 
     It may be ended at any moment, by any signal: nothing is lost, the next one goes on. Without ``stop``, SIGTERM and
     SIGINT end it after the tick in hand. When ``TIERWISE_WATCH_PARENT`` names a parent, it ends when that process does.
+    Segments are kept for ``keep_days`` after they were read; None = as long as nobody removes them.
 
     Raises:
         ConfigError: The home or the log is unusable.
@@ -58,7 +62,8 @@ def watch(home: Home, *, interval_s: float = 1.0, stop: threading.Event | None =
         try:
             with elected(home) as election:
                 if election:
-                    _ingest_until(lambda: ending() or not election, home, stop, interval_s)
+                    ingester = _new_ingester(home, keep_days)
+                    _ingest_until(lambda: ending() or not election, ingester, stop, interval_s)
         except FileNotFoundError:
             pass
         except OSError as error:
@@ -103,19 +108,21 @@ def start_watch(home: Home) -> "subprocess.Popen[bytes] | None":
     )
 
 
-def _ingest_until(ending: Callable[[], bool], home: Home, stop: threading.Event, interval_s: float) -> None:
+def _ingest_until(ending: Callable[[], bool], ingester: "Ingester", stop: threading.Event, interval_s: float) -> None:
     """Tick until the end, or until trouble that calls for a fresh start."""
     from duckdb import Error as DuckDBError
 
-    ingester = _new_ingester(home)
     try:
         while not ending():
             try:
                 report = ingester.tick(max_commits=_COMMITS_PER_TICK)
                 is_behind = report.is_behind
-            except (LogBusyError, LogUnavailableError) as error:
-                _logger.warning("ingest waits: %s", error)
+            except LogBusyError as error:
+                _logger.warning(_WAITS, error)
                 is_behind = False
+            except LogUnavailableError as error:
+                _logger.warning(_WAITS, error)
+                return
             except (DuckDBError, OSError) as error:
                 _logger.warning(_TRIED_AGAIN, error)
                 return
@@ -125,10 +132,10 @@ def _ingest_until(ending: Callable[[], bool], home: Home, stop: threading.Event,
         ingester.close()
 
 
-def _new_ingester(home: Home) -> "Ingester":
+def _new_ingester(home: Home, keep_days: float | None) -> "Ingester":
     from router_core.call_log.ingest import Ingester, wall_clock_us
 
-    return Ingester(home, now_us=wall_clock_us)
+    return Ingester(home, now_us=wall_clock_us, keep_days=keep_days)
 
 
 def _stop_on_signals(stop: threading.Event) -> None:

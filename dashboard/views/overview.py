@@ -8,7 +8,7 @@ import streamlit as st
 from dashboard import charts
 from dashboard import format as fmt
 from dashboard.components import bar, filters, states, tables, tiles
-from dashboard.periods import Grain, local_day, splits_hours
+from dashboard.periods import Grain, local_day
 from dashboard.sums import LogState, Overview, Row, Source, Span, Sums, tier_order
 
 
@@ -72,8 +72,6 @@ def _notices(found: Overview, choice: filters.Choice, span: Span) -> int | None:
     if total.unpriced:
         attempts = f"{fmt.count(total.unpriced)} of {fmt.plural(total.attempts, 'attempt')}"
         words.append(f"the cost of {attempts} is not known, and spend leaves it out")
-    if period is not None and splits_hours(period):
-        words.append(f"days of {period.zone} begin inside a UTC hour; each hour counts where it begins")
     if words:
         st.caption(fmt.markdown(" · ".join(words)))
     return _price(total)

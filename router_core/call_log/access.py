@@ -16,6 +16,14 @@ MEMORY_LIMIT: Final = "1GB"
 THREADS: Final = 2
 # what DuckDB says of a file that no waiting will mend
 _BROKEN: Final = ("not a valid DuckDB database file", "Corrupt database file", "Could not read enough bytes")
+# what it says when the disk takes no more; the transaction has then not happened
+_DISK: Final = (
+    "Could not write file",
+    "No space left on device",
+    "has been invalidated",
+    "Could not sync",
+    "Cannot open",
+)
 _TRIES: Final = 20
 _BETWEEN_TRIES_S: Final = 0.002
 
@@ -37,17 +45,28 @@ def is_lock_error(error: Exception) -> bool:
     return "Could not set lock on file" in str(error)
 
 
+def is_disk_error(error: Exception) -> bool:
+    """Return whether a DuckDB error says that the disk did not take what was written: it is full, or fails."""
+    return any(words in str(error) for words in _DISK)
+
+
 def unreadable(path: Path, error: Exception) -> ConfigError | LogUnavailableError:
     """Return the error for a log file that DuckDB cannot open: as it is, or just now."""
     first_line = str(error).splitlines()[0][:300]
     if not any(words in first_line for words in _BROKEN):
-        return LogUnavailableError(f"{path} cannot be opened now ({first_line}); nothing is lost, try again")
+        return unavailable(path, error)
     way_out = (
-        f"it cannot be opened ({first_line}). Restore it from a backup. Without one: move it away and keep it, put the"
-        " segments in spool/done back into spool and run `tierwise ingest`; that builds a log of what they hold, and"
-        " they hold the last days only: all history before them would be lost"
+        f"it cannot be opened ({first_line}). Restore it from a backup; without one: `tierwise ingest --rebuild` keeps"
+        " it under another name and makes the log anew from the segments in spool/done, as far back as they are kept"
+        " (tierwise doctor says how far)"
     )
     return ConfigError(str(path), [Problem(path=path.name, message=way_out)])
+
+
+def unavailable(path: Path, error: Exception) -> LogUnavailableError:
+    """Return the error for a log that cannot be used just now: no room, no right, too many open files."""
+    first_line = str(error).splitlines()[0][:300]
+    return LogUnavailableError(f"{path} cannot be opened now ({first_line}); nothing is lost, try again")
 
 
 def newer_schema(path: Path, version: int, known: int) -> ConfigError:

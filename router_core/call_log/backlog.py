@@ -1,6 +1,6 @@
 """What the spool holds that the log does not hold yet."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from router_core.call_log.segments import Segment
@@ -9,14 +9,20 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 
-def read_offsets(con: "DuckDBPyConnection", ledger: str = "ledger") -> dict[str, int]:
+def read_offsets(
+    con: "DuckDBPyConnection", ledger: str = "ledger", segments: Collection[str] | None = None
+) -> dict[str, int]:
     """Return how far each segment is in the log, bytes by the segment's name.
 
     Args:
         con: A connection that sees the log.
         ledger: Name of the ledger there; ``log.ledger`` on the writer's connection.
+        segments: Only these; None = all.
     """
-    return dict(con.execute(f"SELECT segment, end_offset FROM {ledger}").fetchall())
+    if segments is None:
+        return dict(con.execute(f"SELECT segment, end_offset FROM {ledger}").fetchall())
+    only = f"SELECT segment, end_offset FROM {ledger} WHERE segment IN (SELECT unnest(?))"
+    return dict(con.execute(only, [list(segments)]).fetchall())
 
 
 def unread(segments: Iterable[Segment], offsets: Mapping[str, int]) -> list[Segment]:

@@ -1,18 +1,24 @@
 """What is wrong with a home, and how to mend it."""
 
+import datetime as dt
 import json
 import os
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
 from router_core.call_log.access import is_watched
 from router_core.call_log.backlog import read_offsets, unread, unread_bytes
+from router_core.call_log.filesystems import filesystem_of, is_network
+from router_core.call_log.holders import command_of, holders_of, read_holders
 from router_core.call_log.home import HOME_VARIABLE, Home
+from router_core.call_log.kept import list_kept
 from router_core.call_log.read import reading
 from router_core.call_log.schema import SCHEMA_VERSION
-from router_core.call_log.segments import list_segments
+from router_core.call_log.segments import list_segments, list_workers, lock_path
+from router_core.call_log.spool import DROPPED_EVENT
 from router_core.errors import ConfigError, RouterError
 
 if TYPE_CHECKING:
@@ -22,6 +28,7 @@ State = Literal["ok", "note", "wrong"]
 _LOW_DISK_BYTES: Final = 1 << 30
 _OLD_BACKLOG_S: Final = 60.0
 _REASONS_SHOWN: Final = 5
+_SHOWN: Final = 8
 _MEND_HOME: Final = f"choose a writable folder with --home or {HOME_VARIABLE}"
 
 
@@ -54,13 +61,15 @@ def diagnose(home: Home, config: Path, now_s: float) -> list[Finding]:
     if not home.root.is_dir():
         mend = "make it: tierwise demo, tierwise import FILE, or run a router"
         return [*findings, Finding(name="home", state="wrong", text=f"{home.root} is not there", mend=mend)]
-    findings += [_home(home), _disk(home), _watcher(home), _demo(home)]
+    holders = read_holders()
+    findings += [_home(home), _disk(home), _watcher(home, holders), _holders(home, holders), _demo(home)]
     offsets: dict[str, int] = {}
+    first: dt.datetime | None = None
     if home.log.exists():
         try:
             with reading(home) as log:
-                findings += [_schema(log), _quarantine(log)]
-                offsets = read_offsets(log)
+                findings += [_schema(log), _quarantine(log), _dropped(log)]
+                offsets, first = read_offsets(log), _first_instant(log)
         except RouterError as error:
             mend = "see above; if another program has it open, close that"
             findings.append(Finding(name="log", state="wrong", text=str(error), mend=mend))
@@ -69,8 +78,7 @@ def diagnose(home: Home, config: Path, now_s: float) -> list[Finding]:
         findings.append(
             Finding(name="log", state="note", text="nothing was brought into it yet", mend="tierwise ingest")
         )
-    findings.append(_backlog(home, offsets, now_s))
-    return findings
+    return [*findings, _backlog(home, offsets, now_s), _kept(home, offsets, first)]
 
 
 def _config(path: Path) -> Finding:
@@ -102,7 +110,11 @@ def _home(home: Home) -> Finding:
     except OSError as error:
         text = f"{home.root} cannot be written ({error.strerror})"
         return Finding(name="home", state="wrong", text=text, mend=_MEND_HOME)
-    return Finding(name="home", state="ok", text=f"{home.root}, writable")
+    kind = filesystem_of(home.root)
+    if kind is not None and is_network(kind):
+        text = f"{home.root} is on a network file system ({kind}), whose locks cannot be relied on"
+        return Finding(name="home", state="wrong", text=text, mend="move it to this machine's own disk")
+    return Finding(name="home", state="ok", text=f"{home.root}, writable{f', on {kind}' if kind else ''}")
 
 
 def _disk(home: Home) -> Finding:
@@ -113,28 +125,69 @@ def _disk(home: Home) -> Finding:
     return Finding(name="disk", state="ok", text=f"{_bytes(free)} free")
 
 
-def _watcher(home: Home) -> Finding:
+def _watcher(home: Home, holders: Mapping[int, list[int]]) -> Finding:
     if not is_watched(home):
         mend = "fine for commands, they bring it up to date themselves; for a live log run: tierwise watch"
         return Finding(name="watch", state="note", text="no background process runs", mend=mend)
-    holder = _holder(home.watch_lock)
-    text = f"a background process runs{f' (pid {holder})' if holder is not None else ''}"
+    found = holders_of(home.watch_lock, holders)
+    text = f"a background process runs{f' (pid {found[0]})' if found else ''}"
     return Finding(name="watch", state="ok", text=text)
 
 
-def _holder(lock: Path) -> int | None:
-    """Return the pid that the kernel says holds a lock on the file; None where there is no /proc/locks."""
-    try:
-        inode = str(lock.stat().st_ino)
-        lines = Path("/proc/locks").read_text(encoding="ascii").splitlines()
-    except OSError:
-        return None
-    for line in lines:
-        # e.g. "1: FLOCK  ADVISORY  WRITE 4242 08:01:131074 0 EOF"
-        parts = line.split()
-        if "FLOCK" in parts and parts[-3].rpartition(":")[2] == inode:
-            return int(parts[-4])
-    return None
+def _holders(home: Home, holders: Mapping[int, list[int]]) -> Finding:
+    """Say who has the log open or writes into the spool at this moment."""
+    files = {home.log: "has the log open", home.watch_lock: "brings lines into it"}
+    workers = {lock_path(home.spool, worker): "writes lines" for worker in list_workers(home.spool)}
+    said = [
+        f"pid {pid} {does} ({command_of(pid) or 'of another user'})"
+        for path, does in (files | workers).items()
+        for pid in holders_of(path, holders)
+    ]
+    text = "; ".join(said[:_SHOWN]) + (f"; and {len(said) - _SHOWN} more" if len(said) > _SHOWN else "")
+    return Finding(name="locks", state="ok", text=text or "nobody holds one")
+
+
+def _kept(home: Home, offsets: Mapping[str, int], first: dt.datetime | None) -> Finding:
+    """Say how far back the log could be made anew, should its file be lost."""
+    kept = list_kept(home.spool)
+    lacking = [each for each in kept if not each.is_in(offsets)]
+    size = f"{len(kept):,} kept ({_bytes(sum(each.disk_bytes for each in kept))})"
+    if lacking:
+        text = f"{size}; {len(lacking):,} of them are not in the log"
+        return Finding(name="segments", state="wrong", text=text, mend="tierwise ingest brings them in")
+    oldest = min((each.written_s for each in kept), default=None)
+    if oldest is None:
+        return Finding(name="segments", state="ok", text="none kept")
+    reach = dt.datetime.fromtimestamp(oldest, dt.UTC)
+    text = f"{size}; the oldest was last written on {reach:%Y-%m-%d}"
+    # a segment holds at most a day
+    if first is None or first > reach - dt.timedelta(days=1):
+        return Finding(name="segments", state="ok", text=f"{text}: the whole log could be made anew from them")
+    mend = f"back {home.log.name} up, or keep a copy of the rows: tierwise export --format parquet"
+    text += f"; rows before it, back to {first:%Y-%m-%d}, are in {home.log.name} alone"
+    return Finding(name="segments", state="note", text=text, mend=mend)
+
+
+def _dropped(log: "DuckDBPyConnection") -> Finding:
+    row = log.execute(
+        """SELECT count(*), coalesce(sum(CAST(details->>'groups' AS BIGINT)), 0), max("at") FROM events
+           WHERE event = ?""",
+        [DROPPED_EVENT],
+    ).fetchone()
+    times, groups, last = row if row is not None else (0, 0, None)
+    if not times:
+        return Finding(name="dropped", state="ok", text="no lines were lost for want of disk")
+    text = (
+        f"{groups:,} groups of lines were lost in {times:,} times without disk, the last one {last:%Y-%m-%d %H:%M} UTC"
+    )
+    mend = "they waited in memory until it was full; see that the disk has room, and watch it"
+    return Finding(name="dropped", state="wrong", text=text, mend=mend)
+
+
+def _first_instant(log: "DuckDBPyConnection") -> dt.datetime | None:
+    # from the sums: over raw rows it would take long
+    row = log.execute("SELECT min(hour) FROM rollup_calls WHERE source IS DISTINCT FROM 'import'").fetchone()
+    return row[0].replace(tzinfo=dt.UTC) if row is not None and row[0] is not None else None
 
 
 def _demo(home: Home) -> Finding:

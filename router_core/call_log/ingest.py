@@ -9,34 +9,26 @@ DuckDB's lock.
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Generator, Mapping
-from dataclasses import dataclass, field
-from typing import Final
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from router_core.call_log import access, commit, rollups
-from router_core.call_log.backlog import read_offsets, unread, unread_bytes
+from router_core.call_log.archive import Archive
+from router_core.call_log.backlog import read_offsets, unread_bytes
 from router_core.call_log.commit import Advance
+from router_core.call_log.ddl import ROLLUPS
 from router_core.call_log.home import Home
 from router_core.call_log.lines import Batch
 from router_core.call_log.logfile import LogFile
 from router_core.call_log.orphans import read_orphans
-from router_core.call_log.segments import (
-    Segment,
-    is_alive,
-    list_names,
-    list_segments,
-    list_workers,
-    prune_done,
-    read_lines,
-    retire,
-)
+from router_core.call_log.pace import MAX_ROWS_PER_COMMIT, next_rows
+from router_core.call_log.segments import list_segments, lock_path, retire
+from router_core.call_log.spool_reader import Goal, SpoolReader, look
 from router_core.call_log.stage import Stage
+from router_core.call_log.weeks import weeks
 
-MAX_ROWS_PER_COMMIT: Final = 5_000
-_MAX_LINES_PER_COMMIT: Final = 20_000
-_MIN_SHARE: Final = 500
-_KEEP_DONE_S: Final = 7 * 86_400
-_PRUNE_EVERY_US: Final = 3_600_000_000
+__all__ = ["MAX_ROWS_PER_COMMIT", "IngestReport", "Ingester", "Progress", "ingest_once", "wall_clock_us"]
 
 Progress = Callable[[int, int], None]
 
@@ -54,6 +46,7 @@ class IngestReport:
         is_behind: True when it stopped early, with lines left that were there when it began.
         backlog_bytes: What was left unread: torn last lines of living workers, or lines that came meanwhile.
         held_s: How long each use of the file has kept it locked.
+        replaced: Where the file is that was replaced by one made anew; None when none was.
     """
 
     busy: bool = False
@@ -64,19 +57,7 @@ class IngestReport:
     is_behind: bool = False
     backlog_bytes: int = 0
     held_s: tuple[float, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Goal:
-    """What one tick is to bring in: living writers would move an end that is looked up again, forever.
-
-    Attributes:
-        dead: Workers that write no more.
-        segments: Every segment, as long as it is now.
-    """
-
-    dead: frozenset[str]
-    segments: tuple[Segment, ...]
+    replaced: Path | None = None
 
 
 @dataclass(slots=True)
@@ -95,17 +76,22 @@ class Ingester:
     Args:
         home: Whose spool and log.
         now_us: The present instant, microseconds since the epoch, UTC.
+        keep_days: Days for which segments are kept after they were read; None = as long as nobody removes them.
     """
 
-    def __init__(self, home: Home, *, now_us: Callable[[], int]) -> None:
+    def __init__(self, home: Home, *, now_us: Callable[[], int], keep_days: float | None = None) -> None:
         self._home = home
         self._now_us = now_us
         self._file = LogFile(home, timer=time.perf_counter, pause=_pause)
         self._stage = Stage(self._file.con, home.root / "stage")
+        self._reader = SpoolReader()
+        self._archive = Archive(home, keep_days)
         self._offsets: dict[str, int] | None = None
-        self._turn = 0
+        self._max_rows = MAX_ROWS_PER_COMMIT
         self._sums_are_stale = True
-        self._pruned_us = 0
+        # whether segments are kept that this log lacks: nobody knows at the beginning
+        self._lacks_kept = True
+        self._file_id: tuple[int, int] | None = None
 
     def close(self) -> None:
         """Give the in-memory database up."""
@@ -123,23 +109,27 @@ class Ingester:
             LogUnavailableError: The file cannot be opened now; nothing is lost.
             ConfigError: The file is unusable.
         """
+        try:
+            return self._tick(max_commits, progress)
+        except FileNotFoundError:  # the home is being removed
+            raise
+        except OSError as error:
+            raise access.unavailable(self._home.root, error) from error
+
+    def _tick(self, max_commits: int | None, progress: Progress | None) -> IngestReport:
         tally = _Tally()
         self._file.held_s.clear()
-        goal = self._look()
-        total = unread_bytes(goal.segments, self._known_offsets())
-        done, is_behind = 0, False
-        for batch, advances in self._batches(goal):
-            if self._commit(batch, advances, tally):
-                done += sum(advance.end - advance.start for advance in advances.values())
-                if progress is not None:
-                    progress(done, max(done, total))
-            if tally.commits == max_commits:
-                is_behind = bool(unread(goal.segments, self._known_offsets()))
+        self._notice_another_file()
+        is_behind = False
+        while not is_behind:
+            goal = self._look()
+            is_behind = self._take_in(goal, tally, max_commits, progress)
+            if not is_behind:
+                self._settle(goal, tally)
+            if not self._lacks_kept:
                 break
-        if not is_behind:
-            self._settle_dead(goal, tally)
         self._update_sums()
-        self._prune()
+        self._tidy()
         return IngestReport(
             lines=tally.lines,
             rows=dict(tally.rows),
@@ -156,41 +146,41 @@ class Ingester:
                 self._offsets = read_offsets(con, "log.ledger")
         return self._offsets
 
-    def _look(self) -> _Goal:
-        spool = self._home.spool
-        # who is dead must be known before sizes are: then nothing can be appended after the end that is seen
-        dead = frozenset(worker for worker in list_workers(spool) if not is_alive(spool, worker))
-        return _Goal(dead=dead, segments=tuple(list_segments(spool)))
+    def _notice_another_file(self) -> None:
+        """Forget what the log holds if its file was removed, or a backup was put in its place."""
+        try:
+            found = self._home.log.stat()  # looking at the name is all that is allowed: opening it would drop the lock
+            file_id = (found.st_dev, found.st_ino)
+        except FileNotFoundError:
+            file_id = None
+        if file_id is None or file_id != self._file_id:
+            self._offsets, self._lacks_kept, self._sums_are_stale = None, True, True
+            self._known_offsets()
+            found = self._home.log.stat()
+            self._file_id = (found.st_dev, found.st_ino)
 
-    def _batches(self, goal: _Goal) -> Generator[tuple[Batch, dict[str, Advance]]]:
-        """Yield what is unread, batch by batch; each is read from where the one before was committed."""
+    def _look(self) -> Goal:
+        missing: Mapping[str, int] = {}
+        if self._lacks_kept:
+            missing = self._archive.bring_back(self._known_offsets())
+            self._lacks_kept = bool(missing)
+        return look(self._home.spool, missing)
+
+    def _take_in(self, goal: Goal, tally: _Tally, max_commits: int | None, progress: Progress | None) -> bool:
+        """Commit what is unread, batch by batch; return whether it stopped early with lines left."""
+        done, total = 0, unread_bytes(goal.segments, self._known_offsets())
         while True:
-            batch, advances = self._read_batch(goal, self._known_offsets())
+            # each batch is read from where the one before was committed
+            batch, advances = self._reader.read(goal, self._known_offsets(), self._max_rows)
             if not advances:
-                return
-            yield batch, advances
-
-    def _read_batch(self, goal: _Goal, offsets: Mapping[str, int]) -> tuple[Batch, dict[str, Advance]]:
-        """Read the next lines, a fair share of each segment; the second result tells how far each one gets."""
-        # of each worker only the oldest one, so that its lines come in the order of their writing
-        oldest: dict[str, Segment] = {}
-        for segment in unread(goal.segments, offsets):
-            oldest.setdefault(segment.worker, segment)
-        waiting = list(oldest.values())
-        self._turn += 1
-        first = self._turn % max(1, len(waiting))
-        share = max(_MIN_SHARE, MAX_ROWS_PER_COMMIT // max(1, len(waiting)))
-        batch = Batch()
-        advances: dict[str, Advance] = {}
-        for segment in waiting[first:] + waiting[:first]:
-            start, lines = offsets.get(segment.name, 0), batch.n_lines
-            limit = min(MAX_ROWS_PER_COMMIT, batch.n_rows + share)
-            end = _read_segment(segment, start, batch, limit, is_dead=segment.worker in goal.dead)
-            if end > start:
-                advances[segment.name] = Advance(start, end, batch.n_lines - lines)
-            if batch.n_rows >= MAX_ROWS_PER_COMMIT or batch.n_lines >= _MAX_LINES_PER_COMMIT:
-                break
-        return batch, advances
+                return False
+            if self._commit(batch, advances, tally):
+                self._max_rows = next_rows(self._max_rows, batch.n_rows, self._file.held_s[-1])
+                done += sum(advance.end - advance.start for advance in advances.values())
+                if progress is not None:
+                    progress(done, max(done, total))
+            if tally.commits == max_commits:
+                return bool(goal.unread(self._known_offsets()))
 
     def _commit(self, batch: Batch, advances: Mapping[str, Advance], tally: _Tally) -> bool:
         """Commit a batch; return False when the file's ledger says otherwise than remembered: then read again."""
@@ -198,9 +188,9 @@ class Ingester:
         deltas = [] if batch.may_repeat else rollups.compute_deltas(self._file.con, filled)
         now_us = self._now_us()
         with self._file.attached(now_us) as con:
-            recorded = read_offsets(con, "log.ledger")
+            recorded = read_offsets(con, "log.ledger", advances)
             if any(recorded.get(name, 0) != advance.start for name, advance in advances.items()):
-                self._offsets = recorded
+                self._offsets, self._lacks_kept = None, True
                 return False
             if batch.may_repeat:
                 commit.drop_repeated(con, filled)
@@ -212,7 +202,7 @@ class Ingester:
             rollups.queue_outcome_hours(con, filled)
             commit.record(con, advances, now_us)
             con.execute("COMMIT")
-        self._offsets = recorded | {name: advance.end for name, advance in advances.items()}
+        self._known_offsets().update((name, advance.end) for name, advance in advances.items())
         self._sums_are_stale = True
         tally.rows += rows
         tally.lines += batch.n_lines
@@ -220,18 +210,19 @@ class Ingester:
         tally.commits += 1
         return True
 
-    def _settle_dead(self, goal: _Goal, tally: _Tally) -> None:
-        """Turn what dead workers left in flight into rows, and retire their segments."""
-        behind = {segment.worker for segment in unread(goal.segments, self._known_offsets())}
-        finished = sorted(goal.dead - behind)
-        if not finished:
-            return
-        with self._file.attached(self._now_us()) as con:
-            orphans = read_orphans(con, finished)
-        if orphans.n_rows:
-            self._commit(orphans, {}, tally)
+    def _settle(self, goal: Goal, tally: _Tally) -> None:
+        """Turn what dead workers left in flight into rows, and put away what was read to its end."""
+        offsets = self._known_offsets()
+        behind = {segment.worker for segment in goal.segments if segment.size > offsets.get(segment.name, 0)}
+        finished = sorted(goal.dead - behind - goal.missing.keys())
+        if finished:
+            with self._file.attached(self._now_us()) as con:
+                orphans = read_orphans(con, finished)
+            if orphans.n_rows:
+                self._commit(orphans, {}, tally)
+        retire(self._home.spool, goal.read_to_the_end(offsets))
         for worker in finished:
-            retire(self._home.spool, worker)
+            lock_path(self._home.spool, worker).unlink(missing_ok=True)
 
     def _update_sums(self) -> None:
         """Recompute the outcome sums of queued hours and fold rollups that have grown."""
@@ -250,15 +241,23 @@ class Ingester:
                     rollups.fold(con, folding)
         self._sums_are_stale = False
 
-    def _prune(self) -> None:
-        now_us = time.time_ns() // 1000
-        if now_us - self._pruned_us <= _PRUNE_EVERY_US:
-            return
-        self._pruned_us = now_us
-        prune_done(self._home.spool, now_us / 1e6 - _KEEP_DONE_S)
-        gone = self._known_offsets().keys() - list_names(self._home.spool)
+    def recompute_sums(self) -> None:
+        """Compute all hourly sums anew from the raw rows; readers get in between."""
+        with self._file.attached(self._now_us()) as con:
+            pieces = weeks(con, "log.")
+        for week in pieces:
+            for rollup in ROLLUPS:
+                with self._file.attached(self._now_us()) as con:
+                    rollups.recompute(con, rollup, week)
+        with self._file.attached(self._now_us()) as con:
+            rollups.queue_all_outcome_hours(con)
+        self._sums_are_stale = True
+        self._update_sums()
+
+    def _tidy(self) -> None:
+        gone = self._archive.tidy(self._known_offsets(), wall_clock_us() / 1e6)
         if gone:
-            # the ledger is read at each commit, and would keep a row of every process that ever was
+            # the ledger is loaded as a whole, and would keep a row of every process that ever was
             with self._file.attached(self._now_us()) as con:
                 commit.forget(con, gone)
             self._offsets = None
@@ -270,6 +269,9 @@ def ingest_once(
     as_of_us: int | None = None,
     now_us: Callable[[], int] | None = None,
     progress: Progress | None = None,
+    keep_days: float | None = None,
+    rebuild: bool = False,
+    sums: bool = False,
 ) -> IngestReport:
     """Ingest everything the spool holds; ``busy`` is set when another process does so already.
 
@@ -278,6 +280,9 @@ def ingest_once(
         as_of_us: The instant to record as the time of ingest, instead of the clock's.
         now_us: The clock; the machine's when None.
         progress: Called with bytes done and bytes to do, after each commit.
+        keep_days: Days for which segments are kept after they were read; None = as long as nobody removes them.
+        rebuild: Set the present file aside and make the log anew from all segments that are kept.
+        sums: Compute all hourly sums anew from the rows, too.
 
     Raises:
         LogBusyError: Readers have kept the file open for too long; nothing is lost.
@@ -288,11 +293,27 @@ def ingest_once(
     with access.elected(home.create()) as is_mine:
         if not is_mine:
             return IngestReport(busy=True)
-        ingester = Ingester(home, now_us=clock if as_of_us is None else lambda: as_of_us)
+        replaced = set_aside(home.log, wall_clock_us()) if rebuild else None
+        ingester = Ingester(home, now_us=clock if as_of_us is None else lambda: as_of_us, keep_days=keep_days)
         try:
-            return ingester.tick(progress=progress)
+            report = replace(ingester.tick(progress=progress), replaced=replaced)
+            if sums:
+                ingester.recompute_sums()
+            return report
         finally:
             ingester.close()
+
+
+def set_aside(log: Path, now_us: int) -> Path | None:
+    """Give the log file, and what DuckDB keeps beside it, another name; return that, or None if there is no file."""
+    if not log.exists():
+        return None
+    aside = log.with_name(f"{log.name}.{now_us}.old")
+    log.rename(aside)
+    beside = log.with_name(f"{log.name}.wal")
+    if beside.exists():
+        beside.rename(aside.with_name(f"{aside.name}.wal"))
+    return aside
 
 
 def wall_clock_us() -> int:
@@ -302,19 +323,3 @@ def wall_clock_us() -> int:
 
 def _pause() -> None:
     time.sleep(random.uniform(0.002, 0.010))
-
-
-def _read_segment(segment: Segment, start: int, batch: Batch, max_rows: int, *, is_dead: bool) -> int:
-    """Add lines of a segment to a batch; return the offset behind the last one.
-
-    A line without its newline waits while its worker lives; of a dead one it is taken as it is.
-    """
-    end = start
-    for line in read_lines(segment.path, start, segment.size):
-        if not line.complete and not is_dead:
-            break
-        batch.add(segment.name, segment.worker, line.offset, line.data, is_import=segment.is_import)
-        end = line.end
-        if batch.n_rows >= max_rows or batch.n_lines >= _MAX_LINES_PER_COMMIT:
-            break
-    return end

@@ -67,9 +67,11 @@ class LogFile:
             if not self._is_ready:
                 self._make_ready(now_us)
             yield self.con
-        except BaseException:
+        except BaseException as error:
             with suppress(duckdb.Error):
                 self.con.execute("ROLLBACK")
+            if isinstance(error, duckdb.Error) and access.is_disk_error(error):
+                raise access.unavailable(self._home.log, error) from error
             raise
         finally:
             with suppress(duckdb.Error):

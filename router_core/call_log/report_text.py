@@ -36,6 +36,8 @@ def ingest_text(report: IngestReport) -> str:
     lines = [f"{report.lines:,} lines read: {rows or 'nothing new'}."]
     if report.quarantined:
         lines.append(f"{report.quarantined:,} lines could not be used; see: tierwise doctor")
+    if report.replaced is not None:
+        lines.append(f"The log was made anew; what it replaced is kept as {report.replaced}.")
     return "\n".join(lines)
 
 
@@ -43,9 +45,9 @@ def findings_text(findings: Sequence[Finding]) -> str:
     """Return what the doctor found, and a verdict."""
     lines: list[str] = []
     for finding in findings:
-        lines.append(f"{finding.state.upper():<6} {finding.name:<12} {safe(finding.text, 500)}")
+        lines.append(f"{finding.state.upper():<6} {finding.name:<15} {safe(finding.text, 500)}")
         if finding.mend:
-            lines.append(f"{'':<19} → {finding.mend}")
+            lines.append(f"{'':<22} → {finding.mend}")
     wrong = sum(finding.state == "wrong" for finding in findings)
     lines.append(f"\n{wrong} thing{'s are' if wrong != 1 else ' is'} wrong." if wrong else "\nNothing is wrong.")
     return "\n".join(lines)

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 from router_core.call_log.ddl import IMPACT, ROLLUPS, call_labels
-from router_core.call_log.schema import LATENCY_BUCKET_RATIO, ROLLUP_OUTCOMES_COLUMNS
+from router_core.call_log.schema import LATENCY_BUCKET_RATIO, ROLLUP_OUTCOMES_COLUMNS, TABLES
+from router_core.call_log.weeks import Week
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -21,11 +22,23 @@ _INSTANT: Final = {"call": "ts", "attempt": "started_at"}
 _BUCKET: Final = f"CAST(floor(ln(greatest(latency_ms, 0.001)) / ln({LATENCY_BUCKET_RATIO})) AS INTEGER)"
 
 
-def delta_query(rollup: str, rows: str) -> str:
-    """Return the SELECT of one rollup's rows over a table of raw rows."""
+def source_of(rollup: str) -> tuple[str, str]:
+    """Return the table of raw rows that a rollup sums, and its column that tells the hour."""
+    kind = _SOURCES[rollup]
+    return TABLES[kind], _INSTANT[kind]
+
+
+def delta_query(rollup: str, rows: str, hour: str | None = None) -> str:
+    """Return the SELECT of one rollup's rows over a table of raw rows.
+
+    Args:
+        rollup: Name of the rollup.
+        rows: The table, or a subquery.
+        hour: What to take as a row's hour; None = the hour of its instant.
+    """
     keys, measures = ROLLUPS[rollup]
-    instant = _INSTANT[_SOURCES[rollup]]
-    computed = {"hour": f"date_trunc('hour', {instant}) AS hour", "bucket": f"{_BUCKET} AS bucket"}
+    hour = hour or f"date_trunc('hour', {_INSTANT[_SOURCES[rollup]]})"
+    computed = {"hour": f"{hour} AS hour", "bucket": f"{_BUCKET} AS bucket"}
     selected = [computed.get(key, key) for key in keys]
     selected += [f"CAST({expression} AS BIGINT) AS {name}" for name, expression in measures.items()]
     where = "WHERE latency_ms IS NOT NULL" if "bucket" in keys else ""
@@ -92,6 +105,41 @@ def queue_outcome_hours(con: "DuckDBPyConnection", kinds: set[str]) -> None:
         )
 
 
+def outcomes_query(calls: str, outcomes: str) -> str:
+    """Return the SELECT of the outcome rollup's rows.
+
+    Args:
+        calls: Answered calls: call_id, hour, source, payload_type, tier_served, model_served, served_attempt_id and
+            error_cost_nusd.
+        outcomes: The table of labels.
+    """
+    return f"""
+        SELECT c.hour, c.source, c.payload_type, c.tier_served, c.model_served, count(*) AS n_labelled,
+               coalesce(sum(1 - o.correct), 0) AS wrong, CAST(coalesce(sum({IMPACT}), 0) AS BIGINT) AS impact_nusd,
+               coalesce(sum(1 - o.correct) FILTER ({IMPACT} IS NULL), 0) AS wrong_unpriced
+        FROM {calls} AS c JOIN ({call_labels(calls, outcomes)}) AS o USING (call_id)
+        GROUP BY c.hour, c.source, c.payload_type, c.tier_served, c.model_served"""
+
+
+def recompute(con: "DuckDBPyConnection", rollup: str, week: Week) -> None:
+    """Compute a rollup's sums of one week anew from the raw rows, in a transaction."""
+    table, instant = source_of(rollup)
+    rows = f"(SELECT * FROM log.{table} WHERE {week.holds(instant)})"
+    con.execute(f"CREATE OR REPLACE TEMP TABLE delta_{rollup} AS {delta_query(rollup, rows)}", week.values())
+    con.execute("BEGIN")
+    con.execute(f"DELETE FROM log.{rollup} WHERE {week.holds('hour')}", week.values())
+    con.execute(f"INSERT INTO log.{rollup} SELECT * FROM delta_{rollup}")
+    con.execute("COMMIT")
+
+
+def queue_all_outcome_hours(con: "DuckDBPyConnection") -> None:
+    """Have the outcome sums of all hours computed anew."""
+    con.execute(
+        """INSERT INTO log.outcome_queue SELECT hour FROM log.rollup_outcomes
+           UNION SELECT date_trunc('hour', ts) FROM log.calls WHERE call_id IN (SELECT call_id FROM log.outcomes)"""
+    )
+
+
 def recompute_outcomes(con: "DuckDBPyConnection", as_of_us: int) -> bool:
     """Recompute the outcome rollup of queued hours from the raw rows; return whether hours are left in the queue."""
     con.execute(
@@ -105,14 +153,7 @@ def recompute_outcomes(con: "DuckDBPyConnection", as_of_us: int) -> bool:
            FROM log.calls AS c JOIN touched AS t ON date_trunc('hour', c.ts) IS NOT DISTINCT FROM t.hour
            WHERE c.status = 'ok' AND (c.ts IS NULL OR c.ts >= (SELECT min(hour) FROM touched))"""
     )
-    con.execute(
-        f"""CREATE OR REPLACE TEMP TABLE recomputed AS
-            SELECT c.hour, c.source, c.payload_type, c.tier_served, c.model_served, count(*) AS n_labelled,
-                   coalesce(sum(1 - o.correct), 0) AS wrong, CAST(coalesce(sum({IMPACT}), 0) AS BIGINT) AS impact_nusd,
-                   coalesce(sum(1 - o.correct) FILTER ({IMPACT} IS NULL), 0) AS wrong_unpriced
-            FROM touched_calls AS c JOIN ({call_labels("touched_calls", "log.outcomes")}) AS o USING (call_id)
-            GROUP BY c.hour, c.source, c.payload_type, c.tier_served, c.model_served"""
-    )
+    con.execute(f"CREATE OR REPLACE TEMP TABLE recomputed AS {outcomes_query('touched_calls', 'log.outcomes')}")
     con.execute("BEGIN")
     con.execute("DELETE FROM log.rollup_outcomes WHERE hour IN (SELECT hour FROM touched)")
     con.execute("DELETE FROM log.outcome_queue WHERE hour IN (SELECT hour FROM touched)")

@@ -8,9 +8,10 @@ can be seen and can be taken always means: that worker is dead. Segments without
 import fcntl
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -116,12 +117,31 @@ def list_segments(spool: Path) -> list[Segment]:
     except FileNotFoundError:
         return found
     for entry in entries:
-        worker, dash, number = entry.name.removesuffix(SUFFIX).rpartition("-")
-        if not entry.name.endswith(SUFFIX) or not dash or not number.isdigit():
+        parsed = parse_name(entry.name)
+        if parsed is None:
             continue
         with suppress(FileNotFoundError):  # read to its end and put away in this moment
-            found.append(Segment(path=Path(entry.path), worker=worker, number=int(number), size=entry.stat().st_size))
+            size = entry.stat().st_size
+            found.append(Segment(path=Path(entry.path), worker=parsed[0], number=parsed[1], size=size))
     return sorted(found, key=lambda segment: (segment.worker, segment.number))
+
+
+def sealed(segments: Iterable[Segment]) -> set[str]:
+    """Return the names of segments that are followed by another of their worker: nothing is appended to them any more.
+
+    Args:
+        segments: As ``list_segments`` gives them: it looks at sizes after it has seen all names.
+    """
+    ordered = list(segments)
+    return {one.name for one, after in pairwise(ordered) if one.worker == after.worker}
+
+
+def parse_name(name: str) -> tuple[str, int] | None:
+    """Return worker and number of the segment of this name; None for a file that is none."""
+    worker, dash, number = name.removesuffix(SUFFIX).rpartition("-")
+    if not name.endswith(SUFFIX) or not dash or not number.isdecimal() or name.startswith("."):
+        return None
+    return worker, int(number)
 
 
 def list_workers(spool: Path) -> set[str]:
@@ -160,28 +180,9 @@ def read_lines(path: Path, offset: int, until: int | None = None) -> Iterator[Li
             yield Line(offset, offset + len(rest), rest, False)
 
 
-def retire(spool: Path, worker: str) -> None:
-    """Move a dead worker's segments, all of them read, to ``done/`` and remove its lock file."""
+def retire(spool: Path, segments: Iterable[Segment]) -> None:
+    """Move segments, all of them read to their end, to ``done/``."""
     done = spool / DONE
     done.mkdir(mode=0o700, exist_ok=True)
-    for segment in list_segments(spool):
-        if segment.worker == worker:
-            segment.path.rename(done / segment.name)
-    lock_path(spool, worker).unlink(missing_ok=True)
-
-
-def list_names(spool: Path) -> set[str]:
-    """Return the names of all segments that are there, those put away included."""
-    # in this order: one that is put away in this moment is seen in one of the two
-    here = {segment.name for segment in list_segments(spool)}
-    return here | {segment.name for segment in list_segments(spool / DONE)}
-
-
-def prune_done(spool: Path, older_than_s: float) -> None:
-    """Remove retired segments that were last written before an instant, seconds since the epoch."""
-    done = spool / DONE
-    if not done.is_dir():
-        return
-    for entry in list(os.scandir(done)):
-        if entry.is_file() and entry.stat().st_mtime < older_than_s:
-            Path(entry.path).unlink(missing_ok=True)
+    for segment in segments:
+        segment.path.rename(done / segment.name)

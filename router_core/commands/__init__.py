@@ -36,6 +36,18 @@ __all__ = ["CONFIG_NAME", "HomeOption", "JsonOption", "app", "examples", "existi
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 app.add_typer(importing.app)
 app.add_typer(exporting.app)
+KeepOption = Annotated[
+    float | None,
+    typer.Option(
+        "--keep-days",
+        envvar="TIERWISE_KEEP_DAYS",
+        min=0,
+        metavar="DAYS",
+        help="Remove segments that were last written before so many days and are in the log.",
+        show_default=False,
+    ),
+]
+
 
 _FILTERS = "payload_type, tier, model, role, source"
 
@@ -88,15 +100,36 @@ def check(
         typer.echo("\nNothing is wrong.")
 
 
-@app.command(epilog=examples("tierwise ingest", "tierwise ingest --home /srv/tierwise"))
-def ingest(home: HomeOption = None, as_json: JsonOption = False) -> None:
-    """Bring everything spooled so far into the log, once."""
+@app.command(epilog=examples("tierwise ingest", "tierwise ingest --home /srv/tierwise", "tierwise ingest --rebuild"))
+def ingest(
+    keep_days: KeepOption = None,
+    rebuild: Annotated[
+        bool,
+        typer.Option(
+            "--rebuild", help="Set the log's file aside and make it anew from all segments that are kept (see doctor)."
+        ),
+    ] = False,
+    sums: Annotated[bool, typer.Option("--sums", help="Compute all hourly sums anew from the rows.")] = False,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Bring everything spooled so far into the log, once.
+
+    A log whose file was deleted is made anew from the segments that are kept. This command removes none of them unless
+    --keep-days says so.
+    """
     from router_core.call_log.ingest import ingest_once
     from router_core.call_log.report_text import ingest_text
 
     found = existing_home(home)
     with typer.progressbar(length=100, label="Ingesting", file=sys.stderr) as bar:
-        report = ingest_once(found, progress=lambda done, total: bar.update(100 * done // total - bar.pos))
+        report = ingest_once(
+            found,
+            progress=lambda done, total: bar.update(100 * done // total - bar.pos),
+            keep_days=keep_days,
+            rebuild=rebuild,
+            sums=sums,
+        )
     if as_json:
         print_json(report)
     else:
@@ -104,18 +137,26 @@ def ingest(home: HomeOption = None, as_json: JsonOption = False) -> None:
 
 
 @app.command(epilog=examples("tierwise watch", "tierwise watch --home /srv/tierwise &"))
-def watch(home: HomeOption = None) -> None:
+def watch(keep_days: KeepOption = None, home: HomeOption = None) -> None:
     """Run the background process that keeps the log up to date.
 
-    It brings what routers spool into the log within seconds, until it is interrupted.
+    It brings what routers spool into the log within seconds, until it is interrupted. What it has read is kept,
+    compressed, for 30 days, so that a lost log can be made anew from it.
     """
+    from router_core.call_log.archive import KEEP_DAYS
     from router_core.watch import watch as run
 
-    run(find_home(home).create())
+    run(find_home(home).create(), keep_days=KEEP_DAYS if keep_days is None else keep_days)
 
 
-@app.command(epilog=examples("tierwise doctor", "tierwise doctor --json"))
-def doctor(home: HomeOption = None, as_json: JsonOption = False) -> None:
+@app.command(epilog=examples("tierwise doctor", "tierwise doctor --verify", "tierwise doctor --json"))
+def doctor(
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Also prove that all hourly sums are those of the rows; takes a while.")
+    ] = False,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
     """Look at the home and say what is wrong and how to mend it. Exit code 1 when something is."""
     from router_core.call_log.doctor import diagnose
     from router_core.call_log.report_text import findings_text
@@ -123,6 +164,11 @@ def doctor(home: HomeOption = None, as_json: JsonOption = False) -> None:
 
     found = find_home(home)
     findings = diagnose(found, Path(CONFIG_NAME), time.time()) + control_findings(found, Path(CONFIG_NAME))
+    if verify:
+        from router_core.call_log.verify import prove
+
+        with typer.progressbar(length=100, label="Verifying", file=sys.stderr) as bar:
+            findings += prove(found, lambda done, total: bar.update(100 * done // total - bar.pos))
     if as_json:
         print_json(findings)
     else:

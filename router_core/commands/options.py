@@ -3,6 +3,7 @@
 Only typer and the standard library are imported at the top, so that ``--help`` is quick.
 """
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -30,10 +31,17 @@ def examples(*lines: str) -> str:
 
 
 def find_home(home: Path | None) -> "Home":
-    """Return the home that is meant: the one given, else the one beside ``./routing.yaml``."""
+    """Return the home that is meant: the one given, else the one beside ``./routing.yaml``.
+
+    Raises:
+        ConfigError: It is on a network file system.
+    """
+    from router_core.call_log.filesystems import NETWORK_VARIABLE, refuse_network
     from router_core.call_log.home import home_beside
 
-    return home_beside(Path(CONFIG_NAME), str(home) if home is not None else None)
+    found = home_beside(Path(CONFIG_NAME), str(home) if home is not None else None)
+    refuse_network(found.root, os.environ.get(NETWORK_VARIABLE))
+    return found
 
 
 def existing_home(home: Path | None) -> "Home":

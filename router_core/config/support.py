@@ -79,8 +79,6 @@ def _sections(config: RoutingConfig) -> Iterator[Place]:
         yield ("judge",), _NOT_YET
     if config.cache.enabled:
         yield ("cache", "enabled"), _NOT_YET
-    if config.log.durability != "fast":
-        yield ("log", "durability"), f"{config.log.durability} is not yet supported; write fast"
     if config.storage.sink != "duckdb":
         yield ("storage", "sink"), f"{config.storage.sink} is not yet supported; write duckdb"
     yield from _set(config.storage, ("storage",), ("catalog", "data"))

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
-LOCK = Path(__file__).resolve().parents[2] / "requirements.lock"
+ROOT = Path(__file__).resolve().parents[2]
+LOCK = ROOT / "requirements.lock"
+OLD_DUCKDB = ROOT / "requirements-duckdb15.lock"
 KNOWN_MALWARE = {("litellm", "1.82.7"), ("litellm", "1.82.8")}
 
 
@@ -37,3 +39,10 @@ def test_no_address_is_in_the_lock() -> None:
 
 def test_no_release_known_as_malware_is_in_the_lock(entries: dict[tuple[str, str], str]) -> None:
     assert not KNOWN_MALWARE & entries.keys()
+
+
+def test_second_environment_pins_the_older_duckdb_alone() -> None:
+    joined = re.sub(r"\\\n\s*", "", OLD_DUCKDB.read_text("utf-8"))
+    (line,) = [line for line in joined.splitlines() if line.strip() and not line.lstrip().startswith("#")]
+    assert line.startswith("duckdb==1.5.5 --hash=sha256:")
+    assert re.findall(r"\w+://|--(?:extra-)?index-url|--find-links|--trusted-host| @ ", joined) == []

@@ -23,20 +23,22 @@ LIVE_WRITERS = 4
 LIVE_LINES_PER_S = 500
 
 
-def _percentile(values: Sequence[float], share: float) -> float:
+def percentile(values: Sequence[float], share: float) -> float:
+    """Return the value below which this share of them lies."""
     return sorted(values)[min(len(values) - 1, int(share * len(values)))]
 
 
-def _show(measure: str, target: str, *figures: str) -> None:
+def show(measure: str, target: str, *figures: str) -> None:
+    """Print one line: what was measured, its limit, what was found."""
     print(f"  {measure:<44} {target:<34} {' / '.join(figures)}")
 
 
-def _us(values: Sequence[float]) -> tuple[str, ...]:
+def us(values: Sequence[float]) -> tuple[str, ...]:
     """p50, p99, p99.9 of nanoseconds, in microseconds."""
-    return tuple(f"{_percentile(values, share) / 1000:.1f}" for share in (0.5, 0.99, 0.999))
+    return tuple(f"{percentile(values, share) / 1000:.1f}" for share in (0.5, 0.99, 0.999))
 
 
-def _line(n: int) -> dict[str, Any]:
+def usual_line(n: int) -> dict[str, Any]:
     """An attempt line of the usual size, about 900 bytes."""
     columns = dict.fromkeys(("cached_tokens", "cache_write_5m_tokens", "cache_write_1h_tokens", "price_write"), 0)
     return make_attempt_line(
@@ -56,7 +58,7 @@ def _line(n: int) -> dict[str, Any]:
 def _time_writes(spool: Spool, count: int, per_s: float | None = None) -> list[float]:
     """Return how long each write took, ns."""
     taken: list[float] = []
-    line, began = _line(0), time.perf_counter()
+    line, began = usual_line(0), time.perf_counter()
     for n in range(count):
         if per_s is not None:
             time.sleep(max(0.0, began + n / per_s - time.perf_counter()))
@@ -72,7 +74,7 @@ def _write_at_a_rate(root: Path, results: Any, name: int) -> None:
     began = time.perf_counter()
     for n in range(int(LIVE_S * LIVE_LINES_PER_S)):
         time.sleep(max(0.0, began + n / LIVE_LINES_PER_S - time.perf_counter()))
-        line = _line(name * 10_000_000 + n) | {"started_at": wall_clock_us()}
+        line = usual_line(name * 10_000_000 + n) | {"started_at": wall_clock_us()}
         before = time.perf_counter_ns()
         spool.write(line)
         taken.append(time.perf_counter_ns() - before)
@@ -117,7 +119,7 @@ def _spool_backlog(home: Home, calls: int) -> int:
         ids = {"attempt_id": f"a-{at:014x}-{n}", "call_id": f"c-{at:014x}-{n}", "payload_type": payload_type}
         latency_ms = 200.0 + n * 7919 % 9973
         spool.write(make_started_line(ids | {"tier": tier}, at=at))
-        spool.write(_line(n) | ids | {"started_at": at, "ended_at": at, "tier": tier, "latency_ms": latency_ms})
+        spool.write(usual_line(n) | ids | {"started_at": at, "ended_at": at, "tier": tier, "latency_ms": latency_ms})
         spool.write(
             make_call_line(
                 call_id=ids["call_id"], served_attempt_id=ids["attempt_id"], payload_type=payload_type, ts=at,
@@ -140,15 +142,17 @@ def home(tmp_path: Path) -> Home:
 @pytest.fixture(autouse=True, scope="module")
 def _heading() -> None:
     print()
-    _show("measure", "target", "here")
+    show("measure", "target", "here")
 
 
 def test_one_logged_line(home: Home) -> None:
     spool = Spool(home.spool)
-    runs = [_us(_time_writes(spool, 20_000)) for _ in range(3)]
+    runs = [us(_time_writes(spool, 20_000)) for _ in range(3)]
     middle = [f"{statistics.median(float(run[i]) for run in runs):.1f}" for i in range(3)]
-    _show("log(), tight loop: p50 / p99 / p99.9, us", "5 / 30 / -", *middle)
-    _show("log(), paced 1k/s: p50 / p99 / p99.9, us", "-", *_us(_time_writes(spool, 3_000, per_s=1000)))
+    show("log(), tight loop: p50 / p99 / p99.9, us", "5 / 30 / -", *middle)
+    show("log(), paced 1k/s: p50 / p99 / p99.9, us", "20 / 100 / -", *us(_time_writes(spool, 3_000, per_s=1000)))
+    spool.keep_to("fsync")
+    show("log(), durability fsync: p50 / p99 / p99.9, us", "-", *us(_time_writes(spool, 1_000)))
     spool.close()
 
 
@@ -168,15 +172,15 @@ def test_live(home: Home) -> None:
     with reading(home) as con:
         row = con.execute("SELECT count(*), count(DISTINCT attempt_id) FROM attempts").fetchone()
     wanted = int(LIVE_S * LIVE_LINES_PER_S) * LIVE_WRITERS
-    _show("live: 4 writers x 500/s, ingester, 2 readers", "0 lost, 0 duplicated", f"{row} of {wanted}")
-    _show("live log(): p50 / p99 / p99.9, us", "10 / 100 / 1000", *_us(taken))
-    _show("live lock held: p50 / p95, ms", "60 / 300", *(f"{_percentile(held, q) * 1000:.0f}" for q in (0.5, 0.95)))
-    _show(
+    show("live: 4 writers x 500/s, ingester, 2 readers", "0 lost, 0 duplicated", f"{row} of {wanted}")
+    show("live log(): p50 / p99 / p99.9, us", "20 / 100 / 1000", *us(taken))
+    show("live lock held: p50 / p95, ms", "60 / 300", *(f"{percentile(held, q) * 1000:.0f}" for q in (0.5, 0.95)))
+    show(
         "live reader wait: p50 / p95 / max, ms",
         "- / 300 / 5000",
-        *(f"{_percentile(waits, q) * 1000:.0f}" for q in (0.5, 0.95, 1.0)),
+        *(f"{percentile(waits, q) * 1000:.0f}" for q in (0.5, 0.95, 1.0)),
     )
-    _show("live freshness: p50 / p95, s", "- / 3", *(f"{_percentile(ages, q):.2f}" for q in (0.5, 0.95)))
+    show("live freshness: p50 / p95, s", "- / 3", *(f"{percentile(ages, q):.2f}" for q in (0.5, 0.95)))
     assert report.quarantined == 0
 
 
@@ -185,8 +189,8 @@ def test_backlog(home: Home) -> None:
     before, cpu = time.perf_counter(), time.process_time()
     report = ingest_once(home)
     took = time.perf_counter() - before
-    _show(f"one-shot ingest of {lines:,} lines, s", "12 (350,000 lines)", f"{took:.1f}")
-    _show(
+    show(f"one-shot ingest of {lines:,} lines, s", "12 (350,000 lines)", f"{took:.1f}")
+    show(
         "  CPU seconds, lines/s, rows/s",
         "- / - / 5000",
         f"{time.process_time() - cpu:.1f}",
@@ -194,10 +198,10 @@ def test_backlog(home: Home) -> None:
         f"{sum(report.rows.values()) / took:,.0f}",
     )
     held = report.held_s
-    _show(
+    show(
         "  lock held per 5,000 rows: p50 / p95 / max, ms",
         "60 / 300 / -",
-        *(f"{_percentile(held, q) * 1000:.0f}" for q in (0.5, 0.95, 1.0)),
+        *(f"{percentile(held, q) * 1000:.0f}" for q in (0.5, 0.95, 1.0)),
     )
     size = home.log.stat().st_size
-    _show("  file, bytes per row", "100", f"{size / sum(report.rows.values()):.0f}")
+    show("  file, bytes per row", "100", f"{size / sum(report.rows.values()):.0f}")

@@ -46,7 +46,8 @@ def raw_sums(log: Connection, filters: Filters, *, tier: str | None = None, day:
     """Return the sums and exact quantiles over the raw rows, by SQL of its own."""
 
     def where(instant: str, tier_column: str) -> str:
-        local = f"timezone('{ZONE}', timezone('UTC', {instant}))"
+        zone = filters.period.zone if filters.period is not None else ZONE
+        local = f"timezone('{zone}', timezone('UTC', {instant}))"
         parts = [f"{instant} IS NULL"]
         if filters.period is not None:
             first, until = (day, day + dt.timedelta(days=1)) if day else (filters.period.first, filters.period.until)
@@ -141,6 +142,22 @@ def test_each_local_day_equals_the_raw_rows(log: Connection, i: int) -> None:
     point = queries.read_overview(log, filters).points[i]
     assert point.slice.first == WEEK.first + dt.timedelta(days=i)
     assert_same(point.sums, raw_sums(log, filters, day=point.slice.first))
+
+
+# their days begin inside a UTC hour; on Lord Howe clocks even change by half an hour
+@pytest.mark.parametrize("zone", ["Asia/Kolkata", "Asia/Kathmandu", "Australia/Lord_Howe", "America/St_Johns"])
+def test_days_that_begin_inside_an_hour_equal_the_raw_rows(log: Connection, zone: str) -> None:
+    filters = Filters(period=Period(first=WEEK.first, until=WEEK.until, zone=zone))
+    found = queries.read_overview(log, filters)
+
+    assert_same(found.total, raw_sums(log, filters))
+    assert found.before is not None
+    assert filters.period is not None
+    assert_same(found.before, raw_sums(log, Filters(period=filters.period.before())))
+    for point in found.points:
+        assert_same(point.sums, raw_sums(log, filters, day=point.slice.first))
+    chosen = Filters(period=filters.period, payload_types=(TYPES[2],), tiers=("mid",))
+    assert_same(queries.read_overview(log, chosen).total, raw_sums(log, chosen))
 
 
 def whole(rows: tuple[Row, ...], name: str) -> float:

@@ -73,7 +73,7 @@ def test_backlog_larger_than_a_commit_is_taken_in_by_several(home: Home, spool: 
     spool.write(*(make_call_line(call_id=f"c-{n}") for n in range(wanted)))
     report = ingest_once(home, progress=lambda done, total: seen.append((done, total)))
 
-    assert report.commits == 3
+    assert report.commits >= 3  # more where the disk is slow: a commit that took long is followed by smaller ones
     assert report.rows == {"calls": wanted}
     assert _rows(home, "SELECT count(DISTINCT call_id), count(*) FROM calls") == [(wanted, wanted)]
     assert seen == sorted(seen)

@@ -256,7 +256,7 @@ def test_ledger_forgets_segments_that_are_no_longer_kept(home: Home) -> None:
         _write_dead(home, worker, make_call_line(call_id=worker))
     ingest_once(home)
     os.utime(home.spool / "done" / "old-1.jsonl", (0, 0))
-    ingest_once(home)
+    ingest_once(home, keep_days=30)
 
     assert _rows(home, "SELECT segment FROM ledger") == [("kept-1.jsonl",)]
     assert _rows(home, "SELECT call_id FROM calls ORDER BY 1") == [("kept",), ("old",)]

@@ -15,7 +15,8 @@ import orjson
 import pytest
 
 from router_core.call_log.segments import claim_worker, is_alive, list_segments, list_workers
-from router_core.call_log.spool import MAX_PENDING, Spool
+from router_core.call_log.spool import DROPPED_EVENT, Spool
+from router_core.call_log.waiting import MAX_PENDING
 
 
 @pytest.fixture
@@ -125,7 +126,7 @@ def test_parent_is_dead_when_it_ends_although_its_child_lives_on(folder: Path) -
         os.read(child_reads, 1)
         os._exit(0)
     os.read(parent_reads, 6)
-    spool._release_files()  # what the kernel does when a process ends
+    spool._place.release()  # what the kernel does when a process ends
     alive = is_alive(folder, "w")
     os.write(parent_writes, b"x")
     os.waitpid(pid, 0)
@@ -138,8 +139,8 @@ def test_parent_is_dead_when_it_ends_although_its_child_lives_on(folder: Path) -
 def test_closed_worker_is_dead_at_once_even_while_a_fork_is_under_way(folder: Path) -> None:
     spool = Spool(folder, worker="w")
     spool.write({})
-    assert spool._lock_fd is not None
-    copy = os.dup(spool._lock_fd)  # as a child has it before its first instruction
+    assert spool._place._lock_fd is not None
+    copy = os.dup(spool._place._lock_fd)  # as a child has it before its first instruction
     spool.close()
     alive = is_alive(folder, "w")
     os.close(copy)
@@ -240,7 +241,9 @@ def test_unusable_folder_never_raises_and_what_waits_is_bounded(tmp_path: Path) 
     blocked.unlink()
     assert spool.flush()
     spool.close()
-    assert [line["n"] for line in _lines(blocked)] == list(range(MAX_PENDING))
+    *lines, told = _lines(blocked)
+    assert [line["n"] for line in lines] == list(range(MAX_PENDING))
+    assert (told["event"], told["details"]) == (DROPPED_EVENT, {"groups": 5})
 
 
 def test_first_users_in_several_threads_agree_on_the_worker_s_name(
@@ -261,8 +264,8 @@ def test_first_users_in_several_threads_agree_on_the_worker_s_name(
         asker.join(0.2)
         return descriptor
 
-    monkeypatch.setattr("router_core.call_log.spool._new_worker", name_slowly)
-    monkeypatch.setattr("router_core.call_log.spool.claim_worker", claim)
+    monkeypatch.setattr("router_core.call_log.place.new_worker", name_slowly)
+    monkeypatch.setattr("router_core.call_log.place.claim_worker", claim)
     spool = Spool(folder)
     asker = threading.Thread(target=lambda: spool.worker)
     asker.start()

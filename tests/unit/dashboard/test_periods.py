@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dashboard.periods import Period, preset, slices, splits_hours
+from dashboard.periods import Period, preset, slices
 
 DAY = dt.timedelta(days=1)
 
@@ -70,8 +70,3 @@ def test_the_period_before_touches_this_one_and_is_as_long() -> None:
     now = period("2026-11-16", "2026-11-23", "Europe/Berlin")
     assert now.before().end == now.start
     assert now.before().days == now.days
-
-
-def test_zones_with_half_hours_are_told_apart() -> None:
-    assert splits_hours(period("2026-11-16", "2026-11-23", "Asia/Kolkata"))
-    assert not splits_hours(period("2026-11-16", "2026-11-23", "America/New_York"))

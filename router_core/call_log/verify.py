@@ -1,0 +1,179 @@
+"""Proof that the hourly sums are the sums of the rows: both computed, week by week, and compared."""
+
+import datetime as dt
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from router_core.call_log.ddl import ROLLUPS
+from router_core.call_log.doctor import Finding
+from router_core.call_log.home import Home
+from router_core.call_log.read import NoLogError, reading
+from router_core.call_log.rollups import delta_query, outcomes_query, source_of
+from router_core.call_log.schema import ROLLUP_OUTCOMES_COLUMNS
+from router_core.call_log.weeks import Week, weeks
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+_MEMORY: Final = "512MB"
+_OUTCOMES: Final = "rollup_outcomes"
+_OUTCOME_KEYS: Final = 5
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verified:
+    """What comparing one rollup with its rows has found.
+
+    Attributes:
+        rollup: Its table.
+        rows: Raw rows looked at.
+        sums: Keys compared, one per hour and combination of names.
+        differing: How many are not what the rows add up to.
+        first: The first hour with such a one, UTC; None without, or when it is undated.
+    """
+
+    rollup: str
+    rows: int
+    sums: int
+    differing: int
+    first: dt.datetime | None
+
+
+def verify(home: Home, progress: Progress | None = None) -> list[Verified]:
+    """Compare every rollup with the raw rows and return what was found, one result per rollup.
+
+    The log is opened for one week of rows at a time, so that its writer does not wait for long, with a small limit of
+    memory. Hours whose labels have just changed and wait for their sums are left out.
+
+    Args:
+        home: Whose log.
+        progress: Called with weeks done and weeks to do.
+
+    Raises:
+        NoLogError: There is no log.
+        LogBusyError: The log stayed locked.
+    """
+    with reading(home) as con:
+        pieces = weeks(con)
+    found: dict[str, list[Verified]] = {name: [] for name in (*ROLLUPS, _OUTCOMES)}
+    for done, week in enumerate(pieces, start=1):
+        with reading(home, timeout_s=60.0) as con:
+            con.execute(f"SET memory_limit = '{_MEMORY}'")
+            for name, results in found.items():
+                results.append(_compare(con, name, week))
+        if progress is not None:
+            progress(done, len(pieces))
+    return [_added(name, results) for name, results in found.items()]
+
+
+def missing_numbers(home: Home) -> int:
+    """Return how many calls are missing in the numbering of the processes that made them.
+
+    A call that was being logged when its process was killed has left its number unused; more than a few of them say
+    that lines were lost.
+    """
+    with reading(home, timeout_s=60.0) as con:
+        con.execute(f"SET memory_limit = '{_MEMORY}'")
+        row = con.execute(
+            """SELECT coalesce(sum(greatest(newest - oldest + 1 - n, 0)), 0) FROM (
+                   SELECT min(seq) AS oldest, max(seq) AS newest, count(*) AS n
+                   FROM calls WHERE seq IS NOT NULL AND worker IS NOT NULL AND source = 'router'
+                   GROUP BY worker)"""
+        ).fetchone()
+    return int(row[0]) if row is not None else 0
+
+
+def prove(home: Home, progress: Progress | None = None) -> list[Finding]:
+    """Return what ``verify`` and ``missing_numbers`` have found, as the doctor says it; [] without a log.
+
+    Raises:
+        LogBusyError: The log stayed locked.
+    """
+    try:
+        return proofs(verify(home, progress), missing_numbers(home))
+    except NoLogError:
+        return []
+
+
+def proofs(verified: list[Verified], missing: int) -> list[Finding]:
+    """Return what was proven, as the doctor says it.
+
+    Args:
+        verified: Results of ``verify``.
+        missing: Result of ``missing_numbers``.
+    """
+    found = [_proof(each) for each in verified]
+    if not missing:
+        return [*found, Finding(name="numbering", state="ok", text="no call is missing")]
+    text = f"{missing:,} calls are missing in the numbering of the processes that made them"
+    mend = "a few: processes were killed while they logged; many: lines were lost, see dropped and quarantine"
+    return [*found, Finding(name="numbering", state="note", text=text, mend=mend)]
+
+
+def _proof(result: Verified) -> Finding:
+    text = f"{result.sums:,} sums over {result.rows:,} rows"
+    if not result.differing:
+        return Finding(name=result.rollup, state="ok", text=f"{text}, all equal")
+    since = "undated ones" if result.first is None else f"from {result.first:%Y-%m-%d %H:%M} UTC on"
+    text = f"{result.differing:,} of {text} differ ({since})"
+    return Finding(name=result.rollup, state="wrong", text=text, mend="tierwise ingest --sums computes them anew")
+
+
+def _added(name: str, results: list[Verified]) -> Verified:
+    return Verified(
+        rollup=name,
+        rows=sum(result.rows for result in results),
+        sums=sum(result.sums for result in results),
+        differing=sum(result.differing for result in results),
+        first=min((result.first for result in results if result.first is not None), default=None),
+    )
+
+
+def _compare(con: "DuckDBPyConnection", rollup: str, week: Week) -> Verified:
+    names, kept, computed, raw = _outcome_sums(week) if rollup == _OUTCOMES else _sums(rollup, week)
+    row = con.execute(
+        f"""WITH kept AS ({kept}), computed AS ({computed}),
+                 odd AS ((FROM kept EXCEPT ALL FROM computed) UNION ALL (FROM computed EXCEPT ALL FROM kept))
+            SELECT ({raw}), (SELECT count(*) FROM computed), (SELECT count(DISTINCT ({names})) FROM odd),
+                   (SELECT min(hour) FROM odd)""",
+        week.values(),
+    ).fetchone()
+    rows, sums, differing, first = row if row is not None else (0, 0, 0, None)
+    aware = None if first is None else first.replace(tzinfo=dt.UTC)
+    return Verified(rollup=rollup, rows=rows, sums=sums, differing=differing, first=aware)
+
+
+def _sums(rollup: str, week: Week) -> tuple[str, str, str, str]:
+    """Return the keys, and the queries of the sums kept, of the sums computed and of the number of rows."""
+    keys, measures = ROLLUPS[rollup]
+    names = ", ".join(keys)
+    table, instant = source_of(rollup)
+    summed = ", ".join(f"CAST(sum({name}) AS BIGINT) AS {name}" for name in measures)
+    rows = f"(SELECT * FROM {table} WHERE {week.holds(instant)})"
+    return (
+        names,
+        f"SELECT {names}, {summed} FROM {rollup} WHERE {week.holds('hour')} GROUP BY ALL",
+        delta_query(rollup, rows),
+        f"SELECT count(*) FROM {table} WHERE {week.holds(instant)}",
+    )
+
+
+def _outcome_sums(week: Week) -> tuple[str, str, str, str]:
+    columns = list(ROLLUP_OUTCOMES_COLUMNS)
+    # a sum of fractions depends on the order of adding
+    selected = ", ".join(
+        f"round({name}, 6) AS {name}" if kind == "DOUBLE" else name for name, kind in ROLLUP_OUTCOMES_COLUMNS.items()
+    )
+    settled = "NOT EXISTS (SELECT 1 FROM outcome_queue AS q WHERE q.hour IS NOT DISTINCT FROM x.hour)"
+    labelled = f"""
+        SELECT call_id, date_trunc('hour', ts) AS hour, source, payload_type, tier_served, model_served,
+               served_attempt_id, error_cost_nusd
+        FROM calls WHERE status = 'ok' AND {week.holds("ts")}"""
+    return (
+        ", ".join(columns[:_OUTCOME_KEYS]),
+        f"SELECT {selected} FROM rollup_outcomes AS x WHERE {week.holds('hour')} AND {settled}",
+        f"SELECT {selected} FROM ({outcomes_query(f'({labelled})', 'outcomes')}) AS x WHERE {settled}",
+        f"SELECT count(*) FROM outcomes WHERE call_id IN (SELECT call_id FROM calls WHERE {week.holds('ts')})",
+    )

@@ -1,0 +1,305 @@
+"""A log that was deleted, spoilt or replaced is made anew from the segments that are kept, and its sums are proven."""
+
+import datetime as dt
+import gzip
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+from router_core.call_log.archive import Archive
+from router_core.call_log.doctor import diagnose
+from router_core.call_log.home import Home
+from router_core.call_log.ingest import Ingester, ingest_once
+from router_core.call_log.kept import list_kept
+from router_core.call_log.read import reading
+from router_core.call_log.segments import list_segments
+from router_core.call_log.spool import Spool
+from router_core.call_log.verify import missing_numbers, prove, verify
+from router_core.errors import ConfigError
+from tests.builders import START_US, make_attempt_line, make_call_line, make_outcome_line, make_started_line
+from tests.log_files import write_log
+from tests.log_processes import write_call
+
+NOW_US = START_US + 86_400_000_000
+HOUR_US = 3_600_000_000
+DUMP = "SELECT * FROM (FROM calls) UNION ALL BY NAME FROM attempts UNION ALL BY NAME FROM outcomes ORDER BY ALL"
+SUMS = """SELECT * FROM (SELECT hour, source, payload_type, status, sum(n) AS n FROM rollup_calls GROUP BY ALL)
+    UNION ALL BY NAME FROM rollup_outcomes ORDER BY ALL"""
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    return Home(tmp_path / "home").create()
+
+
+@pytest.fixture
+def spool(home: Home) -> Iterator[Spool]:
+    spool = Spool(home.spool, worker="w", rotate_bytes=4_000)
+    yield spool
+    spool.close()
+
+
+def _rows(home: Home, query: str) -> list[tuple[Any, ...]]:
+    with reading(home) as con:
+        return con.execute(query).fetchall()
+
+
+def _fill(home: Home, spool: Spool) -> None:
+    """Log calls over several segments, one in flight among them, by a living and by a dead worker."""
+    other = Spool(home.spool, worker="other", rotate_bytes=4_000)
+    for n in range(10):
+        write_call(spool, f"c-{n:07}")
+        write_call(other, f"d-{n:07}")
+        spool.write(make_outcome_line(call_id=f"d-{n:07}", correct=n % 2))
+    other.write(make_started_line({"attempt_id": "a-9", "call_id": "c-9"}))
+    other.close()
+
+
+def test_segments_that_are_full_and_read_are_put_away_while_their_writer_lives(home: Home, spool: Spool) -> None:
+    for n in range(10):
+        write_call(spool, f"c-{n:07}")
+    ingest_once(home)
+
+    (left,) = list_segments(home.spool)
+    assert [kept.number for kept in list_kept(home.spool)] == list(range(1, left.number))
+    assert _rows(home, "SELECT count(*), count(DISTINCT call_id) FROM calls") == [(10, 10)]
+
+
+@pytest.mark.parametrize("is_compressed", [False, True])
+def test_deleted_log_comes_back_as_it_was(home: Home, spool: Spool, is_compressed: bool) -> None:
+    _fill(home, spool)
+    ingest_once(home)
+    before, sums = _rows(home, DUMP), _rows(home, SUMS)
+    if is_compressed:
+        _compress_all(home)
+    home.log.unlink()
+    report = ingest_once(home)
+
+    assert (_rows(home, DUMP), _rows(home, SUMS)) == (before, sums)
+    assert report.quarantined == 0
+    assert len(before) == 72
+    ingest_once(home)
+    assert _rows(home, DUMP) == before
+
+
+def _compress_all(home: Home) -> None:
+    with reading(home) as con:
+        offsets = dict(con.execute("SELECT segment, end_offset FROM ledger").fetchall())
+    for kept in list_kept(home.spool):
+        os.utime(kept.path, (0, 0))
+    Archive(home, None).tidy(offsets, NOW_US / 1e6)
+    assert {kept.is_compressed for kept in list_kept(home.spool)} == {True}
+
+
+def test_log_comes_back_in_parts_when_much_is_kept(home: Home, spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
+    _fill(home, spool)
+    ingest_once(home)
+    before = _rows(home, DUMP)
+    monkeypatch.setattr("router_core.call_log.archive._BRING_BACK_BYTES_AT_ONCE", 1)
+    home.log.unlink()
+    ingest_once(home)
+
+    assert _rows(home, DUMP) == before
+
+
+def test_log_deleted_under_a_running_ingester_comes_back_although_nothing_new_is_written(
+    home: Home, spool: Spool
+) -> None:
+    _fill(home, spool)
+    ingester = Ingester(home, now_us=lambda: NOW_US)
+    ingester.tick()
+    before = _rows(home, DUMP)
+    home.log.unlink()
+    ingester.tick()
+    ingester.close()
+
+    assert _rows(home, DUMP) == before
+
+
+def test_backup_put_in_place_of_the_log_is_brought_up_to_date(home: Home, spool: Spool) -> None:
+    write_call(spool, "c-0000001")
+    ingester = Ingester(home, now_us=lambda: NOW_US)
+    ingester.tick()
+    backup = home.root / "backup"
+    backup.write_bytes(home.log.read_bytes())
+    _fill(home, spool)
+    spool.close()
+    ingester.tick()
+    before = _rows(home, DUMP)
+    backup.rename(home.log)
+    ingester.tick()
+    ingester.close()
+
+    assert _rows(home, DUMP) == before
+
+
+def test_spoilt_log_is_set_aside_and_made_anew(home: Home, spool: Spool) -> None:
+    _fill(home, spool)
+    ingest_once(home)
+    before = _rows(home, DUMP)
+    home.log.write_bytes(b"not a database " * 1000)
+    with pytest.raises(ConfigError, match="tierwise ingest --rebuild"):
+        ingest_once(home)
+    report = ingest_once(home, rebuild=True)
+
+    assert _rows(home, DUMP) == before
+    assert report.replaced is not None
+    assert report.replaced.read_bytes().startswith(b"not a database")
+
+
+def test_old_segments_are_removed_only_when_the_log_has_them(home: Home, spool: Spool) -> None:
+    write_call(spool, "c-0000001")
+    spool.close()
+    ingest_once(home)
+    (kept,) = list_kept(home.spool)
+    os.utime(kept.path, (0, 0))
+    home.log.unlink()
+    first = Archive(home, 1).tidy({}, NOW_US / 1e6)
+    ingest_once(home, keep_days=1)
+
+    assert first == set()
+    assert list_kept(home.spool) == []
+    assert _rows(home, "SELECT call_id FROM calls") == [("c-0000001",)]
+
+
+def test_compressed_segments_keep_their_time_their_bytes_and_their_privacy(home: Home, spool: Spool) -> None:
+    write_call(spool, "c-0000001")
+    spool.close()
+    ingest_once(home)
+    (kept,) = list_kept(home.spool)
+    data = kept.path.read_bytes()
+    _compress_all(home)
+    (packed,) = list_kept(home.spool)
+
+    assert gzip.decompress(packed.path.read_bytes()) == data
+    assert (packed.name, packed.written_s) == (kept.name, 0.0)
+    assert stat.S_IMODE(packed.path.stat().st_mode) == 0o600
+    assert packed.disk_bytes < len(data) / 3
+
+
+def test_compression_that_was_killed_leaves_the_segment_whole(home: Home, spool: Spool) -> None:
+    write_call(spool, "c-0000001")
+    spool.close()
+    ingest_once(home)
+    (kept,) = list_kept(home.spool)
+    kept.path.with_name(kept.name + ".gz").write_bytes(b"half")
+    kept.path.with_name(f".{kept.name}.gz").write_bytes(b"half")
+
+    assert list_kept(home.spool) == [kept]
+
+
+def test_doctor_says_how_far_back_the_log_could_be_made_anew(home: Home, spool: Spool) -> None:
+    write_call(spool, "c-0000001")
+    spool.close()
+    ingest_once(home)
+    (kept,) = list_kept(home.spool)
+
+    def state() -> tuple[str, str, str]:
+        findings = diagnose(home, Path("none.yaml"), START_US / 1e6)
+        found = next(finding for finding in findings if finding.name == "segments")
+        return found.state, found.text, found.mend
+
+    os.utime(kept.path, (START_US / 1e6 + 60, START_US / 1e6 + 60))
+    whole = state()
+    os.utime(kept.path, (START_US / 1e6 + 5 * 86_400, START_US / 1e6 + 5 * 86_400))
+    partly = state()
+
+    day = dt.datetime.fromtimestamp(START_US / 1e6, dt.UTC).date()
+    assert (whole[0], "the whole log could be made anew" in whole[1]) == ("ok", True)
+    assert (partly[0], f"back to {day}" in partly[1], "export" in partly[2]) == ("note", True, True)
+
+
+def test_doctor_names_who_holds_locks_and_kept_segments_that_the_log_lacks(home: Home, spool: Spool) -> None:
+    _fill(home, spool)
+    ingest_once(home)
+    with reading(home) as con:
+        offsets = dict(con.execute("SELECT segment, end_offset FROM ledger").fetchall())
+    lacking = list_kept(home.spool)[0]
+    home.spool.joinpath("done", "gone-1.jsonl").write_bytes(lacking.path.read_bytes())
+    findings = {finding.name: finding for finding in diagnose(home, Path("none.yaml"), START_US / 1e6)}
+
+    assert len(offsets) > 3
+    assert f"pid {os.getpid()} writes lines" in findings["locks"].text
+    assert (findings["segments"].state, findings["segments"].mend) == ("wrong", "tierwise ingest brings them in")
+
+
+# --- sums
+
+
+@pytest.fixture
+def filled(tmp_path: Path) -> Home:
+    home = Home(tmp_path / "filled")
+    write_log(home, days=16, per_day=24, undated=20)
+    return home
+
+
+def test_sums_are_proven_against_the_rows(filled: Home) -> None:
+    seen: list[tuple[int, int]] = []
+    found = verify(filled, lambda done, total: seen.append((done, total)))
+
+    assert {result.rollup: result.differing for result in found} == dict.fromkeys(
+        ("rollup_calls", "rollup_attempts", "rollup_latency", "rollup_outcomes"), 0
+    )
+    assert [result.rows for result in found[:1]] == [16 * 24 + 20]
+    assert all(result.sums > 100 for result in found)
+    assert seen == [(n, len(seen)) for n in range(1, len(seen) + 1)]
+    assert {finding.state for finding in prove(filled)} == {"ok"}
+
+
+@pytest.mark.parametrize(
+    ("spoil", "rollup"),
+    [
+        ("UPDATE rollup_calls SET n = n + 1 WHERE rowid = 7", "rollup_calls"),
+        ("DELETE FROM rollup_attempts WHERE rowid = 7", "rollup_attempts"),
+        ("INSERT INTO rollup_latency SELECT * FROM rollup_latency WHERE rowid = 7", "rollup_latency"),
+        ("UPDATE rollup_outcomes SET impact_nusd = impact_nusd - 1 WHERE rowid = 7", "rollup_outcomes"),
+        ("UPDATE calls SET cost_nusd = coalesce(cost_nusd, 0) + 1 WHERE rowid = 7", "rollup_calls"),
+    ],
+)
+def test_sums_that_are_wrong_are_found_and_computed_anew(filled: Home, spoil: str, rollup: str) -> None:
+    with duckdb.connect(str(filled.log)) as con:
+        con.execute(spoil)
+    found = [result.rollup for result in verify(filled) if result.differing]
+    said = [finding for finding in prove(filled) if finding.state == "wrong"]
+    ingest_once(filled, sums=True)
+
+    assert found == [rollup]
+    assert [finding.mend for finding in said] == ["tierwise ingest --sums computes them anew"]
+    assert [result.rollup for result in verify(filled) if result.differing] == []
+
+
+def test_missing_numbers_are_counted(home: Home, spool: Spool) -> None:
+    for seq in (1, 2, 5):
+        spool.write(make_call_line(call_id=f"c-{seq}", seq=seq, worker="w"), make_attempt_line(attempt_id=f"a-{seq}"))
+    ingest_once(home)
+
+    assert missing_numbers(home) == 2
+
+
+def test_days_are_right_and_nothing_is_lost_when_clocks_are_hours_apart(home: Home) -> None:
+    """Lines are taken in the order of their writing, whatever their writers' clocks say."""
+    skews = (-5 * HOUR_US, 0, 7 * HOUR_US)
+    spools = [Spool(home.spool, worker=f"w{n}") for n in range(len(skews))]
+    for n in range(50):
+        for place, spool in enumerate(spools):
+            at = START_US + skews[place] + n * HOUR_US // 2
+            ids = {"call_id": f"c-{place}-{n}", "attempt_id": f"a-{place}-{n}"}
+            spool.write(make_started_line(ids, at=at))
+            spool.write(make_attempt_line(**ids, started_at=at), make_call_line(call_id=ids["call_id"], ts=at))
+            spool.write(make_outcome_line(call_id=ids["call_id"], received_at=at - 3 * HOUR_US))
+    for spool in spools:
+        spool.close()
+    ingest_once(home, as_of_us=START_US - 86_400_000_000)
+
+    assert _rows(home, "SELECT count(*), count(DISTINCT call_id), count(*) FILTER (status = 'ok') FROM calls") == [
+        (150, 150, 150)
+    ]
+    by_day = "SELECT date_trunc('day', {}) AS day, count(*) FROM {} GROUP BY 1 ORDER BY 1"
+    summed = "SELECT date_trunc('day', hour) AS day, sum(n) FROM rollup_calls GROUP BY 1 ORDER BY 1"
+    assert _rows(home, by_day.format("ts", "calls")) == _rows(home, summed)
+    assert {result.differing for result in verify(home)} == {0}
