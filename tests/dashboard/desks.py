@@ -139,7 +139,7 @@ class FakeDesk:
     refusal: str | None = None
     reason: str = "Saves 412.50 USD per month"
     exact: bool = True
-    result: str = "done"
+    result: Literal["done", "already"] = "done"
     error: Exception | None = None
     wrote: list[tuple[Any, ...]] = field(default_factory=list[tuple[Any, ...]])
     read: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
