@@ -4,7 +4,7 @@ import datetime as dt
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 from dashboard.desk import Place, Search
 from dashboard.sums import Filters, LogState, Overview, Row, Source, Span, Sums
