@@ -283,7 +283,7 @@ def test_home_may_come_from_the_environment(
 # --- help
 
 
-COMMANDS = ("init", "check", "demo", "import", "ingest", "watch", "doctor", "spend", "calls", "dashboard")
+COMMANDS = ("init", "check", "demo", "import", "ingest", "watch", "doctor", "spend", "calls", "export", "dashboard")
 
 
 def test_help_lists_every_command_with_a_whole_line(tierwise: Tierwise) -> None:

@@ -66,7 +66,7 @@ def database_source(
     window = [instant.astimezone(dt.UTC).replace(tzinfo=None) if instant else None for instant in (since, until)]
     name = shown(address)
     digest = hashlib.sha256(f"{name} {window}".encode()).hexdigest()
-    return LogSource(name=name, sha256=digest, open=lambda: _opened(address, _columns(log_map), window))
+    return LogSource(name=name, sha256=digest, open=lambda: _opened(address, columns_of(log_map), window))
 
 
 def query(columns: Sequence[str], window: Sequence[dt.datetime | None]) -> tuple[str, list[Any]]:
@@ -86,7 +86,8 @@ def query(columns: Sequence[str], window: Sequence[dt.datetime | None]) -> tuple
     return f'SELECT {selected} FROM "{TABLE}"{where} ORDER BY "{_TIME}"', [instant for _, instant in tests]
 
 
-def _columns(log_map: LogMap) -> frozenset[str]:
+def columns_of(log_map: LogMap) -> frozenset[str]:
+    """Return the columns of the table that a map uses; never those that hold texts."""
     places = (*(place for listed in log_map.places.values() for place in listed), *log_map.payload_type, *log_map.tags)
     return frozenset(place.partition(".")[0] for place in places) - _NEVER_READ
 
