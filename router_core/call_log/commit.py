@@ -6,23 +6,22 @@ The writer's connection has the log attached as ``log`` and the batch staged in 
 from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from router_core.call_log.schema import TABLES
+from router_core.call_log.lookup import Lookup, Question
+from router_core.call_log.schema import LINE_COLUMNS, TABLES
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-_REPEATABLE: Final = {
-    "attempt": "attempt_id IN (SELECT attempt_id FROM log.attempts)",
-    "call": "call_id IN (SELECT call_id FROM log.calls)",
-}
-_ROW_KEYS: Final = {
+_ROW_KEYS: Final[dict[str, tuple[str, ...]]] = {
     "attempt": ("attempt_id",),
     "call": ("call_id",),
     "outcome": ("call_id", "attempt_id", "source", "received_at", "correct", "error_nusd", "label_propensity"),
     "event": ("at", "worker", "event", "details"),
 }
+# rows that may be the same as a staged one have this column's value of it
+_FOUND_BY: Final = {"attempt": "attempt_id", "call": "call_id", "outcome": "call_id", "event": "at"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,15 +33,49 @@ class Advance:
     lines: int
 
 
-def drop_repeated(con: "DuckDBPyConnection", filled: set[str]) -> None:
+def drop_repeated(con: "DuckDBPyConnection", lookup: Lookup, filled: set[str]) -> None:
     """Remove staged rows that are in the log already, and all but the first of equal ones among themselves."""
-    for kind in filled & TABLES.keys():
-        quoted = [f'"{key}"' for key in _ROW_KEYS[kind]]
-        firsts = f"SELECT min(rowid) FROM stage_{kind} GROUP BY {', '.join(quoted)}"
+    kinds = sorted(filled & TABLES.keys())
+    for kind in kinds:
+        keys = ", ".join(f'"{key}"' for key in _ROW_KEYS[kind])
+        firsts = f"SELECT min(rowid) FROM stage_{kind} GROUP BY {keys}"
         con.execute(f"DELETE FROM stage_{kind} WHERE rowid NOT IN ({firsts})")
-        same = " AND ".join(f"old.{key} IS NOT DISTINCT FROM stage_{kind}.{key}" for key in quoted)
-        is_known = _REPEATABLE.get(kind, f"EXISTS (SELECT 1 FROM log.{TABLES[kind]} AS old WHERE {same})")
-        con.execute(f"DELETE FROM stage_{kind} WHERE {is_known}")
+    answers = lookup.ask(*(_rows_like(con, kind) for kind in kinds))
+    for kind, rows in zip(kinds, answers, strict=True):
+        if rows:
+            _drop_known(con, kind, [list(column) for column in zip(*rows, strict=True)])
+
+
+def _rows_like(con: "DuckDBPyConnection", kind: str) -> Question:
+    """Return the question for the keys of all rows in the log that may be the same as a staged one."""
+    types, column = LINE_COLUMNS[kind], _FOUND_BY[kind]
+    staged = con.execute(f"SELECT DISTINCT {_plain(column, types[column])} FROM stage_{kind}").fetchall()
+    keys = ", ".join(_plain(key, types[key]) for key in _ROW_KEYS[kind])
+    query = f"""SELECT DISTINCT {keys} FROM log.{TABLES[kind]}
+        WHERE {_plain(column, types[column])} IN (SELECT unnest(?)) OR "{column}" IS NULL"""
+    return Question(query, ([value for (value,) in staged if value is not None],))
+
+
+def _drop_known(con: "DuckDBPyConnection", kind: str, columns: list[list[Any]]) -> None:
+    types = {key: LINE_COLUMNS[kind][key] for key in _ROW_KEYS[kind]}
+    values = ", ".join(f'unnest(?::{_plain_type(column)}[]) AS "{key}"' for key, column in types.items())
+    con.execute(f"CREATE OR REPLACE TEMP TABLE known AS SELECT {values}", columns)
+    same = " AND ".join(
+        f'known."{key}" IS NOT DISTINCT FROM {_plain(key, column, f"stage_{kind}")}' for key, column in types.items()
+    )
+    con.execute(f"DELETE FROM stage_{kind} WHERE EXISTS (SELECT 1 FROM known WHERE {same})")
+
+
+def _plain(name: str, column: str, table: str = "") -> str:
+    """Return the SQL of a column as text or number, as which it goes from one process to another."""
+    quoted = f'{table}."{name}"' if table else f'"{name}"'
+    if column == "TIMESTAMP":
+        return f"epoch_us({quoted})"
+    return f"CAST({quoted} AS VARCHAR)" if column == "JSON" else quoted
+
+
+def _plain_type(column: str) -> str:
+    return {"TIMESTAMP": "BIGINT", "JSON": "VARCHAR"}.get(column, column)
 
 
 def insert(con: "DuckDBPyConnection", filled: set[str], now_us: int) -> Counter[str]:

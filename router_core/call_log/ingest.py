@@ -12,8 +12,9 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Final
 
-from router_core.call_log import access, commit, rollups
+from router_core.call_log import access, commit, folding, outcome_sums, rollups
 from router_core.call_log.archive import Archive
 from router_core.call_log.backlog import read_offsets, unread_bytes
 from router_core.call_log.commit import Advance
@@ -21,6 +22,7 @@ from router_core.call_log.ddl import ROLLUPS
 from router_core.call_log.home import Home
 from router_core.call_log.lines import Batch
 from router_core.call_log.logfile import LogFile
+from router_core.call_log.lookup import SizedLookup
 from router_core.call_log.orphans import read_orphans
 from router_core.call_log.pace import MAX_ROWS_PER_COMMIT, next_rows
 from router_core.call_log.segments import list_segments, lock_path, retire
@@ -30,6 +32,7 @@ from router_core.call_log.weeks import weeks
 
 __all__ = ["MAX_ROWS_PER_COMMIT", "IngestReport", "Ingester", "Progress", "ingest_once", "wall_clock_us"]
 
+_SUM_STEPS_PER_TICK: Final = 8
 Progress = Callable[[int, int], None]
 
 
@@ -84,6 +87,7 @@ class Ingester:
         self._now_us = now_us
         self._file = LogFile(home, timer=time.perf_counter, pause=_pause)
         self._stage = Stage(self._file.con, home.root / "stage")
+        self._lookup = SizedLookup(home, lambda: self._file.attached(now_us()))
         self._reader = SpoolReader()
         self._archive = Archive(home, keep_days)
         self._offsets: dict[str, int] | None = None
@@ -95,6 +99,7 @@ class Ingester:
 
     def close(self) -> None:
         """Give the in-memory database up."""
+        self._lookup.close()
         self._file.close()
 
     def tick(self, *, max_commits: int | None = None, progress: Progress | None = None) -> IngestReport:
@@ -128,7 +133,8 @@ class Ingester:
                 self._settle(goal, tally)
             if not self._lacks_kept:
                 break
-        self._update_sums()
+        # fresh lines come first: where there is a backlog, sums of old hours may take several ticks
+        self._update_sums(None if max_commits is None else _SUM_STEPS_PER_TICK)
         self._tidy()
         return IngestReport(
             lines=tally.lines,
@@ -185,21 +191,21 @@ class Ingester:
     def _commit(self, batch: Batch, advances: Mapping[str, Advance], tally: _Tally) -> bool:
         """Commit a batch; return False when the file's ledger says otherwise than remembered: then read again."""
         filled = self._stage.load(batch)
-        deltas = [] if batch.may_repeat else rollups.compute_deltas(self._file.con, filled)
+        if batch.may_repeat:
+            commit.drop_repeated(self._file.con, self._lookup, filled)
+        deltas = rollups.compute_deltas(self._file.con, filled)
+        hours = outcome_sums.touched_hours(self._file.con, self._lookup, filled)
         now_us = self._now_us()
         with self._file.attached(now_us) as con:
             recorded = read_offsets(con, "log.ledger", advances)
             if any(recorded.get(name, 0) != advance.start for name, advance in advances.items()):
                 self._offsets, self._lacks_kept = None, True
                 return False
-            if batch.may_repeat:
-                commit.drop_repeated(con, filled)
-                deltas = rollups.compute_deltas(con, filled)
             con.execute("BEGIN")
             rows = commit.insert(con, filled, now_us)
             rollups.append_deltas(con, deltas)
             commit.update_pending(con, filled, batch.settled)
-            rollups.queue_outcome_hours(con, filled)
+            outcome_sums.queue_hours(con, hours)
             commit.record(con, advances, now_us)
             con.execute("COMMIT")
         self._known_offsets().update((name, advance.end) for name, advance in advances.items())
@@ -224,22 +230,23 @@ class Ingester:
         for worker in finished:
             lock_path(self._home.spool, worker).unlink(missing_ok=True)
 
-    def _update_sums(self) -> None:
-        """Recompute the outcome sums of queued hours and fold rollups that have grown."""
-        if not self._sums_are_stale:
-            return
-        now_us = self._now_us()
-        left = True
-        while left:
-            with self._file.attached(now_us) as con:
-                left = rollups.recompute_outcomes(con, now_us)
-        folding: str | None = ""
-        while folding is not None:
-            with self._file.attached(now_us) as con:
-                folding = rollups.rollup_to_fold(con)
-                if folding is not None:
-                    rollups.fold(con, folding)
-        self._sums_are_stale = False
+    def _update_sums(self, max_steps: int | None = None) -> None:
+        """Compute the outcome sums of queued hours, some at a time, and fold rollups that have grown."""
+        steps, grown = 0, list[str]()
+        while self._sums_are_stale:
+            if steps == max_steps:
+                return
+            steps += 1
+            step = outcome_sums.compute_step(self._lookup)
+            with self._file.attached(self._now_us()) as con:
+                self._sums_are_stale = outcome_sums.apply_step(con, step, self._now_us())
+                grown = folding.rollups_to_fold(con)
+        for rollup in grown:
+            for fold in folding.plan_folds(self._lookup, rollup):
+                with self._file.attached(self._now_us()) as con:
+                    folding.fold(con, fold)
+            with self._file.attached(self._now_us()) as con:
+                folding.record_folded(con, rollup)
 
     def recompute_sums(self) -> None:
         """Compute all hourly sums anew from the raw rows; readers get in between."""
@@ -250,7 +257,7 @@ class Ingester:
                 with self._file.attached(self._now_us()) as con:
                     rollups.recompute(con, rollup, week)
         with self._file.attached(self._now_us()) as con:
-            rollups.queue_all_outcome_hours(con)
+            outcome_sums.queue_all_hours(con)
         self._sums_are_stale = True
         self._update_sums()
 

@@ -11,7 +11,8 @@ from router_core.call_log.home import Home
 from router_core.call_log.schema import SCHEMA_VERSION
 
 _SETTINGS: Final = (
-    "SET memory_limit = '512MB'",
+    "SET memory_limit = '160MB'",
+    "SET enable_progress_bar = false",
     "SET threads = 1",
     # write the file itself in the commit: through the write-ahead log everything would be written twice under the lock
     "SET wal_autocheckpoint = '1B'",

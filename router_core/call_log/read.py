@@ -153,6 +153,7 @@ def _try_open(home: Home) -> "DuckDBPyConnection | None":
             return None
         raise access.unreadable(home.log, error) from error
     try:
+        con.execute("SET enable_progress_bar = false")
         row = con.execute("SELECT max(version) FROM schema_version").fetchone()
     except duckdb.CatalogException as error:
         con.close()

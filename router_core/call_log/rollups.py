@@ -1,4 +1,4 @@
-"""Hourly sums beside the raw rows: deltas per commit, folding, outcome sums per touched hour, latency quantiles.
+"""Hourly sums beside the raw rows: deltas per commit, queries that compute them, latency quantiles.
 
 The writer's connection has the log attached as ``log`` and stages new rows in tables named ``stage_<kind>``.
 """
@@ -8,14 +8,12 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 from router_core.call_log.ddl import IMPACT, ROLLUPS, call_labels
-from router_core.call_log.schema import LATENCY_BUCKET_RATIO, ROLLUP_OUTCOMES_COLUMNS, TABLES
+from router_core.call_log.schema import LATENCY_BUCKET_RATIO, TABLES
 from router_core.call_log.weeks import Week
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-MAX_HOURS_PER_STEP: Final = 2_000
-_FOLD_AFTER_ROWS: Final = 20_000
 _SOURCES: Final = {"rollup_calls": "call", "rollup_attempts": "attempt", "rollup_latency": "call"}
 _INSTANT: Final = {"call": "ts", "attempt": "started_at"}
 # latencies of a microsecond and less share the lowest bucket: the logarithm of zero does not exist
@@ -61,50 +59,6 @@ def append_deltas(con: "DuckDBPyConnection", touched: list[str]) -> None:
         con.execute(f"INSERT INTO log.{rollup} SELECT * FROM delta_{rollup}")
 
 
-def rollup_to_fold(con: "DuckDBPyConnection") -> str | None:
-    """Return a rollup that has grown to twice its folded size, if there is one."""
-    for rollup in ROLLUPS:
-        row = con.execute(
-            f"""SELECT (SELECT count(*) FROM log.{rollup}),
-                       (SELECT coalesce(max(folded_rows), 0) FROM log.rollup_state WHERE rollup = ?)""",
-            [rollup],
-        ).fetchone()
-        rows, folded = row if row is not None else (0, 0)
-        if rows - folded > max(_FOLD_AFTER_ROWS, folded):
-            return rollup
-    return None
-
-
-def fold(con: "DuckDBPyConnection", rollup: str) -> None:
-    """Fold a rollup's deltas to one row per key, in a transaction."""
-    keys, measures = ROLLUPS[rollup]
-    sums = ", ".join(f"CAST(sum({name}) AS BIGINT) AS {name}" for name in measures)
-    con.execute(
-        f"""CREATE OR REPLACE TEMP TABLE folded AS
-            SELECT {", ".join(keys)}, {sums} FROM log.{rollup} GROUP BY ALL ORDER BY hour"""
-    )
-    con.execute("BEGIN")
-    con.execute(f"DELETE FROM log.{rollup}")
-    con.execute(f"INSERT INTO log.{rollup} SELECT * FROM folded")
-    con.execute("DELETE FROM log.rollup_state WHERE rollup = ?", [rollup])
-    con.execute("INSERT INTO log.rollup_state SELECT ?, count(*) FROM folded", [rollup])
-    con.execute("COMMIT")
-
-
-def queue_outcome_hours(con: "DuckDBPyConnection", kinds: set[str]) -> None:
-    """Remember the hours of calls whose label may have changed: by a staged outcome, or by the staged call it meant."""
-    if "outcome" in kinds:
-        con.execute(
-            """INSERT INTO log.outcome_queue SELECT DISTINCT date_trunc('hour', ts) FROM log.calls
-               WHERE call_id IN (SELECT call_id FROM stage_outcome)"""
-        )
-    if "call" in kinds:
-        con.execute(
-            """INSERT INTO log.outcome_queue SELECT DISTINCT date_trunc('hour', ts) FROM stage_call
-               WHERE call_id IN (SELECT call_id FROM log.outcomes)"""
-        )
-
-
 def outcomes_query(calls: str, outcomes: str) -> str:
     """Return the SELECT of the outcome rollup's rows.
 
@@ -130,43 +84,6 @@ def recompute(con: "DuckDBPyConnection", rollup: str, week: Week) -> None:
     con.execute(f"DELETE FROM log.{rollup} WHERE {week.holds('hour')}", week.values())
     con.execute(f"INSERT INTO log.{rollup} SELECT * FROM delta_{rollup}")
     con.execute("COMMIT")
-
-
-def queue_all_outcome_hours(con: "DuckDBPyConnection") -> None:
-    """Have the outcome sums of all hours computed anew."""
-    con.execute(
-        """INSERT INTO log.outcome_queue SELECT hour FROM log.rollup_outcomes
-           UNION SELECT date_trunc('hour', ts) FROM log.calls WHERE call_id IN (SELECT call_id FROM log.outcomes)"""
-    )
-
-
-def recompute_outcomes(con: "DuckDBPyConnection", as_of_us: int) -> bool:
-    """Recompute the outcome rollup of queued hours from the raw rows; return whether hours are left in the queue."""
-    con.execute(
-        f"""CREATE OR REPLACE TEMP TABLE touched AS SELECT DISTINCT hour FROM log.outcome_queue
-            ORDER BY hour NULLS FIRST LIMIT {MAX_HOURS_PER_STEP}"""
-    )
-    con.execute(
-        """CREATE OR REPLACE TEMP TABLE touched_calls AS
-           SELECT c.call_id, t.hour, c.source, c.payload_type, c.tier_served, c.model_served, c.served_attempt_id,
-                  c.error_cost_nusd
-           FROM log.calls AS c JOIN touched AS t ON date_trunc('hour', c.ts) IS NOT DISTINCT FROM t.hour
-           WHERE c.status = 'ok' AND (c.ts IS NULL OR c.ts >= (SELECT min(hour) FROM touched))"""
-    )
-    con.execute(f"CREATE OR REPLACE TEMP TABLE recomputed AS {outcomes_query('touched_calls', 'log.outcomes')}")
-    con.execute("BEGIN")
-    con.execute("DELETE FROM log.rollup_outcomes WHERE hour IN (SELECT hour FROM touched)")
-    con.execute("DELETE FROM log.outcome_queue WHERE hour IN (SELECT hour FROM touched)")
-    if con.execute("SELECT count(*) FROM touched WHERE hour IS NULL").fetchone() != (0,):
-        con.execute("DELETE FROM log.rollup_outcomes WHERE hour IS NULL")
-        con.execute("DELETE FROM log.outcome_queue WHERE hour IS NULL")
-    con.execute(f"INSERT INTO log.rollup_outcomes SELECT {', '.join(ROLLUP_OUTCOMES_COLUMNS)} FROM recomputed")
-    left = con.execute("SELECT count(*) FROM log.outcome_queue").fetchone() != (0,)
-    if not left:
-        con.execute("DELETE FROM log.progress WHERE name = 'outcomes'")
-        con.execute("INSERT INTO log.progress VALUES ('outcomes', make_timestamp(?))", [as_of_us])
-    con.execute("COMMIT")
-    return left
 
 
 def bucket_quantile(counts: Mapping[int, int], q: float) -> float | None:

@@ -7,7 +7,7 @@ prices, latencies, checks; one in ten calls has a label. Sixty days, in the orde
 import time
 from typing import TYPE_CHECKING, Any
 
-from router_core.call_log import commit, rollups
+from router_core.call_log import commit, outcome_sums, rollups
 from router_core.call_log.home import Home
 from router_core.call_log.ingest import Ingester
 from router_core.call_log.schema import LINE_COLUMNS
@@ -98,10 +98,11 @@ def _commit(ingester: Ingester, con: "DuckDBPyConnection", now_us: int) -> None:
         con.execute(f"INSERT INTO stage_{kind} BY NAME {query}")
     filled = {"attempt", "call", "outcome"}
     deltas = rollups.compute_deltas(con, filled)
+    hours = outcome_sums.touched_hours(con, ingester._lookup, filled)
     with ingester._file.attached(now_us):
         con.execute("BEGIN")
         commit.insert(con, filled, now_us)
         rollups.append_deltas(con, deltas)
-        rollups.queue_outcome_hours(con, filled)
+        outcome_sums.queue_hours(con, hours)
         commit.record(con, {}, now_us)
         con.execute("COMMIT")

@@ -1,0 +1,125 @@
+"""Sums of outcomes per hour of their calls: hours whose labels have changed wait in a queue and are computed anew."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from router_core.call_log.lookup import Lookup, Question
+from router_core.call_log.rollups import outcomes_query
+from router_core.call_log.schema import ROLLUP_OUTCOMES_COLUMNS
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+# a step looks at the calls of so many hours, and is then locked for the few rows that result
+HOURS_PER_STEP: Final = 48
+_QUEUED: Final = f"""
+    SELECT DISTINCT epoch_us(hour) AS hour FROM log.outcome_queue ORDER BY hour NULLS FIRST LIMIT {HOURS_PER_STEP}"""
+_COLUMNS: Final = ", ".join(ROLLUP_OUTCOMES_COLUMNS)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Some queued hours and the rows that their sums have become.
+
+    Attributes:
+        hours: Microseconds since the epoch; None is the hour of undated calls.
+        rows: Rows of the outcome rollup.
+    """
+
+    hours: list[int | None]
+    rows: list[Sequence[Any]]
+
+
+def touched_hours(con: "DuckDBPyConnection", lookup: Lookup, kinds: set[str]) -> list[int | None]:
+    """Return the hours of calls whose label may change: by a staged outcome, or by the staged call it meant."""
+    labelled = _strings(con, "stage_outcome") if "outcome" in kinds else []
+    called = _strings(con, "stage_call") if "call" in kinds else []
+    questions: list[Question] = []
+    if labelled:
+        of_known = "SELECT DISTINCT epoch_us(date_trunc('hour', ts)) FROM log.calls WHERE call_id IN (SELECT unnest(?))"
+        questions.append(Question(of_known, (labelled,)))
+    if called:
+        known = "SELECT DISTINCT call_id FROM log.outcomes WHERE call_id IN (SELECT unnest(?))"
+        questions.append(Question(known, (called,)))
+    answers = lookup.ask(*questions) if questions else []
+    hours: set[int | None] = {hour for (hour,) in answers[0]} if labelled else set()
+    if called:
+        meant = [*labelled, *(call_id for (call_id,) in answers[-1])]
+        staged = "SELECT DISTINCT epoch_us(date_trunc('hour', ts)) FROM stage_call WHERE call_id IN (SELECT unnest(?))"
+        hours |= {hour for (hour,) in con.execute(staged, [meant]).fetchall()}
+    return list(hours)
+
+
+def queue_hours(con: "DuckDBPyConnection", hours: Sequence[int | None]) -> None:
+    """Remember hours whose sums are to be computed anew."""
+    if hours:
+        con.execute("INSERT INTO log.outcome_queue SELECT make_timestamp(unnest(?::BIGINT[]))", [list(hours)])
+
+
+def queue_all_hours(con: "DuckDBPyConnection") -> None:
+    """Have the sums of all hours computed anew."""
+    con.execute(
+        """INSERT INTO log.outcome_queue SELECT hour FROM log.rollup_outcomes
+           UNION SELECT date_trunc('hour', ts) FROM log.calls"""
+    )
+
+
+def compute_step(lookup: Lookup) -> Step:
+    """Compute the sums of the first queued hours from the raw rows; there are no hours when the queue is empty."""
+    ((*queued,),) = lookup.ask(Question(_QUEUED))
+    hours = [hour for (hour,) in queued]
+    dated = [hour for hour in hours if hour is not None]
+    questions: list[Question] = []
+    if dated:
+        # the bounds let all other blocks be left out, the list then picks the hours
+        of_hours = f"""
+            c.ts >= make_timestamp({min(dated)}) AND c.ts < make_timestamp({max(dated) + 3_600_000_000})
+            AND epoch_us(date_trunc('hour', c.ts)) IN ({", ".join(map(str, dated))})"""
+        questions.append(Question(_sums(of_hours)))
+    if len(dated) < len(hours):
+        questions.append(Question(_sums("c.ts IS NULL")))
+    answers = lookup.ask(*questions) if questions else []
+    return Step(hours, [row for rows in answers for row in rows])
+
+
+def apply_step(con: "DuckDBPyConnection", step: Step, as_of_us: int) -> bool:
+    """Put computed sums in place of the old ones; return whether hours are left in the queue."""
+    hours = [hour for hour in step.hours if hour is not None]
+    touched = "hour IN (SELECT make_timestamp(unnest(?::BIGINT[])))"
+    con.execute("BEGIN")
+    for table in ("rollup_outcomes", "outcome_queue"):
+        con.execute(f"DELETE FROM log.{table} WHERE {touched}", [hours])
+        if len(hours) < len(step.hours):
+            con.execute(f"DELETE FROM log.{table} WHERE hour IS NULL")
+    if step.rows:
+        unnested = ", ".join(
+            f"make_timestamp(unnest(?::BIGINT[])) AS {name}"
+            if kind == "TIMESTAMP"
+            else f"unnest(?::{kind}[]) AS {name}"
+            for name, kind in ROLLUP_OUTCOMES_COLUMNS.items()
+        )
+        columns = [list(column) for column in zip(*step.rows, strict=True)]
+        con.execute(f"INSERT INTO log.rollup_outcomes ({_COLUMNS}) SELECT {unnested}", columns)
+    left = con.execute("SELECT count(*) FROM log.outcome_queue").fetchone() != (0,)
+    if not left:
+        con.execute("DELETE FROM log.progress WHERE name = 'outcomes'")
+        con.execute("INSERT INTO log.progress VALUES ('outcomes', make_timestamp(?))", [as_of_us])
+    con.execute("COMMIT")
+    return left
+
+
+def _strings(con: "DuckDBPyConnection", table: str) -> list[str]:
+    return [value for (value,) in con.execute(f"SELECT DISTINCT call_id FROM {table}").fetchall()]
+
+
+def _sums(of_hours: str) -> str:
+    columns = ", ".join(f"epoch_us({name})" if name == "hour" else name for name in ROLLUP_OUTCOMES_COLUMNS)
+    # materialised: it stands in the query twice, and the calls are to be read once
+    return f"""
+        WITH answered AS MATERIALIZED (
+            SELECT c.call_id, date_trunc('hour', c.ts) AS hour, c.source, c.payload_type, c.tier_served, c.model_served,
+                   c.served_attempt_id, c.error_cost_nusd
+            FROM log.calls AS c WHERE c.status = 'ok' AND {of_hours}
+        )
+        SELECT {columns} FROM ({outcomes_query("answered", "log.outcomes")})"""
