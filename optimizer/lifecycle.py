@@ -316,8 +316,8 @@ class Desk:
             step = Step(
                 action=action,
                 at_us=self._site.now_us(),
-                who=actor.name,
-                reason=None if reason is None else reason.strip(),
+                who=attempt.actor.name,
+                reason=attempt.reason,
                 until_us=until_us,
                 may_release=attempt.actor.role == "admin",
             )
@@ -343,7 +343,7 @@ class Desk:
         intent = Intent(
             action=action,
             actor=attempt.actor,
-            reason=(attempt.reason or "").strip(),
+            reason=attempt.reason or "",
             at_us=self._site.now_us(),
             proposal_ids=plan.todo,
             ref_seq=ref_seq,

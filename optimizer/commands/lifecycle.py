@@ -106,19 +106,25 @@ def apply(
     desk, actor = _desk(home, config), _actor(home, config)
     desk.observe()
     review = desk.review(proposal_ids)
-    if review.diff and yes and review.stale and on != review.head_version:
-        _show(review.diff)
-        raise StaleError(
-            f"the config has changed since this was proposed. Above is the change as it would be now; to make it: "
-            f"tierwise apply {' '.join(proposal_ids)} --yes --on {review.head_version}",
-            head_version=review.head_version,
-            diff=review.diff,
-        )
-    if review.diff:
+    expected = on or review.head_version
+    if yes and review.stale and on is None:
+        # nobody has looked at the change as it is now
+        bases = (each.proposal.draft.base_version for each in review.entries)
+        expected = next(base for base in bases if base != review.head_version)
+    elif review.diff:
         if review.stale and not yes:
-            typer.echo("The config has changed since this was proposed. The change as it would be now:\n")
+            typer.echo("The config has changed since this was proposed. The change as it would be now:\n", err=True)
         _ask(review.diff, f"Apply {', '.join(proposal_ids)}?", yes=yes, quiet=as_json)
-    done = desk.apply(proposal_ids, actor, reason or review.reason, expected_version=on or review.head_version)
+    try:
+        done = desk.apply(proposal_ids, actor, reason or review.reason, expected_version=expected)
+    except StaleError as error:
+        _show(error.diff)
+        hint = f"tierwise apply {' '.join(proposal_ids)} --yes --on {error.head_version}"
+        raise StaleError(
+            f"the config has changed. Above is the change as it would be now; to make it: {hint}",
+            head_version=error.head_version,
+            diff=error.diff,
+        ) from error
     _tell(as_json, done, f"Applied {', '.join(proposal_ids)}", undo=proposal_ids[0])
 
 

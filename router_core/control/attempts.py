@@ -72,10 +72,10 @@ def attempted(
     """
     access = load_access(site.config)
     attempt = Attempt(
-        actor=replace(actor, role=role_now(access, actor)),
+        actor=replace(actor, name=audit.storable(actor.name), role=role_now(access, actor)),
         action=action,
         proposal_ids=tuple(each[:_ID_CHARS] for each in proposal_ids[:_IDS_AUDITED]),
-        reason=reason,
+        reason=None if reason is None else audit.storable(reason.strip()),
         access=access,
     )
     site.home.create()
@@ -108,9 +108,9 @@ def _refuse_unfit(attempt: Attempt, right: Right) -> None:
         )
     if attempt.reason is not None:
         least, most = REASON_CHARS
-        if not least <= len(attempt.reason.strip()) <= most:
+        if not least <= len(attempt.reason) <= most:
             raise ChangeRefusedError(
-                f"a reason of {least} to {most} characters is needed, this one has {len(attempt.reason.strip())}"
+                f"a reason of {least} to {most} characters is needed, this one has {len(attempt.reason)}"
             )
 
 

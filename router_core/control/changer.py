@@ -6,24 +6,20 @@ transaction → tidy up. Whoever calls this holds the lock (``attempts``).
 """
 
 import sqlite3
-import time
 from dataclasses import replace
 from typing import Final
 
-from router_core.control import audit, endings, history, intents, proposals
+from router_core.control import audit, endings, history, intake, intents, proposals
 from router_core.control.attempts import Attempt
 from router_core.control.changes import plain_of
 from router_core.control.intents import Intent
 from router_core.control.records import Entry
 from router_core.control.reviews import Done
-from router_core.control.site import FileNow, Site
+from router_core.control.site import Site
 from router_core.control.states import DAY_US, WATCH_US, Step, decide
 from router_core.control.swap import ExchangeFunction, StepFunction, exchange, has_swapped, put, stage, tidy
 from router_core.errors import ChangeRefusedError, ConflictError
 
-_LOOKS_APART_S: Final = 0.05
-_MOST_LOOKS: Final = 20
-_VERSIONS_BACK: Final = 20
 _HOW: Final = {"apply": "changed by another proposal", "undo": "changed by an undo", "rollback": "rolled back"}
 
 
@@ -46,10 +42,12 @@ class Changer:
         self._trade = trade
         self._at_step = at_step
 
-    def settle(self) -> None:
-        """Finish or abandon what a crash has left, and take a hand edit into history."""
+    def settle(self, seen: intake.Seen | None = None) -> None:
+        """Finish or abandon what a crash has left, and take a hand edit into history: one seen before, and the file."""
         self._recover()
-        self._take_in()
+        if seen is not None:
+            intake.take_seen(self._site, seen)
+        intake.take_in(self._site)
         self._at_step("settled")
 
     def carry_out(self, intent: Intent, attempt: Attempt) -> Done:
@@ -88,22 +86,9 @@ class Changer:
         """Write down that a change took place: history, proposals and audit, all or nothing."""
         before, after = history.digest_of(intent.before), history.digest_of(intent.after)
         # what follows from the change is found out before the store is locked for others
-        plain_before, plain_after = self._readable(intent.before), plain_of(intent.after)
+        plain_before, plain_after = intake.readable(self._site, intent.before), plain_of(intent.after)
         with self._site.store.writing() as con:
             at_us = self._site.now_us()
-            kept = history.add(
-                con,
-                self._site.key,
-                intent.after,
-                since_us=at_us,
-                kind=intent.action,
-                who=intent.actor.name,
-                reason=intent.reason,
-                proposal_ids=intent.proposal_ids,
-                before_digest=before,
-                ref_seq=intent.ref_seq,
-            )
-            refusals = [self._move(con, proposal_id, intent, kept.shown.seq) for proposal_id in intent.proposal_ids]
             ended = endings.end_touched(
                 con,
                 plain_before,
@@ -113,18 +98,32 @@ class Changer:
                 takes_back=intent.action != "apply",
                 spared=intent.proposal_ids,
             )
+            about = (*intent.proposal_ids, *ended.taken_back)
+            kept = history.add(
+                con,
+                self._site.key,
+                intent.after,
+                since_us=at_us,
+                kind=intent.action,
+                who=intent.actor.name,
+                reason=intent.reason,
+                proposal_ids=about,
+                before_digest=before,
+                ref_seq=intent.ref_seq,
+            )
+            said = [self._move(con, proposal_id, intent, kept.shown.seq) for proposal_id in intent.proposal_ids]
+            said += [f"ended: {', '.join(ended.others)}"] * bool(ended.others)
             row = audit.make_row(
                 intent.actor,
                 intent.action,
                 result,
                 at_us,
-                proposal_ids=intent.proposal_ids,
+                proposal_ids=about,
                 reason=intent.reason,
                 before=history.version_of(before),
                 after=history.version_of(after),
                 diff=intent.diff,
-                detail="; ".join([f"ended: {', '.join(ended)}"] * bool(ended) + [text for text in refusals if text])
-                or None,
+                detail="; ".join(text for text in said if text) or None,
             )
             audit_seq = audit.append(con, row).seq
             intents.mark_done(con, self._site.key)
@@ -208,69 +207,6 @@ class Changer:
                 row = audit.make_row(intent.actor, intent.action, "conflict", self._site.now_us(), detail=note)
                 audit.append(con, row)
         return note
-
-    def _take_in(self) -> None:
-        """Give a version that history has not seen yet its number."""
-        with self._site.store.reading() as con:
-            last = None if con is None else history.latest(con, self._site.key)
-        now = self._site.look()
-        if now.data is None or (last is not None and last.digest == now.digest):
-            return
-        now = self._settled(now)
-        if now is None or now.data is None or (last is not None and last.digest == now.digest):
-            return
-        plain_after = plain_of(now.data)
-        with self._site.store.writing() as con:
-            plain_before = None if last is None else self._last_readable(con)
-            at_us = self._site.now_us()
-            proposals.settle(con, at_us)
-            kept = history.add(
-                con,
-                self._site.key,
-                now.data,
-                since_us=at_us,
-                kind="first" if last is None else "hand",
-                before_digest=None if last is None else last.digest,
-            )
-            ended = endings.end_touched(
-                con, plain_before, plain_after, at_us=at_us, how="edited by hand", takes_back=False
-            )
-            if last is not None:
-                row = audit.make_row(
-                    audit.BY_HAND,
-                    "hand",
-                    "done",
-                    at_us,
-                    proposal_ids=ended,
-                    before=last.shown.version,
-                    after=kept.shown.version,
-                    diff=history.text_diff(history.bytes_of(con, last.digest), now.data, source=self._site.config.name),
-                )
-                audit.append(con, row)
-
-    def _settled(self, now: FileNow) -> FileNow | None:
-        """Return the file once two looks at it agree, so that no half-written save counts; None when they never do."""
-        for _ in range(_MOST_LOOKS):
-            time.sleep(_LOOKS_APART_S)
-            before, now = now, self._site.look()
-            if now == before:
-                return now if now.is_keepable else None
-        return None
-
-    def _readable(self, data: bytes) -> object:
-        """Return a version as plain data; of one that cannot be read, the last one before it that can."""
-        plain = plain_of(data)
-        if plain is not None:
-            return plain
-        with self._site.store.reading() as con:
-            return None if con is None else self._last_readable(con)
-
-    def _last_readable(self, con: sqlite3.Connection) -> object:
-        for shown in history.listed(con, self._site.key, limit=_VERSIONS_BACK, offset=0):
-            plain = plain_of(history.bytes_of_version(con, shown.version))
-            if plain is not None:
-                return plain
-        return None
 
 
 def _watch_us(entry: Entry) -> int:

@@ -31,7 +31,7 @@ _MISSES_TO_TELL = 2
 
 EventFunction = Callable[[str, dict[str, object]], None]
 AdmitFunction = Callable[[RoutingConfig], object]
-RecordFunction = Callable[[], bool]
+RecordFunction = Callable[[bytes], bool]
 
 _logger = logging.getLogger("router_core.config")
 
@@ -52,11 +52,15 @@ def load(path: Path) -> RoutingConfig:
     Raises:
         ConfigError: The file cannot be read or used; carries every problem.
     """
+    return _load(path)[0]
+
+
+def _load(path: Path) -> tuple[RoutingConfig, bytes | None]:
     try:
         data, _ = read_config(path)
     except OSError as error:
         raise ConfigError(str(path), [unreadable(error)]) from error
-    return parse(data, source=str(path), calibrations=calibrations_beside(path))
+    return parse(data, source=str(path), calibrations=calibrations_beside(path)), data
 
 
 def config_of(home: Home) -> RoutingConfig | None:
@@ -105,7 +109,7 @@ class ConfigFile:
         path: The file.
         on_event: Told of ``config`` (another version runs), ``config_refused`` and ``config_missing``, with details.
         admit: Last check of a new config before it runs; refuses it with a ``ConfigError``.
-        record: Gives what is in the file its place in history, off the callers' way; False = to be tried again.
+        record: Gives the bytes of a version their place in history, off the callers' way; False = to be tried again.
     """
 
     def __init__(
@@ -122,11 +126,10 @@ class ConfigFile:
         self.record: RecordFunction | None = None
         # the application may change its working folder later
         self._file = path.absolute()
-        self._current = load(path)
+        self._current, self._unrecorded = _load(path)
         self._settled = _Settled(self._current.content_hash, calibrations_beside(path))
         self._last_look: _Look | None = None
         self._misses = 0
-        self._is_recorded = False
         self._follower: _Follower | None = None
         self._polling = threading.Lock()
 
@@ -148,9 +151,12 @@ class ConfigFile:
 
     def note(self) -> None:
         """Have a version that was not recorded yet recorded."""
-        if self.record is not None and not self._is_recorded:
-            self._is_recorded = True
-            self._is_recorded = self.record()
+        data = self._unrecorded
+        if self.record is not None and data is not None:
+            # what cannot be recorded for a reason nobody thought of is not tried again
+            self._unrecorded = None
+            if not self.record(data) and self._unrecorded is None:
+                self._unrecorded = data
 
     def start(self) -> None:
         """Follow the file from a daemon thread until ``stop`` or until nobody holds this object."""
@@ -181,7 +187,7 @@ class ConfigFile:
         if not finished or found == self._settled:
             return False
         self._settled = found
-        self._is_recorded = False
+        self._unrecorded = data
         return self._take(data, look)
 
     def _take(self, data: bytes, look: _Look) -> bool:

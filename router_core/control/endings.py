@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import Collection
+from dataclasses import dataclass
 from typing import Any
 
 from router_core.config import ANY_TYPE
@@ -9,6 +10,19 @@ from router_core.control import proposals
 from router_core.control.changes import Touched, inverse, is_path_touched, misfit_of, touched
 from router_core.control.records import Entry
 from router_core.control.states import IN_FORCE, LIVE, NOT_MEASURED, ON_OFFER, Action, Step, decide
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """Proposals that another version of the config has ended.
+
+    Attributes:
+        taken_back: Ids of those whose change is gone: rolled back.
+        others: Ids of those that were on offer, or watched and not measured.
+    """
+
+    taken_back: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
 
 
 def end_touched(
@@ -20,8 +34,8 @@ def end_touched(
     how: str,
     takes_back: bool,
     spared: Collection[str] = (),
-) -> tuple[str, ...]:
-    """End the proposals whose payload type another version of the config treats differently; return their ids.
+) -> Ended:
+    """End the proposals whose payload type another version of the config treats differently; return which.
 
     Args:
         con: Connection that may write.
@@ -34,11 +48,11 @@ def end_touched(
     """
     found = touched(before, after)
     if after is None or not found.rules:
-        return ()
+        return Ended()
     types = set(found.rules)
     if ANY_TYPE in types:
         types |= proposals.live_types(con, LIVE) - found.named
-    ended: list[str] = []
+    ended: dict[str, bool] = {}
     for payload_type in sorted(types):
         for entry in proposals.of_type(con, payload_type, LIVE, at_us):
             step = _step(entry, found, after, at_us=at_us, how=how, takes_back=takes_back)
@@ -46,8 +60,11 @@ def end_touched(
                 continue
             decision = decide(proposals.standing_of(entry), step)
             proposals.save(con, proposals.number_of(entry.proposal.proposal_id), decision.standing)
-            ended.append(entry.proposal.proposal_id)
-    return tuple(ended)
+            ended[entry.proposal.proposal_id] = step.action == "roll_back"
+    return Ended(
+        taken_back=tuple(each for each, back in ended.items() if back),
+        others=tuple(each for each, back in ended.items() if not back),
+    )
 
 
 def _step(entry: Entry, found: Touched, after: Any, *, at_us: int, how: str, takes_back: bool) -> Step | None:

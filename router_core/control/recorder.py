@@ -8,6 +8,7 @@ from typing import Final
 
 from router_core.call_log.home import Home
 from router_core.control.changer import Changer
+from router_core.control.intake import Seen
 from router_core.control.site import Site
 from router_core.control.store import locked
 from router_core.errors import RouterError
@@ -34,10 +35,19 @@ class Recorder:
         self._changer = Changer(self._site)
         self._on_event = on_event
         self._failed_us: int | None = None
+        self._seen: tuple[bytes | None, int] = (None, now_us())
 
-    def __call__(self) -> bool:
-        """Return whether history is up to date now; else ask again at the next look at the file."""
+    def __call__(self, data: bytes) -> bool:
+        """Return whether history is up to date now; else ask again at the next look at the file.
+
+        Args:
+            data: The version that the router found: at first the one it was opened with.
+        """
         now_us = self._site.now_us()
+        known, seen_us = self._seen
+        # it may have to be tried again; when it was first seen decides what it came before
+        seen_us = seen_us if known in (None, data) else now_us
+        self._seen = (data, seen_us)
         if self._failed_us is not None and abs(now_us - self._failed_us) < _PAUSE_US:
             return False
         try:
@@ -45,7 +55,7 @@ class Recorder:
             with locked(self._home.control_lock, patience_s=0) as won:
                 if not won:
                     return False
-                self._changer.settle()
+                self._changer.settle(Seen(data=data, at_us=seen_us))
         except (RouterError, OSError, sqlite3.Error) as error:
             self._fail(error, now_us)
             return False

@@ -93,6 +93,7 @@ def test_rollback_gives_old_bytes_a_new_number(place: Place) -> None:
     assert place.config.read_bytes() == ROUTING.encode()
     assert (done.seq, place.desk.head().kind) == (4, "rollback")
     assert place.states() == {first: "rolled_back", second: "rolled_back"}
+    assert sorted(place.desk.history()[0].proposal_ids) == [first, second]
     assert place.desk.rollback(1, ADA, REASON, expected_version=review.head_version).result == "already"
 
 

@@ -76,6 +76,7 @@ def test_stale_apply_is_refused_with_the_new_change_and_the_way_to_make_it(place
     assert ended.code == 1
     assert "+  x.extract: {path: [mid]" in ended.err
     assert f"--yes --on {head}" in ended.err
+    assert place.audited()[-1] == ("apply", "refused")
     assert tierwise("apply", "P-0001", "--yes", "--on", head).code == 0
     assert place.path_of("x.extract") == ["mid"]
 
