@@ -5,7 +5,6 @@ before the request, an ``attempt`` line after it. It teaches the router nothing 
 of answers, so that calls go the same way with and without it.
 """
 
-import hashlib
 import logging
 import threading
 from collections import Counter
@@ -19,7 +18,7 @@ from router_core.background import Background
 from router_core.control.budgets import EventFunction, Guardrail, Reservation
 from router_core.decide.compare import Given, same_answer
 from router_core.decide.plan import Plan
-from router_core.decide.shadow import Served, ShadowChoice, choose_shadows
+from router_core.decide.shadow import Served, ShadowChoice, choose_shadows, draw_of
 from router_core.errors import CallError
 from router_core.inflight import InFlight, receipt_of_answer, receipt_of_failure, record_of
 from router_core.lines import CallFacts, Sent, attempt_line, started_line
@@ -213,9 +212,8 @@ class Shadows:
         got = receipt_of_answer(request, response, state.prices)
         ended_us = state.clock.now_us()
         is_valid = examine(served.task, plan, request)
-        if is_valid and plan.comparable is not None:
-            given = Given(text=response.text, parsed=request.parsed)
-            request.answer_match = same_answer(plan.comparable, served.answer, given, plan.confidence_field)
+        if is_valid:
+            request.answer_match = _compared(served, Given(text=response.text, parsed=request.parsed))
         state.shadowed(plan.payload_type, sent.target.model, response.usage)
         status, error_type = ("ok", None) if is_valid else ("invalid", "invalid")
         self._end(running, status, error_type, got, ended_us)
@@ -284,20 +282,21 @@ class Shadows:
             self._on_event("shadows_dropped", dropped, now_us)
 
 
-def draw_of(call_id: str, tier: str) -> float:
-    """Return the draw that decides about a shadow, uniform 0 <= draw < 1 over call ids, independent between tiers.
-
-    It is fixed by the id, whose noise is the clock's: so a logged choice can be checked, and no draw is taken away from
-    what else is decided by chance. 53 bits of a BLAKE2b hash, as many as a float holds.
-    """
-    digest = hashlib.blake2b(f"shadow\x00{tier}\x00{call_id}".encode(errors="replace"), digest_size=8).digest()
-    return (int.from_bytes(digest) >> 11) * 2.0**-53
-
-
 def _snapshot(task: Task) -> Task:
     """Return the task as it is now: callers go on to append the answer to the list of messages they have passed."""
     messages: list[Mapping[str, object]] = [dict(message) for message in task.messages]
     return replace(task, messages=messages, params=dict(task.params))
+
+
+def _compared(served: ServedCall, other: Given) -> bool | None:
+    """Return whether the answer is the served one too; None when the type's answers are not, or cannot be, compared."""
+    plan = served.plan
+    if plan.comparable is None:
+        return None
+    try:
+        return same_answer(plan.comparable, served.answer, other, plan.confidence_field)
+    except Exception:  # noqa: BLE001 - the caller's model may refuse to be dumped; then nothing is said
+        return None
 
 
 def _unknown(running: _Running) -> Receipt:

@@ -126,6 +126,8 @@ class Guardrail:
         self._store_failed = False
         self._store_retry_us: int | None = None
         self._busy_since_us: int | None = None
+        # asking the system for it costs more than all else that a reservation does
+        self._pid = os.getpid()
 
     def keep_to(self, limit: Limit | None, zone: tzinfo) -> None:
         """Take another limit or zone from now on; what is reserved and booked stays.
@@ -161,7 +163,7 @@ class Guardrail:
         with self._lock:
             totals = self._at(limit, at_us)
             totals.reserve(nusd, critical=critical)
-            return Reservation(totals, nusd, critical, os.getpid())
+            return Reservation(totals, nusd, critical, self._pid)
 
     def admit(self, at_us: int, nusd: int, *, critical: bool) -> Reservation | None:
         """Set the estimate of an optional request aside, if the limit is not reached and what is left covers it.
@@ -182,7 +184,7 @@ class Guardrail:
             if self._store_failed or left.state != "normal" or nusd > (left.remaining_nusd or 0):
                 return None
             totals.reserve(nusd, critical=critical)
-            return Reservation(totals, nusd, critical, os.getpid())
+            return Reservation(totals, nusd, critical, self._pid)
 
     def settle(self, reservation: Reservation, cost_nusd: int, at_us: int) -> None:
         """Release a reservation and book what the request cost, nano-dollars."""
@@ -190,7 +192,7 @@ class Guardrail:
         if totals is None:
             return
         with self._lock:
-            if reservation.pid == os.getpid():
+            if reservation.pid == self._pid:
                 totals.reserve(-reservation.nusd, critical=reservation.critical)
             if reservation.critical:
                 totals.unsaved_critical_nusd += cost_nusd
@@ -214,6 +216,7 @@ class Guardrail:
         self._lock = threading.RLock()
         self._store = None
         self._days, self._today = {}, None
+        self._pid = os.getpid()
 
     def _at(self, limit: Limit, at_us: int) -> _Totals:
         today = self._today

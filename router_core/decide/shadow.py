@@ -1,5 +1,6 @@
 """How a call was served → which tiers are asked the same thing for evidence, and with which probability."""
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -66,3 +67,13 @@ def choose_shadows(
     """
     rates = shadow_rates(plan, served, guard)
     return tuple(ShadowChoice(tier=tier, propensity=rate) for tier, rate in rates.items() if draws[tier] < rate)
+
+
+def draw_of(call_id: str, tier: str) -> float:
+    """Return the draw that decides about a shadow, uniform 0 <= draw < 1 over call ids, independent between tiers.
+
+    It is fixed by the id, whose noise is the clock's: so a logged choice can be checked, and no draw is taken away from
+    what else is decided by chance. 53 bits of a BLAKE2b hash, as many as a float holds.
+    """
+    digest = hashlib.blake2b(f"shadow\x00{tier}\x00{call_id}".encode(errors="replace"), digest_size=8).digest()
+    return (int.from_bytes(digest) >> 11) * 2.0**-53

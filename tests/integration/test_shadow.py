@@ -1,11 +1,13 @@
 """Shadows on a virtual clock: what they log, what they cost, whom they tell, and what they leave alone."""
 
+import asyncio
 import logging
 import sqlite3
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import BaseModel, field_serializer
 
 from router_core import CallError, RouteExhaustedError, ShadowAnswer
 from router_core.call_log.home import Home
@@ -13,7 +15,7 @@ from router_core.call_log.read import reading
 from router_core.call_log.reports import spend
 from router_core.types import Usage
 from router_core.watch import ensure_ingested
-from tests.routers import NOON_US, ROUTING, Bench, open_bench, reply
+from tests.routers import MESSAGES, NOON_US, ROUTING, SCHEMA, Bench, open_bench, reply
 
 TOP_NUSD = 100 * 5_000 + 10 * 20_000
 # the first estimate of a shadow: the prompt is 2 tokens, the answer as long as the served one's 10
@@ -187,6 +189,21 @@ def test_answer_that_cannot_be_compared_harms_nothing(tmp_path: Path) -> None:
     assert shadows(bench)[0].get("answer_match") is None
 
 
+def test_answer_whose_model_cannot_be_dumped_is_not_compared(tmp_path: Path) -> None:
+    class Odd(BaseModel):
+        answer: str
+
+        @field_serializer("answer")
+        def refuse(self, value: str) -> str:
+            raise RuntimeError(value)
+
+    accepting = routing(more="confidence: {on_missing: accept}, comparable: json")
+    bench = open_bench(tmp_path, {"b/large": [reply("no")]}, accepting)
+    bench.router.complete("x.extract", messages=MESSAGES, response_format=Odd)
+    (line,) = shadows(bench)
+    assert (line["status"], line["cost_status"], line.get("answer_match")) == ("ok", "exact", None)
+
+
 def test_shadows_count_in_the_days_spend_and_in_their_own_budget(tmp_path: Path) -> None:
     bench = open_bench(tmp_path, routing=routing() + "budgets: [{name: daily, usd: 1}]\n")
     for _ in range(3):
@@ -346,6 +363,30 @@ def test_spend_by_role_shows_shadows_and_nothing_counts_twice(tmp_path: Path) ->
     assert by_role == rolled == {"serve": 28_000, "escalate": 140_000, "shadow": TOP_NUSD}
     assert calls == (168_000, 3)
     assert of_calls == (168_000,)
+
+
+def test_event_loop_on_a_virtual_clock_makes_its_shadows_at_once(tmp_path: Path) -> None:
+    bench = open_bench(tmp_path, routing=routing())
+    asked = bench.router.acomplete("x.extract", messages=MESSAGES, response_format=SCHEMA)
+    answer = asyncio.run(asked)
+    assert [line["attempt_id"] for line in shadows(bench)] == [f"{answer.call_id}-2"]
+    assert bench.clock.now_us() == NOON_US + 500_000
+
+
+def test_edit_of_the_config_begins_and_ends_shadows(tmp_path: Path) -> None:
+    bench = open_bench(tmp_path)
+    for text in (routing(), routing("{tier: mid, rate: 1}"), ROUTING):
+        bench.ask()
+        (tmp_path / "routing.yaml").write_text(text)
+        bench.router.reload()
+    bench.ask()
+    assert [line["tier"] for line in shadows(bench)] == ["top", "mid"]
+
+
+def test_type_without_a_section_of_its_own_has_the_shadows_of_the_rule_for_all(tmp_path: Path) -> None:
+    bench = open_bench(tmp_path, routing=routing().replace("x.extract:", '"*":'))
+    bench.ask("y.other")
+    assert [(line["payload_type"], line["tier"]) for line in shadows(bench)] == [("y.other", "top")]
 
 
 def test_logged_call_with_a_shadow_is_a_call_of_its_serving_attempts_only(tmp_path: Path) -> None:

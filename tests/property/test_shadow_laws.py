@@ -12,8 +12,7 @@ from router_core import CallError, RouteExhaustedError
 from router_core.clock import make_id
 from router_core.decide.compare import Given, same_answer
 from router_core.decide.plan import ShadowRule
-from router_core.decide.shadow import Served, choose_shadows, shadow_rates
-from router_core.shadow import draw_of
+from router_core.decide.shadow import Served, choose_shadows, draw_of, shadow_rates
 from router_core.types import Request, Response
 from tests.builders import make_plan
 from tests.routers import ROUTING, open_bench, reply
