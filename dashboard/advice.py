@@ -45,8 +45,8 @@ STATE_WORDS: Final[Mapping[ProposalState, str]] = {
 _KNOWN_BY: Final[Mapping[Identification, str]] = {
     "pairs": "both ways were tried on the same calls",
     "pairs_and_transfer": "both ways were tried on the same calls; labels of equal answers were carried over",
-    "bounds": "only bounds are known: some answers that differ have no label",
-    "none": "the log cannot tell yet",
+    "bounds": "bounds only, for some answers that differ have no label",
+    "none": "not yet, for the log cannot tell",
 }
 
 

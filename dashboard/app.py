@@ -108,6 +108,7 @@ def _place(home: str, config: str | None, *, local: bool) -> Place:
         desk=Desk(at, file, _now_us),
         who=partial(_who, file, local=local),
         search=partial(jobs.search, at, Path(config) if config else None),
+        now_us=_now_us,
         trouble=load_access(file).problem,
     )
 

@@ -119,6 +119,7 @@ class Place:
         desk: Proposals, history and audit.
         who: Finds out who acts; asked again at every write.
         search: Looks for moves, and returns when that is over.
+        now_us: The clock, microseconds since the epoch.
         trouble: What is wrong with ``access.yaml``, if anything is.
     """
 
@@ -126,4 +127,5 @@ class Place:
     desk: Desk
     who: Callable[[], Actor]
     search: Callable[[], Search]
+    now_us: Callable[[], int]
     trouble: str | None = None

@@ -5,6 +5,7 @@ Every function returns plain text. What a page puts where Streamlit reads Markdo
 
 import datetime as dt
 import math
+import re
 import unicodedata
 from decimal import Decimal
 
@@ -19,6 +20,8 @@ _SECONDS_FROM_MS = 10_000
 _SMALLEST_SHOWN_PERCENT = 0.01
 _LATIN_1_END = 0xFF
 _BASIC_PLANE_END = 0xFFFF
+_WORD_JOINER = "\u2060"
+_ADDRESS = re.compile(r"(?=://)|(?<=www)(?=\.)|(?=@)", re.IGNORECASE)
 _MARKDOWN_SPECIAL = frozenset("\\`*_{}[]()#+-.!|~<>$:&")
 # control, format (bidi marks among them), surrogate, private, unassigned, line and paragraph separators
 _HIDDEN_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
@@ -176,8 +179,12 @@ def _visible(char: str) -> str:
 
 
 def markdown(text: str) -> str:
-    """Return text so that Streamlit's Markdown shows it letter by letter (``$`` is LaTeX there)."""
-    return "".join(f"\\{char}" if char in _MARKDOWN_SPECIAL else char for char in text)
+    """Return text so that Streamlit's Markdown shows it letter by letter (``$`` is LaTeX there).
+
+    Addresses are made links after escapes are gone, so a word joiner, which is not seen, breaks them.
+    """
+    unlinked = _ADDRESS.sub(_WORD_JOINER, text)
+    return "".join(f"\\{char}" if char in _MARKDOWN_SPECIAL else char for char in unlinked)
 
 
 def usd_signed(amount: float | None) -> str:

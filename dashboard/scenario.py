@@ -20,6 +20,19 @@ _GOES_UP = 0.125
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ShadowPlan:
+    """Which share of a type's accepted answers is compared with another tier's.
+
+    Attributes:
+        tier: The other tier.
+        rate: The share, 0..1.
+    """
+
+    tier: str
+    rate: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TypePlan:
     """How one payload type of the demo is routed and how good each tier is at it.
 
@@ -31,7 +44,10 @@ class TypePlan:
         critical: Whether limits leave it alone.
         accuracy: Share of right answers by tier.
         error_cost_usd: What a wrong answer costs.
-        label_rate: Share of its calls that get an outcome.
+        label_rate: Share of its calls that get outcomes.
+        shadows: What is asked beside it for evidence.
+        comparable: How two of its answers are compared.
+        unscored: Whether its answers' confidence is not read; then no cheaper step before it can escalate.
     """
 
     name: str
@@ -42,6 +58,24 @@ class TypePlan:
     accuracy: Mapping[str, float]
     error_cost_usd: float
     label_rate: float
+    shadows: tuple[ShadowPlan, ...]
+    comparable: str
+    unscored: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UsualSpend:
+    """What a usual weekday costs, USD.
+
+    Attributes:
+        all: Everything.
+        critical: The part of critical calls, their shadows included.
+        shadows: The part of shadows.
+    """
+
+    all: float
+    critical: float
+    shadows: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,8 +193,9 @@ def _hour_of_day(chance: random.Random) -> float:
 def routing_yaml(scenario: Scenario) -> bytes:
     """Return the demo's routing config, as a person would write it."""
     figures = scenario.figures
-    spend, reserve = usual_spend_usd(scenario)
-    limit = spend * figures["limit_factor"]
+    usual = usual_spend(scenario)
+    limit, reserve = usual.all * figures["limit_factor"], usual.critical
+    shadow_limit = usual.shadows * figures["shadow_limit_factor"]
     lines = [
         "# Routing of the simulated demo; every model, price and payload type here is invented.",
         "version: 1",
@@ -174,13 +209,11 @@ def routing_yaml(scenario: Scenario) -> bytes:
         lines.append(f"  {tier}: [{targets}]")
     lines += ["defaults:", "  accept_at: 0.8          # uncalibrated placeholder", "payload_types:"]
     for plan in scenario.types.values():
-        critical = "critical: true, " if plan.critical else ""
-        lines.append(
-            f"  {plan.name}: {{path: [{', '.join(plan.path)}], {critical}error_cost_usd: {plan.error_cost_usd}}}"
-        )
+        lines += [f"  {plan.name}:", *(f"    {line}" for line in _type_lines(plan))]
     lines += [
         "budgets:",
         f"  - {{name: daily, per: day, usd: {limit:.2f}, on_limit: cheapest, critical_reserve_usd: {reserve:.2f}}}",
+        f"shadow_budget: {{per: day, usd: {shadow_limit:.2f}}}",
         "prices:                   # USD per million tokens",
     ]
     for model, spec in figures["models"].items():
@@ -188,23 +221,44 @@ def routing_yaml(scenario: Scenario) -> bytes:
     return ("\n".join(lines) + "\n").encode()
 
 
-def usual_spend_usd(scenario: Scenario) -> tuple[float, float]:
-    """Return what a usual weekday costs and the part of it that is critical, USD; one call in eight goes a step up."""
-    figures, total, critical = scenario.figures, 0.0, 0.0
-    prices = {spec["tier"]: spec for spec in reversed(figures["models"].values())}
+def _type_lines(plan: TypePlan) -> list[str]:
+    lines = [f"path: [{', '.join(plan.path)}]", f"error_cost_usd: {plan.error_cost_usd}"]
+    if plan.critical:
+        lines.append("critical: true")
+    if plan.unscored:
+        lines.append("confidence: {source: none, on_missing: accept}")
+    if plan.shadows:
+        rules = ", ".join(f"{{tier: {each.tier}, on: accepted, rate: {each.rate}}}" for each in plan.shadows)
+        lines += [f"comparable: {plan.comparable}", f"shadow: [{rules}]"]
+    return lines
+
+
+def usual_spend(scenario: Scenario) -> UsualSpend:
+    """Return what a usual weekday costs; one call in eight goes a step up."""
+    figures = scenario.figures
+    everything = critical = shadows = 0.0
     for weight, workflow in scenario.workflows:
         for name in workflow:
             plan = scenario.types[name]
-            prompt = figures["prompts"][plan.stage]
-            steps = [
-                prices[tier]["input"] * prompt["input_chars"] / _CHARS_PER_TOKEN
-                + prices[tier]["output"] * prompt["output_tokens"]
-                for tier in plan.path
-            ]
-            usd = weight * figures["documents_per_weekday"] * (steps[0] + _GOES_UP * sum(steps[1:])) / 1e6
-            total += usd
+            calls = weight * figures["documents_per_weekday"]
+            steps = [request_usd(plan.stage, tier, figures) for tier in plan.path]
+            accepted = 1.0 if len(steps) == 1 else 1 - _GOES_UP
+            beside = (
+                calls * accepted * sum(each.rate * request_usd(plan.stage, each.tier, figures) for each in plan.shadows)
+            )
+            usd = calls * (steps[0] + _GOES_UP * sum(steps[1:])) + beside
+            everything += usd
             critical += usd if plan.critical else 0.0
-    return total, critical
+            shadows += beside
+    return UsualSpend(all=everything, critical=critical, shadows=shadows)
+
+
+def request_usd(stage: str, tier: str, figures: Mapping[str, Any]) -> float:
+    """Return what one request of a stage costs on the first model of a tier, USD."""
+    prompt = figures["prompts"][stage]
+    spec = next(spec for spec in figures["models"].values() if spec["tier"] == tier)
+    tokens_in, tokens_out = prompt["input_chars"] / _CHARS_PER_TOKEN, prompt["output_tokens"] * spec["output_factor"]
+    return (spec["input"] * tokens_in + spec["output"] * tokens_out) / 1e6
 
 
 def prompt_of(plan: TypePlan, figures: Mapping[str, Any], document: str) -> list[dict[str, str]]:
@@ -229,4 +283,7 @@ def _type_plan(name: str, stage: str, slot: Mapping[str, Any], figures: Mapping[
         accuracy=slot["accuracy"],
         error_cost_usd=slot["error_cost_usd"],
         label_rate=slot.get("label_rate", figures["label_rate"]),
+        shadows=tuple(ShadowPlan(tier=each["tier"], rate=each["rate"]) for each in slot.get("shadow", ())),
+        comparable=figures["prompts"][stage]["comparable"],
+        unscored=slot.get("unscored", False),
     )

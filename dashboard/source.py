@@ -101,7 +101,7 @@ class HomeSource:
             NoLogError: There is no log.
             LogBusyError: The log stayed locked.
         """
-        from optimizer.replay.traffic import read_traffic
+        from optimizer.traffic.reading import read_traffic
 
         config = self._config_or_error()
         return self._ask(lambda connection: read_traffic(connection, config, period.first, period.until))

@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from typing import cast
+from typing import NamedTuple, cast
 
 from pydantic import BaseModel
 
 from dashboard.scenario import Scenario, TypePlan, arrivals, prompt_of
-from router_core import Answer, RouteExhaustedError, Router, RouterError
+from router_core import Answer, RouteExhaustedError, Router, RouterError, ShadowAnswer
 from router_core.backends.simulated import Outage, SimulatedBackend, SimulatedModel, right_answer
 from router_core.call_log.home import CONFIG_NAME, Home
 from router_core.clock import VirtualClock
@@ -44,7 +44,7 @@ class Made:
     Attributes:
         calls: Calls made.
         failed: Calls without an answer.
-        outcomes: Outcomes received until the last day.
+        outcomes: Outcomes received until the last day, of all answers that somebody looked at.
     """
 
     calls: int = 0
@@ -112,6 +112,16 @@ def _simulate_share(home: Home, scenario: Scenario, days: Sequence[dt.date], rep
     report.close()
 
 
+class _Label(NamedTuple):
+    """A verdict that comes in some days later; the attempt is empty for the served one."""
+
+    due_us: int
+    call_id: str
+    attempt_id: str
+    is_right: bool
+    propensity: float
+
+
 class _Workflow:
     """Documents of some days through extract → classify → decide, in the order of a virtual clock."""
 
@@ -126,9 +136,17 @@ class _Workflow:
             clock=self._clock,
             outages=[Outage(scenario.figures["outage"]["provider"], *scenario.outage)],
         )
-        self._router = Router.open(home.root / CONFIG_NAME, home=home.root, backend=backend, clock=self._clock)
+        # of the call that is being made; on a virtual clock they come before it returns
+        self._shadows: list[ShadowAnswer] = []
+        self._router = Router.open(
+            home.root / CONFIG_NAME,
+            home=home.root,
+            backend=backend,
+            clock=self._clock,
+            on_shadow=self._shadows.append,
+        )
         self._chance = random.Random(f"labels {scenario.seed} {first}")
-        self._labels: list[tuple[int, str, bool, float]] = []
+        self._labels: list[_Label] = []
         self._calls = self._failed = self._outcomes = 0
 
     def run(self, day_done: Callable[[int], None]) -> Made:
@@ -149,6 +167,7 @@ class _Workflow:
             plan = self._scenario.types[payload_type]
             messages = prompt_of(plan, self._scenario.figures, f"document {document}")
             self._calls += 1
+            self._shadows.clear()
             try:
                 answer = self._router.complete(
                     payload_type,
@@ -164,19 +183,30 @@ class _Workflow:
             self._plan_label(plan, messages, answer)
 
     def _plan_label(self, plan: TypePlan, messages: list[dict[str, str]], answer: Answer) -> None:
+        """Have somebody look at all valid answers of this call one day: the served one, its drafts, its shadows."""
         if self._chance.random() >= plan.label_rate:
             return
-        delay = self._chance.uniform(*_LABEL_DELAY_DAYS)
-        correct = answer.parsed.answer == right_answer(messages)
-        due_us = self._clock.now_us() + round(delay * _DAY_US)
-        heapq.heappush(self._labels, (due_us, answer.call_id, correct, plan.label_rate))
+        due_us = self._clock.now_us() + round(self._chance.uniform(*_LABEL_DELAY_DAYS) * _DAY_US)
+        right = right_answer(messages)
+        # of the valid answers the last is served; the label of the call is its
+        *drafts, served = [attempt for attempt in answer.attempts if attempt.status == "ok"]
+        seen = [(None, served.parsed), *((draft.attempt_id, draft.parsed) for draft in drafts)]
+        seen += [(shadow.attempt_id, shadow.parsed) for shadow in self._shadows if shadow.status == "ok"]
+        for attempt_id, parsed in seen:
+            label = _Label(due_us, answer.call_id, attempt_id or "", parsed.answer == right, plan.label_rate)
+            heapq.heappush(self._labels, label)
 
     def _receive_labels(self, until_us: int) -> None:
         now_us = self._clock.now_us()
-        while self._labels and self._labels[0][0] <= until_us:
-            due_us, call_id, correct, rate = heapq.heappop(self._labels)
-            self._clock.set(due_us)
-            self._router.outcome(call_id, correct=correct, label_propensity=rate)
+        while self._labels and self._labels[0].due_us <= until_us:
+            label = heapq.heappop(self._labels)
+            self._clock.set(label.due_us)
+            self._router.outcome(
+                label.call_id,
+                attempt_id=label.attempt_id or None,
+                correct=label.is_right,
+                label_propensity=label.propensity,
+            )
             self._outcomes += 1
         self._clock.set(max(now_us, self._clock.now_us()))
 

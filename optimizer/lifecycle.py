@@ -4,16 +4,29 @@ Everything that writes re-checks role, state and version while it holds the lock
 is refused. What was there before a crash, or after it, is settled by the next write.
 """
 
+import uuid
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from router_core.call_log.home import Home
-from router_core.control import audit, history, proposals
-from router_core.control.access import Access, load_access
+from router_core.control import audit, deciding, history, plans, proposals
+from router_core.control.access import Access, Right, load_access
+from router_core.control.attempts import Attempt, attempted
+from router_core.control.changer import Changer, no_step
+from router_core.control.history import Kept, version_of
+from router_core.control.intents import ConfigAction, Intent
 from router_core.control.records import Actor, AuditRow, ConfigVersion, Draft, Entry, ProposalState, Verdict
 from router_core.control.reviews import Done, Head, HeldBack, PublishReport, Review, Run, UndoOffer
 from router_core.control.site import Site
+from router_core.control.states import CLAIM_US, Action, Step
+from router_core.control.store import locked
+from router_core.control.swap import ExchangeFunction, StepFunction, Swap, exchange
 from router_core.errors import ChangeRefusedError, ConflictError, NotAllowedError, StaleError
+
+if TYPE_CHECKING:
+    from router_core.config import RoutingConfig
 
 __all__ = [
     "ChangeRefusedError",
@@ -40,10 +53,21 @@ class Desk:
         home: The home; a store that is not there reads as empty.
         config: The routing config.
         now_us: The clock, microseconds since the epoch.
+        trade: Lets two files trade names in one step; refuses with ``OSError`` where the system cannot.
+        at_step: Told of each step of a change when it is done.
     """
 
-    def __init__(self, home: Home, config: Path, now_us: Callable[[], int]) -> None:
-        self._site = Site(home, config, now_us)
+    def __init__(
+        self,
+        home: Home,
+        config: Path,
+        now_us: Callable[[], int],
+        *,
+        trade: ExchangeFunction = exchange,
+        at_step: StepFunction = no_step,
+    ) -> None:
+        self._site = Site(home, config, now_us, self._admit)
+        self._changer = Changer(self._site, trade=trade, at_step=at_step)
 
     def entries(
         self, states: Collection[ProposalState] | None = None, *, limit: int = 100, offset: int = 0
@@ -132,7 +156,10 @@ class Desk:
         Raises:
             ConfigError: There is no such proposal.
         """
-        raise NotImplementedError
+        with self._site.store.reading() as con:
+            plan = plans.plan_apply(self._site, con, proposal_ids)
+        stale = any(entry.proposal.draft.base_version != plan.now.version for entry in plan.entries)
+        return _review(plan, plans.apply_reason(plan.entries), stale=stale)
 
     def undo_offer(self, seq: int) -> UndoOffer:
         """Return how the change that made version ``seq`` would be taken back now.
@@ -140,7 +167,19 @@ class Desk:
         Raises:
             ConfigError: There is no such version.
         """
-        raise NotImplementedError
+        with self._site.store.reading() as con:
+            plan = plans.plan_undo(self._site, con, seq)
+        ids = tuple(entry.proposal.proposal_id for entry in plan.entries)
+        shown = _review(plan, plans.undo_reason(seq, ids), stale=False)
+        return UndoOffer(
+            seq=seq,
+            head_version=shown.head_version,
+            exact=plan.exact,
+            diff=shown.diff,
+            refusal=shown.refusal,
+            reason=shown.reason,
+            proposal_ids=ids,
+        )
 
     def review_rollback(self, seq: int) -> Review:
         """Return what going back to version ``seq`` would change now.
@@ -148,11 +187,16 @@ class Desk:
         Raises:
             ConfigError: There is no such version.
         """
-        raise NotImplementedError
+        with self._site.store.reading() as con:
+            plan = plans.plan_rollback(self._site, con, seq)
+        return _review(plan, f"Back to version {seq}", stale=False)
 
     def observe(self) -> None:
         """Take a hand edit of the file into history, and settle what a crash has left."""
-        raise NotImplementedError
+        self._site.home.create()
+        with locked(self._site.home.control_lock) as won:
+            if won:
+                self._changer.settle()
 
     def publish(
         self,
@@ -173,7 +217,8 @@ class Desk:
         Raises:
             NotAllowedError: The actor's role does not allow it.
         """
-        raise NotImplementedError
+        with self._attempted("propose", actor, "decide") as attempt:
+            return deciding.publish(self._site, attempt, drafts, verdicts, window_us)
 
     def claim(self, proposal_id: str, actor: Actor) -> Entry:
         """Mark a proposal as being looked at, for 15 minutes; claiming one's own again begins anew.
@@ -181,7 +226,7 @@ class Desk:
         Raises:
             ChangeRefusedError: Role or state do not allow it, or somebody else has it.
         """
-        raise NotImplementedError
+        return self._take("claim", proposal_id, actor, until_us=self._site.now_us() + CLAIM_US)
 
     def release(self, proposal_id: str, actor: Actor) -> Entry:
         """End a claim; an admin may end another's.
@@ -189,7 +234,7 @@ class Desk:
         Raises:
             ChangeRefusedError: Role or state do not allow it, or somebody else has it.
         """
-        raise NotImplementedError
+        return self._take("release", proposal_id, actor)
 
     def dismiss(self, proposal_id: str, actor: Actor, reason: str) -> Entry:
         """Turn a proposal down; it does not return for 28 days unless the evidence changes.
@@ -197,7 +242,7 @@ class Desk:
         Raises:
             ChangeRefusedError: Role, state or reason do not allow it.
         """
-        raise NotImplementedError
+        return self._take("dismiss", proposal_id, actor, reason=reason)
 
     def snooze(self, proposal_id: str, actor: Actor, until_us: int, reason: str) -> Entry:
         """Put a proposal away until an instant.
@@ -205,7 +250,7 @@ class Desk:
         Raises:
             ChangeRefusedError: Role, state, instant or reason do not allow it.
         """
-        raise NotImplementedError
+        return self._take("snooze", proposal_id, actor, reason=reason, until_us=until_us)
 
     def apply(self, proposal_ids: Sequence[str], actor: Actor, reason: str, *, expected_version: str) -> Done:
         """Make the proposals' change in the file, as one new version.
@@ -223,15 +268,116 @@ class Desk:
             ChangeRefusedError: State or reason do not allow it, or the value was edited by hand.
             ConfigError: There is no such proposal, or the changed config would not be valid.
         """
-        raise NotImplementedError
+        with self._attempted("apply", actor, "change", proposal_ids, reason) as attempt:
+            with self._site.store.reading() as con:
+                plan = plans.plan_apply(self._site, con, proposal_ids)
+            if plan.done is None:
+                todo = [entry for entry in plan.entries if entry.proposal.proposal_id in plan.todo]
+                plans.refuse_alone(attempt.access, todo, attempt.actor)
+            return self._change(attempt, "apply", plan, expected_version)
 
     def undo(self, seq: int, actor: Actor, reason: str, *, expected_version: str) -> Done:
         """Take an applied change back, as ``undo_offer`` shows it; raises as ``apply`` does."""
-        raise NotImplementedError
+        with self._attempted("undo", actor, "change", (), reason) as attempt:
+            with self._site.store.reading() as con:
+                plan = plans.plan_undo(self._site, con, seq)
+            attempt.proposal_ids = tuple(entry.proposal.proposal_id for entry in plan.entries)
+            return self._change(attempt, "undo", plan, expected_version, ref_seq=seq)
 
     def rollback(self, seq: int, actor: Actor, reason: str, *, expected_version: str) -> Done:
         """Give the file the bytes of version ``seq`` again, as a new version; raises as ``apply`` does."""
-        raise NotImplementedError
+        with self._attempted("rollback", actor, "change", (), reason) as attempt:
+            with self._site.store.reading() as con:
+                plan = plans.plan_rollback(self._site, con, seq)
+            return self._change(attempt, "rollback", plan, expected_version, ref_seq=seq)
+
+    def _attempted(
+        self,
+        action: str,
+        actor: Actor,
+        right: Right,
+        proposal_ids: Sequence[str] = (),
+        reason: str | None = None,
+    ) -> AbstractContextManager[Attempt]:
+        return attempted(
+            self._site,
+            action,
+            actor,
+            right,
+            proposal_ids=proposal_ids,
+            reason=reason,
+            settle=self._changer.settle,
+        )
+
+    def _take(
+        self, action: Action, proposal_id: str, actor: Actor, *, reason: str | None = None, until_us: int | None = None
+    ) -> Entry:
+        with self._attempted(action, actor, "decide", (proposal_id,), reason) as attempt:
+            step = Step(
+                action=action,
+                at_us=self._site.now_us(),
+                who=attempt.actor.name,
+                reason=attempt.reason,
+                until_us=until_us,
+                may_release=attempt.actor.role == "admin",
+            )
+            return deciding.take_step(self._site, attempt, proposal_id, step)
+
+    def _change(
+        self, attempt: Attempt, action: ConfigAction, plan: plans.Plan, expected: str, *, ref_seq: int | None = None
+    ) -> Done:
+        attempt.before, attempt.diff = plan.now.version or None, plan.diff or None
+        if plan.done is not None:
+            return self._already(attempt, plan.done)
+        if plan.now.data is not None and plan.now.version != expected and plan.after is not None:
+            raise StaleError(
+                f"the config is version {plan.now.version} now and not {expected or 'none'}, which was reviewed; "
+                "look at the change as it would be now",
+                head_version=plan.now.version,
+                diff=plan.diff,
+            )
+        if plan.refusal is not None:
+            raise plan.refusal
+        if plan.now.data is None or plan.after is None:
+            raise ChangeRefusedError("there is nothing to change")
+        intent = Intent(
+            action=action,
+            actor=attempt.actor,
+            reason=attempt.reason or "",
+            at_us=self._site.now_us(),
+            proposal_ids=plan.todo,
+            ref_seq=ref_seq,
+            diff=plan.diff,
+            swap=Swap.beside(self._site.config, uuid.uuid4().hex[:8]),
+            before=plan.now.data,
+            after=plan.after,
+        )
+        return self._changer.carry_out(intent, attempt)
+
+    def _already(self, attempt: Attempt, kept: Kept) -> Done:
+        row = audit.make_row(
+            attempt.actor,
+            attempt.action,
+            "already",
+            self._site.now_us(),
+            proposal_ids=attempt.proposal_ids,
+            reason=attempt.reason,
+            before=attempt.before,
+            after=kept.shown.version,
+        )
+        with self._site.store.writing() as con:
+            return Done(
+                result="already",
+                seq=kept.shown.seq,
+                version=kept.shown.version,
+                before_version=version_of(kept.before_digest or ""),
+                audit_seq=audit.append(con, row).seq,
+            )
+
+    def _admit(self, config: "RoutingConfig") -> None:
+        from router_core.router import admit
+
+        admit(config, str(self._site.config), self._site.now_us())
 
     def _bytes(self, version: str) -> bytes:
         now = self._site.look()
@@ -239,3 +385,17 @@ class Desk:
             return now.data
         with self._site.store.reading() as con:
             return history.bytes_of_version(con, version)
+
+
+def _review(plan: plans.Plan, reason: str, *, stale: bool) -> Review:
+    refusal = None if plan.refusal is None else str(plan.refusal)
+    if plan.done is not None:
+        refusal = f"it is done already: version {plan.done.shown.seq}"
+    return Review(
+        entries=plan.entries,
+        head_version=plan.now.version,
+        stale=stale,
+        diff="" if refusal else plan.diff,
+        refusal=refusal,
+        reason=reason,
+    )

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
         RouterError,
     )
     from router_core.router import Router
-    from router_core.types import Answer, AttemptRecord, CheckResult, Confidence, Receipt, Usage
+    from router_core.types import Answer, AttemptRecord, CheckResult, Confidence, Receipt, ShadowAnswer, Usage
 
 __all__ = [
     "Answer",
@@ -28,12 +28,16 @@ __all__ = [
     "RouteExhaustedError",
     "Router",
     "RouterError",
+    "ShadowAnswer",
     "Usage",
 ]
 
 _HOME = dict.fromkeys(__all__, "router_core.errors") | {
     "Router": "router_core.router",
-    **dict.fromkeys(("Answer", "AttemptRecord", "CheckResult", "Confidence", "Receipt", "Usage"), "router_core.types"),
+    **dict.fromkeys(
+        ("Answer", "AttemptRecord", "CheckResult", "Confidence", "Receipt", "ShadowAnswer", "Usage"),
+        "router_core.types",
+    ),
 }
 
 

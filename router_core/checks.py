@@ -1,12 +1,12 @@
 """Free checks of an answer: parse it against the wanted format, then ask the caller's own checks."""
 
-import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, cast
 
+from router_core.decide.compare import unfenced
 from router_core.types import CheckResult
 
 if TYPE_CHECKING:
@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
 CheckFunction = Callable[[Any], Any]
 """Gets the parsed answer (the text when no format was asked for); falsy or an exception = failed, None = passed."""
-
-_FENCED = re.compile(r"\A\s*```[\w-]*\s*\n(.*?)\n?\s*```\s*\Z", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,8 +100,7 @@ def _parse(text: str, response_format: Any) -> Any:
     Raises:
         ValueError: It is not JSON, or does not fit (pydantic's and jsonschema's errors included).
     """
-    fenced = _FENCED.match(text)
-    body = fenced.group(1) if fenced else text
+    body = unfenced(text)
     if isinstance(response_format, type):
         return cast("type[BaseModel]", response_format).model_validate_json(body)
     import orjson

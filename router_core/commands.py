@@ -200,8 +200,10 @@ def doctor(home: HomeOption = None, as_json: JsonOption = False) -> None:
     """Look at the home and say what is wrong and how to mend it. Exit code 1 when something is."""
     from router_core.call_log.doctor import diagnose
     from router_core.call_log.report_text import findings_text
+    from router_core.control.checkup import control_findings
 
-    findings = diagnose(find_home(home), Path(CONFIG_NAME), time.time())
+    found = find_home(home)
+    findings = diagnose(found, Path(CONFIG_NAME), time.time()) + control_findings(found, Path(CONFIG_NAME))
     if as_json:
         _print_json(findings)
     else:

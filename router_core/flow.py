@@ -4,16 +4,13 @@ The same generator serves a thread, an event loop and a simulation: it yields ``
 the response, or has the failure thrown in.
 """
 
-import hashlib
-from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import lru_cache
-from typing import Any, cast
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass
+from typing import Any
 
-from router_core.checks import CheckFunction, refuse_unusable_format, run_checks
-from router_core.decide.confidence import measure
+from router_core.decide.compare import Given
 from router_core.decide.plan import Plan
-from router_core.decide.receipt import receipt
+from router_core.decide.shadow import Served
 from router_core.decide.step import (
     Accept,
     Action,
@@ -32,66 +29,12 @@ from router_core.decide.step import (
 )
 from router_core.decide.trace import facts_extra, opened_extra
 from router_core.errors import CallError, RouteExhaustedError
-from router_core.inflight import InFlight, never_free, receipt_of_failure, record_of, retry_after_us
+from router_core.inflight import InFlight, receipt_of_answer, receipt_of_failure, record_of, retry_after_us
 from router_core.lines import CallFacts, Closed, Line, Sent, attempt_line, call_line, started_line
+from router_core.shadow import ServedCall, Shadows
 from router_core.state import RouterState
-from router_core.types import Answer, AttemptRecord, AttemptStatus, Confidence, Message, Receipt, Request, Response
-
-# what the client knows as arguments and the router decides by itself
-_ROUTED = frozenset({"model", "stream", "num_retries", "max_retries", "fallbacks", "api_base", "base_url", "timeout"})
-
-ConfidenceFunction = Callable[[Any], float | None]
-"""Gets the parsed answer (the text when no format was asked for); returns 0..1 or None."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Task:
-    """What the caller asks for; see ``Router.complete``."""
-
-    payload_type: str
-    messages: Sequence[Message]
-    response_format: Any = None
-    checks: tuple[CheckFunction, ...] = ()
-    confidence: ConfidenceFunction | None = None
-    run: str | None = None
-    step: str | None = None
-    tags: Mapping[str, str] | None = None
-    params: Mapping[str, Any] = field(default_factory=dict[str, Any])
-
-
-def refuse_unusable(task: Task) -> None:
-    """Do nothing for a task that can be sent.
-
-    Raises:
-        TypeError, ValueError: One of its parts is not what ``Router.complete`` takes.
-    """
-    _refuse_labels({"payload_type": task.payload_type, "run": task.run, "step": task.step}, task.tags)
-    messages = cast("object", task.messages)
-    if isinstance(messages, str | bytes | Mapping) or not isinstance(messages, Sequence) or not messages:
-        raise TypeError("messages must be a list of chat messages, like [{'role': 'user', 'content': 'text'}]")
-    for message in cast("Sequence[object]", messages):
-        if not isinstance(message, Mapping):
-            raise TypeError(f"messages must be mappings with role and content, not {type(message).__name__}")
-    for function in (*task.checks, *([] if task.confidence is None else [task.confidence])):
-        if not callable(function):
-            raise TypeError(f"checks and confidence must be functions, not {type(function).__name__}")
-    routed = _ROUTED & task.params.keys()
-    if routed:
-        raise TypeError(f"{', '.join(sorted(routed))}: the routing config decides this, not the call")
-    refuse_unusable_format(task.response_format)
-
-
-def _refuse_labels(named: Mapping[str, object], tags: object) -> None:
-    for name, value in named.items():
-        if value is not None and not isinstance(value, str):
-            raise TypeError(f"{name} must be text, not {type(value).__name__}")
-    if tags is None:
-        return
-    if not isinstance(tags, Mapping):
-        raise TypeError(f"tags must be a mapping of text to text, not {type(tags).__name__}")
-    for key, value in cast("Mapping[object, object]", tags).items():
-        if not isinstance(key, str) or not isinstance(value, str):
-            raise TypeError("tags must be a mapping of text to text")
+from router_core.task import Task, examine, make_request
+from router_core.types import Answer, AttemptRecord, AttemptStatus, Confidence, Receipt, Request, Response
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,10 +63,12 @@ class CallFlow:
         task: What the caller asks for.
         plan: The call's plan.
         call: What is the same on all its log lines.
+        shadows: Takes over what is to be asked once more, for evidence.
     """
 
-    def __init__(self, state: RouterState, task: Task, plan: Plan, call: CallFacts) -> None:
+    def __init__(self, state: RouterState, task: Task, plan: Plan, call: CallFacts, shadows: Shadows) -> None:
         self._state = state
+        self._shadows = shadows
         self._task = task
         self._plan = plan
         self._call = call
@@ -207,7 +152,7 @@ class CallFlow:
         request = self._unlogged = InFlight(sent, reservation, price)
         state.log(started_line(plan, self._call, sent))
         try:
-            response = yield Send(self._wire(sent, action))
+            response = yield Send(make_request(self._task, plan, self._call.call_id, sent, action.timeout_us / 1e6))
         except CallError as error:
             self._failed(request, error)
         else:
@@ -215,56 +160,25 @@ class CallFlow:
                 raise TypeError(f"a backend must return a Response, not {type(response).__name__}")
             self._returned(request, response)
 
-    def _wire(self, sent: Sent, action: Call) -> Request:
-        task = self._task
-        return Request(
-            request_id=sent.attempt_id,
-            call_id=self._call.call_id,
-            payload_type=task.payload_type,
-            model=sent.target.model,
-            messages=task.messages,
-            response_format=task.response_format,
-            timeout_s=action.timeout_us / 1e6,
-            max_output_tokens=sent.target.max_output_tokens,
-            logprobs=self._plan.confidence_source == "logprob",
-            params=task.params,
-            api_base=sent.target.api_base,
-            api_key_env=sent.target.api_key_env,
-        )
-
     def _returned(self, request: InFlight, response: Response) -> None:
         state, sent = self._state, request.sent
-        request.response = response
-        if response.service_tier is not None:
-            request.price = state.prices.price(sent.target.model, sent.started_us, service_tier=response.service_tier)
-        got = never_free(receipt(response.usage, request.price, reported_nusd=response.cost_nusd), sent)
+        got = receipt_of_answer(request, response, state.prices)
         self._settle(request, got, state.clock.now_us())
         state.answered(self._task.payload_type, sent.target.model, response.usage)
         self._answers[sent.n] = request
         self._trace.append(Returned(n=sent.n, step=sent.step, target=sent.target_index))
 
     def _check(self, n: int) -> None:
-        task, request = self._task, self._answers[n]
-        text = request.response.text if request.response is not None else ""
-        checked = run_checks(text, task.response_format, task.checks)
-        request.parsed, request.checks = checked.parsed, checked.results
-        if checked.valid and request.response is not None:
-            said = _caller_confidence(task.confidence, text if task.response_format is None else checked.parsed)
-            request.confidence = measure(
-                self._plan.confidence_source,
-                caller=said,
-                parsed=checked.parsed,
-                field=self._plan.confidence_field,
-                token_logprobs=request.response.token_logprobs,
-            )
+        request = self._answers[n]
+        valid = examine(self._task, self._plan, request)
         # what is served anyway needs no look at the world
         step = self._plan.steps[request.sent.step]
-        settled = checked.valid and request.sent.draft is None and served_at(self._plan, step, request.confidence)
+        settled = valid and request.sent.draft is None and served_at(self._plan, step, request.confidence)
         fact = Checked(
             n=n,
             step=request.sent.step,
             target=request.sent.target_index,
-            valid=checked.valid,
+            valid=valid,
             confidence=request.confidence,
             corrects=request.sent.draft,
             facts=Facts() if settled else self._facts(self._state.clock.now_us()),
@@ -299,7 +213,7 @@ class CallFlow:
         self._unlogged = None
         status, error_type = ("ok", None) if fact.valid else ("invalid", "invalid")
         ended = request.ended(status, error_type, facts_extra(fact, action))
-        self._records.append(record_of(request.sent, ended))
+        self._records.append(record_of(request, ended))
         return attempt_line(self._plan, self._call, request.sent, ended)
 
     def _write_attempt(
@@ -311,7 +225,7 @@ class CallFlow:
         facts: Mapping[str, Any] | None = None,
     ) -> None:
         ended = request.ended(status, error_type, facts)
-        self._records.append(record_of(request.sent, ended, message))
+        self._records.append(record_of(request, ended, message))
         self._state.log(attempt_line(self._plan, self._call, request.sent, ended))
 
     def _settle(self, request: InFlight, got: Receipt, at_us: int) -> None:
@@ -343,9 +257,12 @@ class CallFlow:
         ended_us = self._state.clock.now_us()
         served, response = request.sent, request.response
         why = reason if plan.reason in ("path", "default_type") else plan.reason
+        text = "" if response is None else response.text
         self._close("ok", why, ended_us, served=served, confidence=request.confidence, line=line, opening=opening)
+        if plan.shadows:
+            self._shadow(served, Given(text=text, parsed=request.parsed))
         return Answer(
-            text="" if response is None else response.text,
+            text=text,
             parsed=request.parsed,
             confidence=request.confidence,
             tier=served.tier,
@@ -357,6 +274,24 @@ class CallFlow:
             reason=why,
             latency_ms=(ended_us - self._call.opened_us) / 1000,
             raw=None if response is None else response.raw,
+        )
+
+    def _shadow(self, served: Sent, answer: Given) -> None:
+        escalated = any(record.role in ("escalate", "correct") for record in self._records)
+        how = Served(
+            is_accepted=served.step == 0 and not escalated,
+            answered=frozenset(record.tier for record in self._records if record.status == "ok"),
+        )
+        self._shadows.after(
+            self._state,
+            ServedCall(
+                task=self._task,
+                plan=self._plan,
+                call=self._call,
+                attempts=len(self._records),
+                how=how,
+                answer=answer,
+            ),
         )
 
     def _exhausted(self, reason: str, line: Line | None, opening: Facts) -> RouteExhaustedError:
@@ -407,23 +342,3 @@ def _told(record: AttemptRecord) -> str:
     failed = [check.name for check in record.checks if check.verdict != "passed"]
     said = record.message or (f"invalid, failed {', '.join(failed)}" if failed else str(record.error_type))
     return said if said.startswith(record.model) else f"{record.model}: {said}"
-
-
-def template_hash(messages: Sequence[Message]) -> str | None:
-    """Return the hash of the system prompt, 16 hex digits, or None without one; texts themselves are never logged."""
-    system = tuple([str(message.get("content")) for message in messages if message.get("role") == "system"])
-    return _hash_of(system) if system else None
-
-
-@lru_cache(maxsize=512)
-def _hash_of(texts: tuple[str, ...]) -> str:
-    return hashlib.blake2b("\x00".join(texts).encode(errors="replace"), digest_size=8).hexdigest()
-
-
-def _caller_confidence(function: ConfidenceFunction | None, subject: Any) -> float | None:
-    if function is None:
-        return None
-    try:
-        return function(subject)
-    except Exception:  # noqa: BLE001 - the caller's function may raise anything; then it told nothing
-        return None

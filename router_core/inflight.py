@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from router_core.control.budgets import Reservation
+from router_core.decide.receipt import receipt
 from router_core.errors import CallError
 from router_core.lines import Ended, Sent
+from router_core.prices import PriceBook
 from router_core.types import (
     NO_CONFIDENCE,
     AttemptRecord,
@@ -36,6 +38,7 @@ class InFlight:
         parsed: The answer in the wanted format.
         confidence: Confidence of the answer.
         checks: Verdicts on the answer.
+        answer_match: Whether it is the served answer too; None = not compared.
     """
 
     sent: Sent
@@ -47,6 +50,7 @@ class InFlight:
     parsed: Any = None
     confidence: Confidence = NO_CONFIDENCE
     checks: tuple[CheckResult, ...] = ()
+    answer_match: bool | None = None
 
     def ended(self, status: AttemptStatus, error_type: str | None, facts: Mapping[str, Any] | None) -> Ended:
         """Return how it ended, for its line.
@@ -72,12 +76,15 @@ class InFlight:
             response_model=response.response_model,
             service_tier=response.service_tier,
             ttft_ms=response.ttft_ms,
+            answer_match=self.answer_match,
             facts=facts,
         )
 
 
-def record_of(sent: Sent, ended: Ended, message: str | None = None) -> AttemptRecord:
+def record_of(request: InFlight, ended: Ended, message: str | None = None) -> AttemptRecord:
     """Return the attempt as the caller may inspect it."""
+    sent = request.sent
+    answer = request.response if ended.status == "ok" else None
     return AttemptRecord(
         attempt_id=sent.attempt_id,
         request_id=sent.attempt_id,
@@ -92,7 +99,18 @@ def record_of(sent: Sent, ended: Ended, message: str | None = None) -> AttemptRe
         checks=ended.checks,
         receipt=ended.receipt,
         latency_ms=(ended.ended_us - sent.started_us) / 1000,
+        text=None if answer is None else answer.text,
+        parsed=None if answer is None else request.parsed,
     )
+
+
+def receipt_of_answer(request: InFlight, response: Response, prices: PriceBook) -> Receipt:
+    """Take in what came back and return what it cost, at the price of the service tier that answered."""
+    sent = request.sent
+    request.response = response
+    if response.service_tier is not None:
+        request.price = prices.price(sent.target.model, sent.started_us, service_tier=response.service_tier)
+    return _never_free(receipt(response.usage, request.price, reported_nusd=response.cost_nusd), sent)
 
 
 def receipt_of_failure(billed: bool | None, price: Price | None, sent: Sent) -> Receipt:
@@ -102,7 +120,7 @@ def receipt_of_failure(billed: bool | None, price: Price | None, sent: Sent) -> 
     return Receipt(cost_nusd=sent.reserved_nusd, cost_status="unknown", price=price)
 
 
-def never_free(got: Receipt, sent: Sent) -> Receipt:
+def _never_free(got: Receipt, sent: Sent) -> Receipt:
     """Return the receipt; an answer whose tokens nobody reported counts at its reserved estimate."""
     if got.cost_nusd is None and got.cost_status == "unknown":
         return Receipt(cost_nusd=sent.reserved_nusd, cost_status="unknown", price=got.price)

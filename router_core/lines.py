@@ -46,9 +46,10 @@ class Sent:
         target: Whom it was sent to.
         started_us: When, microseconds since the epoch.
         reserved_nusd: Estimated cost set aside, nano-dollars.
-        step: Index of the step in the plan.
+        step: Index of the step in the plan; -1 of a shadow, which is on no path.
         target_index: Index of the target in the step.
         draft: Attempt that it corrects.
+        propensity: Probability with which it was chosen, if it was chosen by chance.
     """
 
     attempt_id: str
@@ -61,6 +62,7 @@ class Sent:
     step: int
     target_index: int
     draft: int | None = None
+    propensity: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +80,7 @@ class Ended:
         response_model: The model that the provider says has answered.
         service_tier: The provider's service tier.
         ttft_ms: Time to the first token.
+        answer_match: Whether the answer is the served one too, of a shadow that can be compared.
         facts: What a replay needs beyond the columns.
     """
 
@@ -91,6 +94,7 @@ class Ended:
     response_model: str | None = None
     service_tier: str | None = None
     ttft_ms: float | None = None
+    answer_match: bool | None = None
     facts: Mapping[str, Any] | None = None
 
 
@@ -121,6 +125,8 @@ def started_line(plan: Plan, call: CallFacts, sent: Sent) -> Line:
         item["step"] = call.step
     if call.tags:
         item["tags"] = call.tags
+    if sent.propensity is not None:
+        item["propensity"] = sent.propensity
     return {"k": "started", "request_id": sent.attempt_id, "at": sent.started_us, "items": [item]}
 
 
@@ -162,6 +168,8 @@ def attempt_line(plan: Plan, call: CallFacts, sent: Sent, ended: Ended) -> Line:
         "cost_source_nusd": receipt.cost_source_nusd,
         "error_type": ended.error_type,
         "ttft_ms": ended.ttft_ms,
+        "propensity": sent.propensity,
+        "answer_match": ended.answer_match,
     }
     line.update({key: value for key, value in optional.items() if value is not None})
     if price is not None:

@@ -12,26 +12,19 @@ from typing import TYPE_CHECKING, Any, get_args
 from zoneinfo import ZoneInfo
 
 from router_core.backends import Backend
+from router_core.background import Inline, Threads
 from router_core.call_log.home import HOME_VARIABLE, Home, home_beside
 from router_core.call_log.spool import Spool
 from router_core.checks import CheckFunction
-from router_core.clock import Clock, SystemClock
+from router_core.clock import Clock, SystemClock, VirtualClock
 from router_core.control.budgets import Guardrail
 from router_core.decide.plan import Plan, under_guard
 from router_core.errors import ConfigError, Problem, RequestRejectedError
-from router_core.flow import (
-    CallFlow,
-    ConfidenceFunction,
-    Effect,
-    Flow,
-    Pause,
-    Send,
-    Task,
-    refuse_unusable,
-    template_hash,
-)
+from router_core.flow import CallFlow, Effect, Flow, Pause, Send
 from router_core.lines import CallFacts, Closed, call_line
+from router_core.shadow import AnswerFunction, Shadows
 from router_core.state import Observed, RouterState
+from router_core.task import ConfidenceFunction, Task, refuse_unusable, template_hash
 from router_core.types import NANO, Answer, Message, OutcomeSource, Response
 
 # beyond this an amount is a slip of the keyboard, and would overflow the log's nano-dollars
@@ -60,7 +53,14 @@ class Router:
     One router serves any number of threads and tasks. Use ``Router.open``.
     """
 
-    def __init__(self, config_file: "ConfigFile", home: Home, backend: Backend, clock: Clock) -> None:
+    def __init__(
+        self,
+        config_file: "ConfigFile",
+        home: Home,
+        backend: Backend,
+        clock: Clock,
+        on_shadow: AnswerFunction | None = None,
+    ) -> None:
         self._config_file = config_file
         self._home = home
         self._backend = backend
@@ -70,6 +70,14 @@ class Router:
         self._closed = False
         self._spool = Spool(home.spool)
         self._guardrail = Guardrail(home.control, self._event)
+        self._shadow_budget = Guardrail(home.control, self._event)
+        self._shadows = Shadows(
+            backend=backend,
+            budget=self._shadow_budget,
+            background=Inline(clock) if isinstance(clock, VirtualClock) else Threads(),
+            on_event=self._event,
+            on_answer=on_shadow,
+        )
         self._routing = self._make_routing(config_file.current)
         _renew_in_forked_children(self)
 
@@ -81,6 +89,7 @@ class Router:
         home: str | os.PathLike[str] | None = None,
         backend: Backend | None = None,
         clock: Clock | None = None,
+        on_shadow: AnswerFunction | None = None,
     ) -> "Router":
         """Return a router for a routing config.
 
@@ -93,11 +102,14 @@ class Router:
             home: Folder of log and control state.
             backend: Model client; default litellm, loaded at the first call.
             clock: Time, chance and ids; default the machine's. With another clock the file is not watched.
+            on_shadow: Told of each shadow that has ended (a ``ShadowAnswer``), to keep or label its answer. It is
+                called from a background thread, may come before the call itself returns, and hurts nobody by raising.
 
         Raises:
             ConfigError: The config or the home cannot be used; lists everything that is wrong.
         """
         from router_core.control.config_file import ConfigFile
+        from router_core.control.recorder import Recorder
 
         file = Path(path)
         chosen = str(home) if home is not None else os.environ.get(HOME_VARIABLE)
@@ -109,10 +121,11 @@ class Router:
             from router_core.backends.litellm import LiteLLMBackend
 
             backend = LiteLLMBackend()
-        router = cls(config_file, place, backend, clock or SystemClock())
+        router = cls(config_file, place, backend, clock or SystemClock(), on_shadow)
         config_file.on_event = router._config_event
         router._config_event("config", {"version": config_file.current.content_hash, "previous": None, "changed": []})
         if clock is None:
+            config_file.record = Recorder(place, file, now_us, router._config_event)
             config_file.start()
         _close_at_exit(router)
         return router
@@ -247,11 +260,16 @@ class Router:
         return self._config_file.current.content_hash
 
     def close(self) -> None:
-        """Stop watching the config and close the log; nothing is lost without it either."""
+        """Stop watching the config, let running shadows end for two seconds at most, and close the log.
+
+        Nothing is lost without it either.
+        """
         if not self._closed:
             self._closed = True
             self._config_file.stop()
+            self._shadows.close(self._clock.now_us())
             self._guardrail.close()
+            self._shadow_budget.close()
             self._spool.close()
 
     def __enter__(self) -> "Router":
@@ -285,7 +303,7 @@ class Router:
             wanted = verdict.state == "capped" and not plan.critical
             candidates = state.candidates(plan, task.messages, now_us) if wanted else ()
             plan = under_guard(plan, verdict, state.tiers, candidates)
-        return CallFlow(state, task, plan, call).run()
+        return CallFlow(state, task, plan, call, self._shadows).run()
 
     def _rejected(self, routing: _Routing, call: CallFacts) -> RequestRejectedError:
         known = sorted(routing.plans.by_type)
@@ -354,7 +372,9 @@ class Router:
 
         plans = compile_plans(config)
         prices = PriceBook(config.prices, config.on_unpriced, version=config.content_hash)
-        self._guardrail.keep_to(plans.limit, ZoneInfo(config.timezone))
+        zone = ZoneInfo(config.timezone)
+        self._guardrail.keep_to(plans.limit, zone)
+        self._shadow_budget.keep_to(plans.shadow_limit, zone)
         state = RouterState(
             clock=self._clock,
             log=self._spool,
@@ -375,6 +395,8 @@ class Router:
         """Give a forked child locks, a store connection and reservations of its own; runs by itself."""
         self._switch = threading.Lock()
         self._guardrail.after_fork()
+        self._shadow_budget.after_fork()
+        self._shadows.after_fork()
         self._observed.after_fork()
 
     def _config_event(self, name: str, details: dict[str, object]) -> None:

@@ -45,6 +45,7 @@ class Observed:
         self._lock = threading.Lock()
         self._health: dict[str, TargetHealth] = {}
         self._output_tokens: dict[tuple[str, str | None], float] = {}
+        self._shadow_tokens: dict[tuple[str, str], float] = {}
 
     def answered(self, payload_type: str, model: str, usage: Usage) -> None:
         """Take note of an answer."""
@@ -55,6 +56,12 @@ class Observed:
             for key in ((payload_type, model), (payload_type, None)):
                 known = self._output_tokens.get(key, usage.output_tokens)
                 self._output_tokens[key] = known + _NEWEST * (usage.output_tokens - known)
+
+    def shadowed(self, payload_type: str, model: str, usage: Usage) -> None:
+        """Take note of a shadow's answer, apart from the others: shadows change nothing for the calls beside them."""
+        if usage.output_tokens is not None:
+            known = self._shadow_tokens.get((payload_type, model), usage.output_tokens)
+            self._shadow_tokens[payload_type, model] = known + _NEWEST * (usage.output_tokens - known)
 
     def failed(
         self, model: str, kind: ErrorKind, retry_after_us: int | None, now_us: int, failures: int, cooldown_us: int
@@ -84,12 +91,13 @@ class Observed:
         with self._lock:
             return frozenset(model for model, health in self._health.items() if health.until_us > now_us)
 
-    def output_tokens(self, payload_type: str, target: PlanTarget) -> int:
+    def output_tokens(self, payload_type: str, target: PlanTarget, *, shadow: bool = False) -> int:
         """Return the completion size to expect, tokens, bounded by the target's own limit."""
         seen = self._output_tokens
         # a model not seen yet on this type is compared at the size that the others gave
         of_type = seen.get((payload_type, None), _FIRST_OUTPUT_TOKENS)
-        expected = round(seen.get((payload_type, target.model), of_type))
+        of_model = seen.get((payload_type, target.model), of_type)
+        expected = round(self._shadow_tokens.get((payload_type, target.model), of_model) if shadow else of_model)
         return expected if target.max_output_tokens is None else min(expected, target.max_output_tokens)
 
 
@@ -132,6 +140,7 @@ class RouterState:
         self._cooldown_us = cooldown_us
         self.log: Callable[..., None] = log.write
         self.answered = observed.answered
+        self.shadowed = observed.shadowed
         self.down = observed.down
 
     def log_call(self, *lines: Line) -> None:
@@ -147,11 +156,17 @@ class RouterState:
             self._on_event("health", {"model": model, "until_us": cooling.until_us, "reason": cooling.reason}, now_us)
 
     def estimate_nusd(
-        self, payload_type: str, target: PlanTarget, messages: Sequence[Message], price: Price | None
+        self,
+        payload_type: str,
+        target: PlanTarget,
+        messages: Sequence[Message],
+        price: Price | None,
+        *,
+        shadow: bool = False,
     ) -> int:
         """Return what a request is expected to cost, nano-dollars; 0 for a model without a price."""
         tokens = sum(_length(message) for message in messages) // _CHARS_PER_TOKEN
-        return estimate(tokens, self._observed.output_tokens(payload_type, target), price) or 0
+        return estimate(tokens, self._observed.output_tokens(payload_type, target, shadow=shadow), price) or 0
 
     def dearer_than(
         self,

@@ -18,6 +18,7 @@ CostStatus = Literal["provider", "exact", "estimated", "unpriced", "unknown"]
 GuardState = Literal["normal", "taper", "capped", "stopped"]
 ConfidenceSource = Literal["check", "logprob", "field", "judge", "agreement", "caller", "none"]
 OutcomeSource = Literal["gold", "user", "judge", "transfer"]
+Comparable = Literal["exact", "json", "number"]
 Message = Mapping[str, Any]
 
 
@@ -208,6 +209,8 @@ class AttemptRecord:
         checks: Verdicts of the free checks.
         receipt: What it cost.
         latency_ms: Wall time of the request.
+        text: Text of its answer, if that was valid; never logged.
+        parsed: The validated object of a valid answer, when ``response_format`` was given.
     """
 
     attempt_id: str
@@ -223,6 +226,33 @@ class AttemptRecord:
     checks: tuple[CheckResult, ...]
     receipt: Receipt
     latency_ms: float
+    text: str | None = field(default=None, repr=False)
+    parsed: Any = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShadowAnswer:
+    """What became of one shadow: a request made for evidence, beside an answer that was served.
+
+    Attributes:
+        call_id: The call it was made for.
+        attempt_id: Its own id, for ``router.outcome(call_id, attempt_id=...)``.
+        payload_type: The call's payload type.
+        tier: Tier of its target.
+        model: The target's model.
+        status: How it ended; only ``ok`` is an answer to compare or label.
+        text: The answer's text when the status is ``ok``, else None; never logged.
+        parsed: The validated object of such an answer, when ``response_format`` was given.
+    """
+
+    call_id: str
+    attempt_id: str
+    payload_type: str
+    tier: str
+    model: str
+    status: AttemptStatus
+    text: str | None = field(default=None, repr=False)
+    parsed: Any = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

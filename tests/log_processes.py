@@ -11,17 +11,25 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
+from router_core import Router
 from router_core.call_log.access import elected
 from router_core.call_log.home import Home
 from router_core.call_log.ingest import Ingester, wall_clock_us
 from router_core.call_log.read import LogBusyError, NoLogError, reading
 from router_core.call_log.spool import Spool
+from router_core.types import Request, Response
 from router_core.watch import watch
 from tests.builders import make_attempt_line, make_call_line, make_started_line
+from tests.routers import MESSAGES, SCHEMA, reply
 
 # children are forked from a process that has everything imported and no threads
 _CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["pytest", "duckdb", "router_core.call_log.ingest", "tests.log_processes"])
+_CONTEXT.set_forkserver_preload(
+    [
+        "pytest", "duckdb", "router_core.call_log.ingest", "router_core.router", "router_core.prices",
+        "tests.log_processes", "tests.decision_processes",
+    ]
+)  # fmt: skip
 
 
 def start(target: Callable[..., None], *arguments: Any) -> BaseProcess:
@@ -54,6 +62,27 @@ def start_request_and_hang(root: Path, acks: Connection) -> None:
     spool.write(make_started_line())
     spool.write(make_attempt_line(status="failed"))
     spool.write(make_started_line({"attempt_id": "a-2", "role": "fallback"}, request_id="r-2"))
+    os.write(acks.fileno(), b"0000001\n")
+    threading.Event().wait()
+
+
+def serve_with_hanging_shadow(config: Path, acks: Connection) -> None:
+    """Serve one call whose shadow never comes back; say so when both are under way."""
+    hanging = threading.Event()
+
+    class Backend:
+        def complete(self, request: Request) -> Response:
+            if request.model == "b/large":
+                hanging.set()
+                threading.Event().wait()
+            return reply()
+
+        async def acomplete(self, request: Request) -> Response:
+            return self.complete(request)
+
+    router = Router.open(config, backend=Backend())
+    router.complete("x.extract", messages=MESSAGES, response_format=SCHEMA)
+    hanging.wait()
     os.write(acks.fileno(), b"0000001\n")
     threading.Event().wait()
 

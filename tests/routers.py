@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from router_core import CallError, Router
+from router_core import CallError, Router, ShadowAnswer
 from router_core.clock import VirtualClock
 from router_core.types import Request, Response, Usage
 
@@ -105,11 +105,13 @@ def open_bench(
     replies: Mapping[str, Sequence[Reply] | Callable[[Request], Reply]] | None = None,
     routing: str = ROUTING,
     start_us: int = NOON_US,
+    on_shadow: Callable[[ShadowAnswer], object] | None = None,
 ) -> Bench:
     """Open a router in a folder of its own."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "routing.yaml").write_text(routing)
     clock = VirtualClock(start_us, seed=7)
     backend = ScriptedBackend(clock, replies or {})
-    router = Router.open(folder / "routing.yaml", home=folder / "home", backend=backend, clock=clock)
-    return Bench(router, backend, clock, folder / "home")
+    home = folder / "home"
+    router = Router.open(folder / "routing.yaml", home=home, backend=backend, clock=clock, on_shadow=on_shadow)
+    return Bench(router, backend, clock, home)

@@ -142,3 +142,85 @@ def yaml_files(draw: Any, *, anchors: bool, far_comments: bool = True) -> bytes:
     if draw(st.integers(0, 4)) == 0:
         text = "\ufeff" + text
     return text.encode()
+
+
+TIERS = ("cheap", "mid", "top")
+_ROUTING_TYPES = ("x.extract", "x.classify", "größe: ü", "*", "a b", "x.decide")
+
+
+@dataclass
+class RoutingWriter:
+    """Writes one valid routing config; where and how its values stand is drawn."""
+
+    draw: Any
+    anchors: bool
+    names: dict[str, tuple[str, ...]] = field(default_factory=dict[str, "tuple[str, ...]"])
+
+    def file(self) -> tuple[str, dict[str, tuple[str, ...]]]:
+        """Return the text, and the path of each payload type."""
+        fewest = 2 if self.anchors else 1
+        types = self.draw(st.lists(st.sampled_from(_ROUTING_TYPES), min_size=fewest, max_size=4, unique=True))
+        paths: dict[str, tuple[str, ...]] = {}
+        flow = not self.anchors and self.draw(st.integers(0, 4)) == 0
+        body = "{" if flow else self.end()
+        for name in types:
+            shared = self.draw(st.sampled_from(sorted(self.names))) if self.names and self.chance(2) else None
+            paths[name] = self.names[shared] if shared else self.path()
+            if flow:
+                body += f"{text_of(name)}: {{path: {self.flow(paths[name])}, error_cost_usd: 1}},{self.gap('  ')}"
+            else:
+                body += f"  {text_of(name)}:{self.rule(paths[name], shared)}{self.draw(LINES)}"
+        text = "version: 1" + self.end() + self.draw(LINES)
+        text += "tiers:" + self.end() + "".join(f"  {t}: [{{model: a/{t}}}]{self.end()}" for t in TIERS)
+        text += f"payload_types: {body}" + (f"}}{self.end()}" if flow else "")
+        text += "prices: {" + ", ".join(f"a/{t}: {{input: 1, output: 2}}" for t in TIERS) + "}" + self.end()
+        return text, paths
+
+    def rule(self, path: tuple[str, ...], shared: str | None) -> str:
+        if shared is None and not self.anchors and self.chance(3):
+            return f" {{path: {self.flow(path)},{self.gap('    ')}error_cost_usd: 0.5}}{self.end()}"
+        pad = " " * self.draw(st.integers(3, 6))
+        before, after = self.draw(st.sampled_from(["", f"{pad}critical: true{self.end()}"])), ""
+        if self.chance(2):
+            after = f"{pad}error_cost_usd: 2.50{self.end()}"
+        return f"{self.end()}{before}{pad}path:{self.steps(pad, path, shared)}{after}"
+
+    def steps(self, pad: str, path: tuple[str, ...], shared: str | None) -> str:
+        if shared is not None:
+            return f" *{shared}{self.end()}"
+        anchor = ""
+        if self.anchors and self.chance(2):
+            name = f"p{len(self.names)}"
+            self.names[name] = path
+            anchor = f" &{name}"
+        if self.chance(2):
+            return f"{anchor} {self.flow(path)}{self.end()}"
+        dash = pad + " " * self.draw(st.integers(0, 2)) + "-" + " " * self.draw(st.integers(1, 3))
+        return f"{anchor}{self.end()}" + "".join(f"{dash}{self.tier(tier)}{self.end()}" for tier in path)
+
+    def path(self) -> tuple[str, ...]:
+        return tuple(self.draw(st.sampled_from([("top",), ("mid", "top"), ("cheap", "mid", "top"), ("cheap", "top")])))
+
+    def flow(self, path: tuple[str, ...]) -> str:
+        return "[" + f",{self.gap('        ')}".join(self.tier(tier) for tier in path) + "]"
+
+    def tier(self, tier: str) -> str:
+        return self.draw(st.sampled_from([tier, tier, f'"{tier}"', f"{{tier: {tier}}}"]))
+
+    def gap(self, indent: str) -> str:
+        return self.draw(st.sampled_from([" ", " ", f"\n{indent}", f" # why\n{indent}"]))
+
+    def end(self) -> str:
+        return self.draw(COMMENTS) + "\n"
+
+    def chance(self, of: int) -> bool:
+        return self.draw(st.integers(1, of)) == 1
+
+
+@st.composite
+def routing_files(draw: Any, *, anchors: bool) -> tuple[bytes, dict[str, tuple[str, ...]]]:
+    """Bytes of a valid routing config in any style, and the tiers of each payload type's path."""
+    text, paths = RoutingWriter(draw, anchors).file()
+    if draw(st.integers(0, 3)) == 0:
+        text = text.replace("\n", "\r\n")
+    return text.encode(), paths

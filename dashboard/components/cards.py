@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Literal
 from zoneinfo import ZoneInfo
 
 import streamlit as st
@@ -38,12 +39,13 @@ def draw(entry: Entry, setting: Setting) -> None:
     """Draw one card."""
     draft = entry.proposal.draft
     key = entry.proposal.proposal_id
-    with st.container(border=True, key=f"card_{key}"):
+    with st.container(border=True, gap="xsmall", key=f"card_{key}"):
         _head(entry)
         figures(advice.facts(draft, setting.spend_usd_month(draft)))
-        plain(f"Evidence: {advice.evidence_words(draft.evidence)}. Known because {advice.known_by(draft)}.")
-        if draft.assumptions:
-            plain(f"Assumes: {fmt.logged(' '.join(draft.assumptions), longest=1_000)}")
+        lines = [f"Evidence: {advice.evidence_words(draft.evidence)}. How it is known: {advice.known_by(draft)}."]
+        lines += [f"Assumes: {fmt.logged('; '.join(draft.assumptions), longest=1_000)}"] if draft.assumptions else []
+        # two spaces before a line break keep it
+        st.markdown("  \n".join(f":small[{fmt.markdown(line)}]" for line in lines))
         if said := _history(entry, setting):
             plain(said)
         plain(_life(entry, setting))
@@ -67,12 +69,19 @@ def _head(entry: Entry) -> None:
 
 def figures(facts: Sequence[advice.Fact]) -> None:
     """Draw figures side by side; they fold to fewer columns where the page is narrow."""
-    with st.grid(5, min_column_width=150):
+    with st.grid(5, min_column_width=150, gap="small"):
         for fact in facts:
             lines = (f":small[{fmt.markdown(fact.label)}]", f"**{fmt.markdown(fact.value)}**")
             note = (f":small[{fmt.markdown(fact.note)}]",) if fact.note else ()
-            # two spaces before a line break keep it
             st.markdown("  \n".join((*lines, *note)))
+
+
+def leading() -> Literal["primary", "secondary"]:
+    """Return the type of the button that leads on.
+
+    A filled button has white letters, for which the dark theme's accent is too light.
+    """
+    return "secondary" if st.context.theme.type == "dark" else "primary"
 
 
 def plain(text: str) -> None:
@@ -87,7 +96,7 @@ def _history(entry: Entry, setting: Setting) -> str:
     by = f" by {fmt.logged(entry.by)}" if entry.by else ""
     until = f" until {fmt.moment(entry.until_us, setting.zone)}" if entry.until_us is not None else ""
     why = f": {fmt.logged(entry.reason)}" if entry.reason else ""
-    return f"{what}{by} on {fmt.moment(entry.since_us, setting.zone)}{until}{why}"
+    return f"{what}{by} since {fmt.moment(entry.since_us, setting.zone)}{until}{why}"
 
 
 def _life(entry: Entry, setting: Setting) -> str:
@@ -105,10 +114,9 @@ def _evidence(entry: Entry) -> None:
     panel = st.expander("Evidence", key=f"evidence_{entry.proposal.proposal_id}", on_change="rerun", type="compact")
     if panel.open:
         with panel:
-            for name, value in advice.details(entry):
-                st.text(f"{name}: {value}")
-            for assumption in entry.proposal.draft.assumptions:
-                st.text(f"assumes: {fmt.logged(assumption, longest=1_000)}")
+            lines = [f"{name}: {value}" for name, value in advice.details(entry)]
+            lines += [f"assumes: {fmt.logged(each, longest=1_000)}" for each in entry.proposal.draft.assumptions]
+            st.text("\n".join(lines))
 
 
 def lazy_diff(label: str, *, key: str, of: Callable[[], str]) -> None:

@@ -17,11 +17,12 @@ from dashboard import identity
 from dashboard.desk import Desk, Place
 from router_core.control.records import Actor, AuditRow
 from router_core.control.reviews import Done
-from router_core.errors import ConflictError, RouterError, StaleError
+from router_core.errors import ConflictError, NotAllowedError, RouterError, StaleError
 
 Question = Literal["apply", "undo", "rollback", "dismiss"]
 
 _ASKED, _SAID, _DONE, _WRITES = "asked", "asked_said", "done", "writes_s"
+_FOR_ANOTHER = " It stays claimed by you, so that somebody else can apply it now."
 _NEWEST_ROWS = 20
 _TOO_MANY = "Too many changes in one minute; nothing was changed. Wait a little, then repeat."
 
@@ -87,14 +88,21 @@ def put_away() -> None:
     st.session_state.pop(_DONE, None)
 
 
+def leave_claimed(question: Asked) -> None:
+    """Close a review and leave the proposal claimed, for somebody else to apply."""
+    if asked() == question:
+        _forget()
+        st.session_state[_DONE] = Outcome(text=f"{question.proposal_id} stays claimed for 15 minutes.")
+
+
 def open_review(place: Place, proposal_id: str) -> None:
     """Ask whether to apply a proposal, and take it into review."""
     claimed, note = True, None
     try:
         place.desk.claim(proposal_id, place.who())
-    except RouterError as error:
+    except (RouterError, OSError) as error:
         # somebody else may have it in review: reading it is still fine, and the desk decides about applying
-        claimed, note = False, str(error)
+        claimed, note = False, _told(error)
     _ask(Asked(question="apply", proposal_id=proposal_id, expected_version=_head(place.desk), claimed=claimed), note)
 
 
@@ -120,8 +128,8 @@ def close(place: Place) -> None:
     if open_now is not None and open_now.claimed and open_now.proposal_id is not None:
         try:
             place.desk.release(open_now.proposal_id, place.who())
-        except RouterError as error:
-            st.session_state[_DONE] = Outcome(text=str(error), good=False)
+        except (RouterError, OSError) as error:
+            st.session_state[_DONE] = Outcome(text=_told(error), good=False)
 
 
 def answer(place: Place, expected: Asked, reason: Callable[[], str]) -> None:
@@ -141,12 +149,19 @@ def answer(place: Place, expected: Asked, reason: Callable[[], str]) -> None:
         found = _write(place, expected, place.who(), reason())
     except StaleError as error:
         st.session_state[_ASKED] = replace(expected, expected_version=error.head_version)
-        st.session_state[_SAID] = f"{error} Nothing was changed; below is the change as it would be made now."
+        st.session_state[_SAID] = (
+            f"{_sentence(error)} Nothing was changed; below is the change as it would be made now."
+        )
     except ConflictError as error:
         st.session_state[_ASKED] = replace(expected, expected_version=_head(place.desk))
         st.session_state[_SAID] = f"{error}"
-    except RouterError as error:
-        st.session_state[_SAID] = str(error)
+    except NotAllowedError as error:
+        # who has the role and is refused all the same needs a second person, for whom the proposal stays claimed
+        second = expected.claimed and identity.refusal(place.who(), "apply") is None
+        st.session_state[_ASKED] = replace(expected, claimed=expected.claimed and not second)
+        st.session_state[_SAID] = f"{_sentence(error)}{_FOR_ANOTHER if second else ''}"
+    except (RouterError, OSError) as error:
+        st.session_state[_SAID] = _told(error)
     else:
         _forget()
         st.session_state[_DONE] = found
@@ -159,8 +174,8 @@ def snooze(place: Place, proposal_id: str, until_us: int, reason: str) -> None:
         return
     try:
         place.desk.snooze(proposal_id, place.who(), until_us, reason)
-    except RouterError as error:
-        st.session_state[_DONE] = Outcome(text=str(error), good=False)
+    except (RouterError, OSError) as error:
+        st.session_state[_DONE] = Outcome(text=_told(error), good=False)
     else:
         st.session_state[_DONE] = Outcome(text=f"{proposal_id} {reason}.")
 
@@ -190,6 +205,17 @@ def _outcome(desk: Desk, question: Asked, done: Done) -> Outcome:
     row = next((row for row in desk.audit(limit=_NEWEST_ROWS) if row.seq == done.audit_seq), None)
     undo_seq = done.seq if question.question == "apply" else None
     return Outcome(text=f"{what}{again}.{note}", row=row, undo_seq=undo_seq)
+
+
+def _told(error: Exception) -> str:
+    if isinstance(error, OSError):
+        return f"The files cannot be written ({error.strerror or error}). Look at what runs now before you try again."
+    return _sentence(error)
+
+
+def _sentence(error: Exception) -> str:
+    text = str(error)
+    return f"{text[:1].upper()}{text[1:]}{'' if text.endswith(('.', '!', '?')) else '.'}"
 
 
 def _ask(question: Asked, note: str | None = None) -> None:

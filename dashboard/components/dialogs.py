@@ -76,6 +76,8 @@ def _apply(place: Place, question: Asked) -> None:
     review = place.desk.review([question.proposal_id or ""])
     for entry in review.entries:
         _about(entry)
+    if review.stale and not review.refusal:
+        cards.plain("The config has changed since this was proposed; this is the change as it would be made now.")
     cards.diff(review.diff)
     reason = _reason(question, review.reason)
     _answer(place, question, "Apply", review.refusal, action="apply", reason_key=reason)
@@ -135,10 +137,12 @@ def _answer(
         st.caption(fmt.markdown(fmt.logged(identity.words(actor))), width="content")
         with st.container(horizontal=True, width="content"):
             st.button("Cancel", key="dialog_cancel", on_click=partial(decisions.close, place))
+            if question.claimed and identity.refusal(actor, action):
+                st.button("Leave it claimed", key="dialog_leave", on_click=partial(decisions.leave_claimed, question))
             st.button(
                 label,
                 key="dialog_do",
-                type="primary",
+                type=cards.leading(),
                 disabled=why_not is not None,
                 on_click=partial(decisions.answer, place, question, partial(_reason_of, question, reason_key)),
             )

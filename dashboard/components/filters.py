@@ -38,9 +38,9 @@ def choose(span: Span, state: LogState) -> Choice:
     """
     types, tiers = _labels(span.payload_types), _labels(span.tiers)
     periods = _periods(span)
-    _note_unknown("period", "Periods", periods)
-    _note_unknown("type", "Payload types", list(types))
-    _note_unknown("tier", "Tiers", list(tiers))
+    note_unknown("period", "Periods", periods)
+    note_unknown("type", "Payload types", list(types))
+    note_unknown("tier", "Tiers", list(tiers))
     with st.container(horizontal=True, vertical_alignment="bottom", key="filters"):
         period = _choose_period(periods, span, state)
         chosen_types = st.multiselect(
@@ -69,7 +69,7 @@ def choose_days(span: Span, state: LogState) -> tuple[Period, str] | None:
     periods = [name for name in _periods(span) if name != EVALUATION]
     if not periods:
         return None
-    _note_unknown("period", "Periods", periods)
+    note_unknown("period", "Periods", periods)
     with st.container(horizontal=True, vertical_alignment="bottom", key="filters"):
         period = _choose_period(periods, span, state)
     return None if period is None else (period, _words(period))
@@ -136,9 +136,10 @@ def _words(period: Period | None) -> str:
     return f"{period.first} to {period.last} ({fmt.plural(period.days, 'day')})"
 
 
-def _note_unknown(key: str, noun: str, options: Sequence[str]) -> None:
+def note_unknown(key: str, noun: str, options: Sequence[str], *, where: str = "in this log") -> None:
+    """Say which values of the address are left out, because there is nothing of that name."""
     unknown = [value for value in st.query_params.get_all(key) if value not in options]
     if unknown:
         with st.container(key=f"unknown_{key}", horizontal=True, vertical_alignment="center"):
             st.badge("left out", icon=":material/info:", color="gray")
-            st.text(f"{noun} not in this log: {', '.join(fmt.logged(value) for value in unknown[:5])}", width="content")
+            st.text(f"{noun} not {where}: {', '.join(fmt.logged(value) for value in unknown[:5])}", width="content")

@@ -7,43 +7,61 @@ from zoneinfo import ZoneInfo
 import streamlit as st
 
 from dashboard import format as fmt
-from dashboard.components import cards, tables
-from dashboard.desk import Place
+from dashboard.components import cards, filters, tables
+from dashboard.desk import Desk, Place
 from router_core.control.records import AuditRow
 
-MOST_ROWS: Final = 1_000
+SHOWN: Final = 200
+MOST_ROWS: Final = 100_000
+_CHECKED_FOR_S = 60
 ACTIONS: Final = ("apply", "undo", "rollback", "hand", "claim", "release", "dismiss", "snooze", "propose")
 
 
 def draw(place: Place, zone: ZoneInfo) -> None:
     """Draw the audit's newest rows with its filters, and whether the chain of hashes holds."""
     with st.container(border=True, key="audit"):
-        with st.container(horizontal=True, vertical_alignment="bottom", key="audit_filters"):
+        with st.container(horizontal=True, vertical_alignment="center"):
             st.markdown("**Audit**", width="content")
+            _chain(place)
+        # before the widget, which takes what it does not know out of the address
+        filters.note_unknown("action", "Actions", ACTIONS, where="known here")
+        with st.container(horizontal=True, vertical_alignment="bottom", key="audit_filters"):
             action = st.selectbox(
                 "Action", ACTIONS, index=None, key="action", bind="query-params", placeholder="all", width=180
             )
             who = st.text_input("Who", key="who", bind="query-params", placeholder="everybody", width=220)
-            _chain(place.desk.verify_audit())
-        rows = place.desk.audit(limit=MOST_ROWS, action=action, who=who or None)
+        # one more than is shown tells whether there are more
+        rows = place.desk.audit(limit=SHOWN + 1, action=action, who=who or None)
         if not rows:
             cards.plain("Nothing was decided here yet." if not (action or who) else "Nothing matches these filters.")
             return
-        table = of(rows, zone)
-        tables.show(table, key="audit_table", alt="Audit: who did what, when and why")
+        shown = rows[:SHOWN]
+        tables.show(of(shown, zone), key="audit_table", alt="Audit: who did what, when and why")
         with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
-            newest = (
-                f"the newest {fmt.count(MOST_ROWS)} rows" if len(rows) == MOST_ROWS else fmt.plural(len(rows), "row")
+            more = len(rows) > SHOWN
+            newest = f"the newest {SHOWN} rows; the CSV has them all" if more else fmt.plural(len(shown), "row")
+            st.caption(fmt.markdown(f"{newest} · newest first · times in {zone.key}"), width="content")
+            tables.download(
+                lambda: of(place.desk.audit(limit=MOST_ROWS, action=action, who=who or None), zone),
+                key="audit_csv",
+                file_name="tierwise_audit.csv",
             )
-            st.caption(fmt.markdown(f"{newest}, newest first · times in {zone.key}"), width="content")
-            tables.download(table, key="audit_csv", file_name="tierwise_audit.csv")
 
 
-def _chain(broken_at: int | None) -> None:
+def _chain(place: Place) -> None:
+    newest = place.desk.audit(limit=1)
+    broken_at = _broken_at(place.desk, newest[0].hash if newest else "")
     if broken_at is None:
         st.badge("✓ hash chain intact", color="green")
     else:
         st.badge(f"■ hash chain broken at row {broken_at}", color="red")
+
+
+@st.cache_data(ttl=_CHECKED_FOR_S, max_entries=16, show_spinner=False)
+def _broken_at(_desk: Desk, newest: str) -> int | None:
+    """Return where the chain is broken: found out anew when it grew, and once a minute, for that reads every row."""
+    del newest  # only the cache's key
+    return _desk.verify_audit()
 
 
 def of(rows: Sequence[AuditRow], zone: ZoneInfo) -> tables.Table:

@@ -6,7 +6,7 @@ from typing import Final, cast
 import streamlit as st
 
 from dashboard import advice
-from dashboard.components import states
+from dashboard.components import filters, states
 from router_core.control.records import ProposalKind, ProposalState
 
 STATE, RISK, KIND, FIND, PAGE = "state", "risk", "kind", "find", "page"
@@ -27,6 +27,12 @@ def headline(counts: Mapping[ProposalState, int]) -> str:
 
 def choose() -> tuple[advice.Group, advice.Wish]:
     """Draw the filters and return the chosen group and wish."""
+    for key, noun, options in (
+        (STATE, "States", advice.GROUPS),
+        (RISK, "Risks", advice.RISKS),
+        (KIND, "Kinds", _KINDS),
+    ):
+        filters.note_unknown(key, noun, list(options), where="known here")
     with st.container(horizontal=True, vertical_alignment="bottom", key="picks"):
         group = st.segmented_control(
             "State", list(advice.GROUPS), default="open", required=True, key=STATE, bind="query-params", wrap=True
@@ -36,7 +42,7 @@ def choose() -> tuple[advice.Group, advice.Wish]:
         )
         kind = st.pills("Kind", list(_KINDS), key=KIND, bind="query-params", help=_KIND_HELP)
         find = st.text_input(
-            "Search", key=FIND, bind="query-params", placeholder="payload type, tier or id", width=240, max_chars=100
+            "Search", key=FIND, bind="query-params", placeholder="payload type, tier or id", width=200, max_chars=100
         )
     return cast("advice.Group", group or "open"), advice.Wish(
         risks=tuple(risks or ()), kind=_KINDS.get(kind or ""), find=find or ""

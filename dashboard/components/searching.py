@@ -6,7 +6,7 @@ import streamlit as st
 
 from dashboard import format as fmt
 from dashboard import identity
-from dashboard.components import states
+from dashboard.components import cards, states
 from dashboard.desk import Place
 from dashboard.sums import LogState
 
@@ -31,7 +31,7 @@ def again(place: Place, *, primary: bool = False) -> None:
         st.button(
             "Look for moves now",
             key="look",
-            type="primary" if primary else "secondary",
+            type=cards.leading() if primary else "secondary",
             icon=":material/search:",
             disabled=refused is not None,
             help=None if refused is None else fmt.markdown(fmt.logged(refused)),

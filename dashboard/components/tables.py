@@ -66,10 +66,11 @@ def show(table: Table, *, key: str, alt: str) -> None:
             st.caption(f"The first {len(shown):,} of {len(table.rows):,} rows; the CSV has them all.")
 
 
-def download(table: Table, *, key: str, file_name: str) -> None:
-    """Draw a button that downloads all rows as CSV."""
+def download(table: Table | Callable[[], Table], *, key: str, file_name: str) -> None:
+    """Draw a button that downloads all rows as CSV; a function is asked for them when it is clicked."""
+    made = table.csv if isinstance(table, Table) else lambda: table().csv()
     st.download_button(
-        "CSV", table.csv, file_name, "text/csv", key=key, on_click="ignore", icon=":material/download:", type="tertiary"
+        "CSV", made, file_name, "text/csv", key=key, on_click="ignore", icon=":material/download:", type="tertiary"
     )
 
 

@@ -40,7 +40,7 @@ def draw(place: Place, head: Head, zone: ZoneInfo) -> None:
 def _version(place: Place, version: ConfigVersion, before: ConfigVersion | None, head: Head, zone: ZoneInfo) -> None:
     refused = identity.refusal(place.who(), "rollback")
     why = None if refused is None else fmt.markdown(fmt.logged(refused))
-    with st.container(key=f"version_{version.seq}"):
+    with st.container(gap="xxsmall", key=f"version_{version.seq}"):
         with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
             st.markdown(fmt.markdown(words(version, zone)), width="content")
             with st.container(horizontal=True, width="content"):

@@ -10,9 +10,9 @@ from dashboard.components import bar, cap_controls, cap_results, filters, states
 from dashboard.periods import Period, local_day
 from dashboard.rehearsals import CapSource, budget_yaml, first_limit, grid, scale
 from dashboard.sums import LogState, Span
-from optimizer.replay.words import assumptions
 from optimizer.simulate.caps import sweep
 from optimizer.simulate.rehearsal import Rehearsal, Traffic, rehearse
+from optimizer.traffic.words import assumptions
 from router_core.decide.guard import Limit
 from router_core.errors import ConfigError
 

@@ -62,14 +62,13 @@ def _offers(place: Place, state: LogState, zone: ZoneInfo) -> None:
     if not sheet.entries:
         _nothing(group, wish)
         return
-    now_us = int(state.now.timestamp() * 1e6)
     spend = spend_by_type(place.source, state.zone)
     setting = cards.Setting(
         zone=zone,
-        now_us=now_us,
+        now_us=place.now_us(),
         spend_usd_month=spend if group == "open" else _not_asked,
         diff_of=partial(_diff_of, place),
-        actions=partial(_actions, place, now_us),
+        actions=partial(_actions, place),
     )
     for entry in sheet.entries:
         cards.draw(entry, setting)
@@ -133,11 +132,11 @@ def _diff_of(place: Place, proposal_id: str) -> str:
     return review.diff or review.refusal or ""
 
 
-def _actions(place: Place, now_us: int, entry: Entry) -> None:
+def _actions(place: Place, entry: Entry) -> None:
     proposal_id = entry.proposal.proposal_id
     actor = place.who()
     if entry.state in ("open", "claimed", "snoozed"):
-        _decide(place, now_us, proposal_id, actor_refusal=identity.refusal(actor, "claim"))
+        _decide(place, proposal_id, actor_refusal=identity.refusal(actor, "claim"))
     elif entry.seq is not None and entry.state != "rolled_back":
         refused = identity.refusal(actor, "undo")
         st.button(
@@ -150,12 +149,12 @@ def _actions(place: Place, now_us: int, entry: Entry) -> None:
         )
 
 
-def _decide(place: Place, now_us: int, proposal_id: str, *, actor_refusal: str | None) -> None:
+def _decide(place: Place, proposal_id: str, *, actor_refusal: str | None) -> None:
     disabled, words = actor_refusal is not None, _help(actor_refusal)
     st.button(
         "Review and apply",
         key=f"review_{proposal_id}",
-        type="primary",
+        type=cards.leading(),
         disabled=disabled,
         help=words,
         on_click=partial(decisions.open_review, place, proposal_id),
@@ -167,7 +166,7 @@ def _decide(place: Place, now_us: int, proposal_id: str, *, actor_refusal: str |
         key=key,
         disabled=disabled,
         help=words,
-        on_click=partial(_snooze, place, now_us, proposal_id, key),
+        on_click=partial(_snooze, place, proposal_id, key),
     )
     st.button(
         "Dismiss…",
@@ -178,10 +177,10 @@ def _decide(place: Place, now_us: int, proposal_id: str, *, actor_refusal: str |
     )
 
 
-def _snooze(place: Place, now_us: int, proposal_id: str, key: str) -> None:
+def _snooze(place: Place, proposal_id: str, key: str) -> None:
     chosen = st.session_state.get(key)
     if chosen in SNOOZES:
-        decisions.snooze(place, proposal_id, now_us + SNOOZES[chosen], f"snoozed for {chosen}")
+        decisions.snooze(place, proposal_id, place.now_us() + SNOOZES[chosen], f"snoozed for {chosen}")
 
 
 def _help(refused: str | None) -> str | None:

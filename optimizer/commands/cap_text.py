@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-from optimizer.replay.words import assumptions
 from optimizer.simulate.rehearsal import Effect, Rehearsal
+from optimizer.traffic.words import assumptions
 from router_core.call_log.terminal import safe, table
 from router_core.control.records import Interval
 from router_core.types import NANO

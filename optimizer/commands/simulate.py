@@ -63,8 +63,8 @@ def cap(
     import time
 
     from optimizer.commands.cap_text import cap_json, cap_text
-    from optimizer.replay.traffic import read_traffic
     from optimizer.simulate.rehearsal import rehearse
+    from optimizer.traffic.reading import read_traffic
     from router_core.call_log.read import reading
     from router_core.watch import ensure_ingested
 

@@ -90,8 +90,19 @@ def _attempt_lines(attempt: AttemptRow, *, served: bool) -> list[str]:
     lines += [
         f"   check       {safe(check.name)}: {safe(check.verdict)} ({check.ms:.1f} ms)" for check in attempt.checks
     ]
+    if attempt.role == "shadow":
+        lines += _shadow_lines(attempt)
     if attempt.correct is not None:
         lines.append(f"   outcome     correct {attempt.correct:g}")
+    return lines
+
+
+def _shadow_lines(attempt: AttemptRow) -> list[str]:
+    lines: list[str] = []
+    if attempt.propensity is not None:
+        lines.append(f"   chosen      with probability {attempt.propensity:g}")
+    if attempt.answer_match is not None:
+        lines.append(f"   answer      {'the same as' if attempt.answer_match else 'another than'} the served one")
     return lines
 
 

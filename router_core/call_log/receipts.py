@@ -61,6 +61,8 @@ class AttemptRow:
     attempt_id: str
     n: int | None
     role: str | None
+    propensity: float | None
+    answer_match: bool | None
     tier: str | None
     request_model: str | None
     status: str | None

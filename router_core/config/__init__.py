@@ -17,6 +17,7 @@
 from router_core.config.model import ANY_TYPE, RoutingConfig, content_hash
 from router_core.config.parse import parse
 from router_core.config.sections import (
+    SHADOW_BUDGET,
     Alerts,
     Budget,
     CacheRule,
@@ -47,6 +48,7 @@ from router_core.config.write import Change, diff, dump
 
 __all__ = [
     "ANY_TYPE",
+    "SHADOW_BUDGET",
     "Alerts",
     "Budget",
     "CacheRule",

@@ -12,7 +12,16 @@ from typing import Any, TypeVar, cast
 from pydantic import ValidationError
 
 from router_core.config.messages import suggestion
-from router_core.config.sections import Budget, Defaults, LimitsOverride, Scope, Section, Step, Target
+from router_core.config.sections import (
+    SHADOW_BUDGET,
+    Budget,
+    Defaults,
+    LimitsOverride,
+    Scope,
+    Section,
+    Step,
+    Target,
+)
 from router_core.config.tree import Location
 
 Found = tuple[Location, str]
@@ -26,6 +35,7 @@ class _Facts:
     groups: tuple[str, ...]
     accept_at: float | None
     calibrations: tuple[str, ...]
+    has_shadow_budget: bool
 
 
 def semantic_problems(raw: Mapping[str, Any], calibrations: Collection[str]) -> list[Found]:
@@ -39,6 +49,7 @@ def semantic_problems(raw: Mapping[str, Any], calibrations: Collection[str]) -> 
         groups=tuple(sorted(groups)),
         accept_at=_default_accept_at(defaults),
         calibrations=tuple(sorted(calibrations)),
+        has_shadow_budget=raw.get("shadow_budget") is not None,
     )
     return [
         *_timezone(raw.get("timezone")),
@@ -128,13 +139,29 @@ def _payload_type(location: Location, raw: object, facts: _Facts) -> Iterator[Fo
     if minimum in facts.tiers and last is not None and facts.tiers.index(minimum) > last:
         message = f"{minimum!r} is above every tier of the path, so a limit would raise calls to it; lower it"
         yield (*location, "min_tier"), message
-    for index, rule in enumerate(_items(settings.get("shadow"))):
-        yield from _known((*location, "shadow", index, "tier"), _mapping(rule).get("tier"), "tier", facts.tiers)
+    yield from _shadows((*location, "shadow"), settings.get("shadow"), facts)
     yield from _path((*location, "holdback", "path"), _mapping(settings.get("holdback")).get("path"), facts)
     calibration = settings.get("calibration")
     if isinstance(calibration, str) and calibration not in facts.calibrations:
         hint = suggestion(calibration, facts.calibrations) or "; its file is not in calibrations/ beside the config"
         yield (*location, "calibration"), f"unknown calibration {calibration!r}{hint}"
+
+
+def _shadows(location: Location, rules: object, facts: _Facts) -> Iterator[Found]:
+    seen: dict[tuple[object, object], int] = {}
+    for index, raw in enumerate(_items(rules)):
+        rule = _mapping(raw)
+        tier, on = rule.get("tier"), rule.get("on", "accepted")
+        yield from _known((*location, index, "tier"), tier, "tier", facts.tiers)
+        if not isinstance(tier, str) or not isinstance(on, str):
+            continue
+        if (tier, on) in seen:
+            message = f"shadows of {tier!r} on {on} calls have their rate in shadow[{seen[tier, on]}]; keep one"
+            yield (*location, index), message
+        seen.setdefault((tier, on), index)
+    if _items(rules) and not facts.has_shadow_budget:
+        message = "shadows cost money beside the calls; say how much: shadow_budget: {per: day, usd: 1.00}"
+        yield location, message
 
 
 def _steps(path: object) -> list[Step | None]:
@@ -189,6 +216,8 @@ def _budgets(raw: object, facts: _Facts) -> Iterator[Found]:
         name = _mapping(each).get("name")
         if isinstance(name, str) and name in names:
             yield (*location, "name"), f"{name!r} is already the name of budgets[{names[name]}]; choose another"
+        if name == SHADOW_BUDGET:
+            yield (*location, "name"), f"{name!r} is the name that shadows are counted under; choose another"
         if isinstance(name, str):
             names.setdefault(name, index)
         budget = _lenient(Budget, {"name": "unnamed", **_mapping(each)})

@@ -1,8 +1,9 @@
 """The root of a routing config."""
 
+import copy
 import hashlib
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar, cast
 
 from pydantic import Field, PrivateAttr
 
@@ -61,6 +62,7 @@ class RoutingConfig(Section):
     alerts: Alerts = Alerts()
     _bytes_hash: str | None = PrivateAttr(default=None)
     _lines: Mapping[str, int] | None = PrivateAttr(default=None)
+    _written: Any = PrivateAttr(default=None)
 
     @property
     def content_hash(self) -> str:
@@ -89,11 +91,24 @@ class RoutingConfig(Section):
         """Return where a payload type's confidence comes from, defaults applied."""
         return _overridden(self.defaults.confidence, rule.confidence)
 
-    def came_from(self, data: bytes, lines: Mapping[str, int]) -> Self:
-        """Return this config, remembering the bytes' hash and the line of each path in them."""
+    def came_from(self, data: bytes, lines: Mapping[str, int], plain: Any) -> Self:
+        """Return this config, remembering the bytes' hash, the line of each path in them and the plain data."""
         self._bytes_hash = content_hash(data)
         self._lines = lines
+        self._written = plain
         return self
+
+    def written(self, location: Location) -> Any:
+        """Return the plain data that the file has at ``location``; None = nothing, or not read from a file."""
+        found = self._written
+        for part in location:
+            if isinstance(found, dict):
+                found = cast("dict[Any, Any]", found).get(part)
+            elif isinstance(found, list) and isinstance(part, int) and part < len(cast("list[Any]", found)):
+                found = cast("list[Any]", found)[part]
+            else:
+                return None
+        return copy.deepcopy(found)
 
     def problem(self, location: Location, message: str) -> Problem:
         """Return a problem at ``location``, with its line if the config was read from bytes."""
@@ -104,7 +119,7 @@ class RoutingConfig(Section):
         """Return a copy; one with other values has another hash and no lines."""
         copied = super().model_copy(update=update, deep=deep)
         if update:
-            copied._bytes_hash = copied._lines = None
+            copied._bytes_hash = copied._lines = copied._written = None
         return copied
 
     def __eq__(self, other: object) -> bool:

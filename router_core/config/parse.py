@@ -39,7 +39,7 @@ def parse(data: bytes, *, source: str, calibrations: Collection[str] = ()) -> Ro
             problems.append(Problem(path=path, message=message, line=document.line_of(location)))
     if problems or config is None:
         raise ConfigError(source, sorted(problems, key=lambda problem: problem.line or 0))
-    return config.came_from(data, document.lines())
+    return config.came_from(data, document.lines(), raw)
 
 
 def _validated(raw: dict[str, Any]) -> tuple[RoutingConfig | None, list[tuple[Location, str]]]:

@@ -9,6 +9,9 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
+SHADOW_BUDGET = "shadow_budget"
+"""The name under which spend on shadows is counted beside that of the budgets."""
+
 _CONTROL = frozenset({"Cc", "Cs", "Zl", "Zp"})
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -156,7 +159,13 @@ class Defaults(Section):
 
 
 class ShadowRule(Section):
-    """An unserved call made for evidence."""
+    """An unserved call made for evidence.
+
+    Attributes:
+        tier: Tier that is asked.
+        on: After which served calls: ``accepted`` = those whose first step's answer was served without escalation.
+        rate: Share of these calls, 0..1; of several rules for one tier and call the highest counts.
+    """
 
     tier: Name
     on: Literal["accepted", "all"] = "accepted"
@@ -248,7 +257,11 @@ class Budget(Section):
 
 
 class ShadowBudget(Section):
-    """Limit of all shadows together."""
+    """Limit of all shadows together.
+
+    Attributes:
+        usd: Most that they may cost per period, USD; what is left must cover a shadow's estimate.
+    """
 
     per: Literal["day"] = "day"
     usd: Usd

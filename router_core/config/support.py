@@ -11,7 +11,7 @@ Place = tuple[Location, str]
 
 SUPPORTED_SOURCES = frozenset({"auto", "caller", "field", "logprob", "none"})
 _NOT_YET = "is not yet supported; remove it"
-_TYPE_KEYS = ("calibration", "shadow", "pack", "holdback", "pre_checks")
+_TYPE_KEYS = ("calibration", "pack", "holdback", "pre_checks")
 _TARGET_KEYS = ("capabilities", "context_tokens")
 
 
@@ -75,9 +75,8 @@ def _budget(budget: Budget) -> Iterator[Place]:
 
 
 def _sections(config: RoutingConfig) -> Iterator[Place]:
-    for key in ("shadow_budget", "judge"):
-        if getattr(config, key) is not None:
-            yield (key,), _NOT_YET
+    if config.judge is not None:
+        yield ("judge",), _NOT_YET
     if config.cache.enabled:
         yield ("cache", "enabled"), _NOT_YET
     if config.log.durability != "fast":

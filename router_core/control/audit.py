@@ -114,14 +114,14 @@ def _row(text: str, said: str) -> AuditRow:
 def _shortened(row: AuditRow) -> AuditRow:
     return replace(
         row,
-        who=_storable(row.who, _LONGEST),
-        reason=None if row.reason is None else _storable(row.reason, _LONGEST),
-        detail=None if row.detail is None else _storable(row.detail, _LONGEST),
-        diff=None if row.diff is None else _storable(row.diff, _LONGEST_DIFF),
+        who=storable(row.who, _LONGEST),
+        reason=None if row.reason is None else storable(row.reason, _LONGEST),
+        detail=None if row.detail is None else storable(row.detail, _LONGEST),
+        diff=None if row.diff is None else storable(row.diff, _LONGEST_DIFF),
     )
 
 
-def _storable(text: str, longest: int) -> str:
-    # an argument of a command may carry bytes that are no text
+def storable(text: str, longest: int = _LONGEST) -> str:
+    """Return text that can be stored, cut where it is endless: an argument may carry bytes that are no text."""
     cut = text if len(text) <= longest else f"{text[:longest]}\n… cut here"
     return cut.encode("utf-8", "backslashreplace").decode()

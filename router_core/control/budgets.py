@@ -68,6 +68,15 @@ class _Totals:
         else:
             self.reserved_noncritical_nusd += nusd
 
+    def spend(self, limit: Limit) -> Spend:
+        """Return what counts against the limit now."""
+        return Spend(
+            noncritical_nusd=self.noncritical_nusd + self.unsaved_noncritical_nusd + self.reserved_noncritical_nusd,
+            critical_nusd=self.critical_nusd + self.unsaved_critical_nusd + self.reserved_critical_nusd,
+            # a changed limit is judged anew: only the limit that was reached stays reached
+            latched=self.capped_limit_nusd == limit.limit_nusd,
+        )
+
     @property
     def is_settled(self) -> bool:
         """Whether nothing of it is only in this process."""
@@ -117,6 +126,8 @@ class Guardrail:
         self._store_failed = False
         self._store_retry_us: int | None = None
         self._busy_since_us: int | None = None
+        # asking the system for it costs more than all else that a reservation does
+        self._pid = os.getpid()
 
     def keep_to(self, limit: Limit | None, zone: tzinfo) -> None:
         """Take another limit or zone from now on; what is reserved and booked stays.
@@ -138,14 +149,7 @@ class Guardrail:
             self._refresh(totals, at_us)
             if self._store_failed:  # on_store_failure: closed
                 return Verdict(state="capped", budget=limit.name)
-            spend = Spend(
-                noncritical_nusd=totals.noncritical_nusd
-                + totals.unsaved_noncritical_nusd
-                + totals.reserved_noncritical_nusd,
-                critical_nusd=totals.critical_nusd + totals.unsaved_critical_nusd + totals.reserved_critical_nusd,
-                # a changed limit is judged anew: only the limit that was reached stays reached
-                latched=totals.capped_limit_nusd == limit.limit_nusd,
-            )
+            spend = totals.spend(limit)
             verdict = judge(limit, spend)
             if verdict.state == "capped" and not spend.latched:
                 self._latch(totals, limit, spend, at_us)
@@ -159,7 +163,28 @@ class Guardrail:
         with self._lock:
             totals = self._at(limit, at_us)
             totals.reserve(nusd, critical=critical)
-            return Reservation(totals, nusd, critical, os.getpid())
+            return Reservation(totals, nusd, critical, self._pid)
+
+    def admit(self, at_us: int, nusd: int, *, critical: bool) -> Reservation | None:
+        """Set the estimate of an optional request aside, if the limit is not reached and what is left covers it.
+
+        Unlike ``verdict`` this never makes a limit count as reached: what is optional is left out instead. Reservations
+        of other processes are not known here, so together they may pass the limit by what each has in flight.
+
+        Returns:
+            The reservation, or None when there is no room, or nobody can tell because the store has failed.
+        """
+        limit = self._limit
+        if limit is None:
+            return Reservation(None, 0, critical, 0)
+        with self._lock:
+            totals = self._at(limit, at_us)
+            self._refresh(totals, at_us)
+            left = judge(limit, totals.spend(limit))
+            if self._store_failed or left.state != "normal" or nusd > (left.remaining_nusd or 0):
+                return None
+            totals.reserve(nusd, critical=critical)
+            return Reservation(totals, nusd, critical, self._pid)
 
     def settle(self, reservation: Reservation, cost_nusd: int, at_us: int) -> None:
         """Release a reservation and book what the request cost, nano-dollars."""
@@ -167,7 +192,7 @@ class Guardrail:
         if totals is None:
             return
         with self._lock:
-            if reservation.pid == os.getpid():
+            if reservation.pid == self._pid:
                 totals.reserve(-reservation.nusd, critical=reservation.critical)
             if reservation.critical:
                 totals.unsaved_critical_nusd += cost_nusd
@@ -191,6 +216,7 @@ class Guardrail:
         self._lock = threading.RLock()
         self._store = None
         self._days, self._today = {}, None
+        self._pid = os.getpid()
 
     def _at(self, limit: Limit, at_us: int) -> _Totals:
         today = self._today

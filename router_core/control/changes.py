@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final, cast
 
 from router_core.config import ANY_TYPE
@@ -14,6 +15,7 @@ from router_core.control.splice import remove, splice
 from router_core.errors import ChangeRefusedError, ConfigError
 
 _SHOWN: Final = 120
+_VERSIONS_REMEMBERED: Final = 4
 _TYPES: Final = "payload_types"
 
 
@@ -32,8 +34,10 @@ class Touched:
     named: frozenset[str]
 
 
+# one change asks for the same few versions again and again, and reading YAML is the slowest part of it
+@lru_cache(maxsize=_VERSIONS_REMEMBERED)
 def plain_of(data: bytes) -> Any | None:
-    """Return a config as plain data, or None when it cannot be read."""
+    """Return a config as plain data that is not to be changed, or None when it cannot be read."""
     try:
         document = read(data, source="routing config")
     except ConfigError:

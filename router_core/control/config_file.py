@@ -31,6 +31,7 @@ _MISSES_TO_TELL = 2
 
 EventFunction = Callable[[str, dict[str, object]], None]
 AdmitFunction = Callable[[RoutingConfig], object]
+RecordFunction = Callable[[bytes], bool]
 
 _logger = logging.getLogger("router_core.config")
 
@@ -51,11 +52,15 @@ def load(path: Path) -> RoutingConfig:
     Raises:
         ConfigError: The file cannot be read or used; carries every problem.
     """
+    return _load(path)[0]
+
+
+def _load(path: Path) -> tuple[RoutingConfig, bytes | None]:
     try:
         data, _ = read_config(path)
     except OSError as error:
         raise ConfigError(str(path), [unreadable(error)]) from error
-    return parse(data, source=str(path), calibrations=calibrations_beside(path))
+    return parse(data, source=str(path), calibrations=calibrations_beside(path)), data
 
 
 def config_of(home: Home) -> RoutingConfig | None:
@@ -104,6 +109,7 @@ class ConfigFile:
         path: The file.
         on_event: Told of ``config`` (another version runs), ``config_refused`` and ``config_missing``, with details.
         admit: Last check of a new config before it runs; refuses it with a ``ConfigError``.
+        record: Gives the bytes of a version their place in history, off the callers' way; False = to be tried again.
     """
 
     def __init__(
@@ -117,9 +123,10 @@ class ConfigFile:
         self.path = path
         self.on_event = on_event
         self.admit = admit
+        self.record: RecordFunction | None = None
         # the application may change its working folder later
         self._file = path.absolute()
-        self._current = load(path)
+        self._current, self._unrecorded = _load(path)
         self._settled = _Settled(self._current.content_hash, calibrations_beside(path))
         self._last_look: _Look | None = None
         self._misses = 0
@@ -138,7 +145,18 @@ class ConfigFile:
     def poll(self) -> bool:
         """Look at the file once; return whether another version runs from now on."""
         with self._polling:
-            return self._poll()
+            changed = self._poll()
+        self.note()
+        return changed
+
+    def note(self) -> None:
+        """Have a version that was not recorded yet recorded."""
+        data = self._unrecorded
+        if self.record is not None and data is not None:
+            # what cannot be recorded for a reason nobody thought of is not tried again
+            self._unrecorded = None
+            if not self.record(data) and self._unrecorded is None:
+                self._unrecorded = data
 
     def start(self) -> None:
         """Follow the file from a daemon thread until ``stop`` or until nobody holds this object."""
@@ -169,6 +187,7 @@ class ConfigFile:
         if not finished or found == self._settled:
             return False
         self._settled = found
+        self._unrecorded = data
         return self._take(data, look)
 
     def _take(self, data: bytes, look: _Look) -> bool:
@@ -235,15 +254,20 @@ class _Follower:
 
 
 def _follow(reference: "weakref.ref[ConfigFile]", stopping: threading.Event) -> None:
-    while not stopping.wait(POLL_S):
+    pause_s = 0.0
+    while not stopping.wait(pause_s):
         file = reference()
         if file is None:
             return
         try:
-            file.poll()
+            if pause_s:
+                file.poll()
+            else:
+                file.note()
         except Exception:
             _logger.exception("%s: could not be followed this time", file.path)
         del file
+        pause_s = POLL_S
 
 
 def read_config(path: Path) -> tuple[bytes, os.stat_result]:

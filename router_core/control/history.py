@@ -111,6 +111,12 @@ def bytes_of_version(con: sqlite3.Connection | None, version: str) -> bytes:
     return bytes_of(con, row[0])
 
 
+def knows(con: sqlite3.Connection, config: str, digest: str) -> bool:
+    """Return whether a version of these bytes is in a config's history."""
+    query = "SELECT 1 FROM config_history WHERE version = ? AND digest = ? AND config = ?"
+    return con.execute(query, (version_of(digest), digest, config)).fetchone() is not None
+
+
 def knows_bytes(con: sqlite3.Connection, digest: str) -> bool:
     """Return whether history keeps these bytes."""
     return con.execute("SELECT 1 FROM config_bytes WHERE digest = ?", (digest,)).fetchone() is not None

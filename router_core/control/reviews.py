@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from router_core.control.records import ChangeKind, Entry, Verdict
 
@@ -96,7 +96,7 @@ class Done:
         note: Something the actor should know; None = nothing.
     """
 
-    result: str
+    result: Literal["done", "already"]
     seq: int
     version: str
     before_version: str

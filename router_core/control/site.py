@@ -55,17 +55,21 @@ class Site:
         home: The home; it need not exist yet.
         config: The routing config.
         now_us: The clock, microseconds since the epoch.
+        admit: Last check of a config before it may be written; refuses it with a ``ConfigError``.
 
     Attributes:
         key: What names the file in the store.
         store: The control store.
     """
 
-    def __init__(self, home: Home, config: Path, now_us: Callable[[], int]) -> None:
+    def __init__(
+        self, home: Home, config: Path, now_us: Callable[[], int], admit: AdmitFunction = refuse_unsupported
+    ) -> None:
         self.home = home
         # the application may change its working folder later
         self.config = config.absolute()
         self.now_us = now_us
+        self._admit = admit
         self.store = Store(home)
         self.key = history.config_key(home, self.config)
         self._parsed: tuple[object, RoutingConfig | None, str | None] | None = None
@@ -87,6 +91,14 @@ class Site:
         found = parse(data, source=str(self.config), calibrations=calibrations_beside(self.config))
         refuse_unsupported(found)
         return found
+
+    def refuse_inadmissible(self, data: bytes) -> None:
+        """Do nothing for bytes that a router would run.
+
+        Raises:
+            ConfigError: No router would; carries every problem.
+        """
+        self._admit(self.parsed(data))
 
     def head(self, con: sqlite3.Connection | None) -> Head:
         """Return the version that the file has, with what history knows of it."""

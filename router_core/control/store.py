@@ -60,7 +60,10 @@ CREATE TABLE config_history (
 CREATE INDEX config_history_by_config ON config_history (config, seq);
 CREATE INDEX config_history_by_version ON config_history (version);
 CREATE INDEX config_history_by_ref ON config_history (ref_seq, kind) WHERE ref_seq IS NOT NULL;
-CREATE TABLE config_intents (config TEXT PRIMARY KEY, body TEXT NOT NULL, data BLOB NOT NULL);
+CREATE TABLE config_intents (
+    config TEXT PRIMARY KEY, body TEXT NOT NULL, before BLOB NOT NULL, after BLOB NOT NULL,
+    is_done INTEGER NOT NULL DEFAULT 0
+);
 CREATE TABLE audit (
     seq INTEGER PRIMARY KEY AUTOINCREMENT, action TEXT NOT NULL, who TEXT NOT NULL, body TEXT NOT NULL,
     hash TEXT NOT NULL

@@ -3,9 +3,9 @@
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from router_core.config import ANY_TYPE
+from router_core.config import ANY_TYPE, SHADOW_BUDGET
 from router_core.decide.guard import Limit
-from router_core.decide.plan import Plan, PlanStep, PlanTarget
+from router_core.decide.plan import Plan, PlanStep, PlanTarget, ShadowRule
 from router_core.types import usd_to_nusd
 
 if TYPE_CHECKING:
@@ -21,12 +21,14 @@ class Plans:
         other: Plan of payload types that the config does not name; None = they are refused.
         tiers: One step per tier, cheapest first, at the default threshold.
         limit: The daily limit; None = nothing ever blocks.
+        shadow_limit: The daily limit of all shadows together; without a shadow budget it is 0.
     """
 
     by_type: dict[str, Plan]
     other: Plan | None
     tiers: tuple[PlanStep, ...]
     limit: Limit | None
+    shadow_limit: Limit
 
     def plan_for(self, payload_type: str) -> Plan | None:
         """Return the plan of a payload type, or None when it is unknown and nothing stands for unknown ones."""
@@ -52,6 +54,10 @@ def compile_plans(config: "RoutingConfig") -> Plans:
             limit_nusd=usd_to_nusd(budget.usd),
             critical_reserve_nusd=usd_to_nusd(budget.critical_reserve_usd),
         ),
+        shadow_limit=Limit(
+            name=SHADOW_BUDGET,
+            limit_nusd=0 if config.shadow_budget is None else usd_to_nusd(config.shadow_budget.usd),
+        ),
     )
 
 
@@ -76,6 +82,8 @@ def _plan(config: "RoutingConfig", name: str, rule: "PayloadType") -> Plan:
         error_cost_nusd=None if rule.error_cost_usd is None else usd_to_nusd(rule.error_cost_usd),
         min_tier=rule.min_tier,
         budget=config.budgets[0].name if config.budgets else None,
+        shadows=tuple(ShadowRule(tier=each.tier, on=each.on, rate=each.rate) for each in rule.shadow),
+        comparable=rule.comparable,
     )
 
 

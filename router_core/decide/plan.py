@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from router_core.decide.guard import Verdict
-from router_core.types import GuardState
+from router_core.types import Comparable, GuardState
 
 PlanReason = Literal["path", "default_type", "degraded", "degraded_no_target"]
 
@@ -47,6 +47,22 @@ class PlanStep:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ShadowRule:
+    """When an unserved request to a tier is made for evidence.
+
+    Attributes:
+        tier: Tier that is asked.
+        on: ``accepted`` = after calls whose first step's answer was served without escalation; ``all`` = after every
+            served call.
+        rate: Share of these calls, 0..1.
+    """
+
+    tier: str
+    on: Literal["accepted", "all"]
+    rate: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """Everything that is settled before a call's first request.
 
@@ -70,6 +86,8 @@ class Plan:
         budget: Name of the budget that counts the call; None = no budget.
         degraded: Whether a limit moved the call below its plan.
         reason: Why these steps.
+        shadows: Which unserved requests follow for evidence.
+        comparable: How two answers are told to be the same; None = they are not compared.
     """
 
     payload_type: str
@@ -91,6 +109,8 @@ class Plan:
     budget: str | None = None
     degraded: bool = False
     reason: PlanReason = "path"
+    shadows: tuple[ShadowRule, ...] = ()
+    comparable: Comparable | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -42,11 +42,12 @@ def as_planned(
         attempts: Its attempt rows in order.
     """
     plan = replace(plan, guard_state=call["guard_state"], budget=call["budget_scope"])
-    if not call["degraded"] or not attempts:
+    made = [row for row in attempts if row["role"] in _ON_PATH]
+    if not call["degraded"] or not made:
         return plan
-    step = next(known for known in (*plan.steps, *tiers) if known.tier == attempts[0]["tier"])
+    step = next(known for known in (*plan.steps, *tiers) if known.tier == made[0]["tier"])
     known_targets = {target.model: target for target in step.targets}
-    models = dict.fromkeys(row["request_model"] for row in attempts)
+    models = dict.fromkeys(row["request_model"] for row in made)
     targets = (*(known_targets[model] for model in models), *(t for t in step.targets if t.model not in models))
     return replace(plan, steps=(replace(step, targets=targets),), degraded=True)
 

@@ -34,6 +34,7 @@ PUBLIC_API = [
     "RouteExhaustedError",
     "Router",
     "RouterError",
+    "ShadowAnswer",
     "Usage",
 ]
 

@@ -9,10 +9,10 @@ import duckdb
 import numpy as np
 import pytest
 
-from optimizer.replay.traffic import read_traffic
 from optimizer.simulate.caps import REPRICED, Calls, Sweep, sweep
 from optimizer.simulate.harm import Labels
 from optimizer.simulate.rehearsal import Kind, Traffic, rehearse
+from optimizer.traffic.reading import read_traffic
 from router_core.call_log.home import Home
 from router_core.call_log.ingest import ingest_once
 from router_core.call_log.read import reading

@@ -4,7 +4,7 @@ import datetime as dt
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 from dashboard.desk import Place, Search
 from dashboard.sums import Filters, LogState, Overview, Row, Source, Span, Sums
@@ -25,7 +25,7 @@ from router_core.control.records import (
     Verdict,
 )
 from router_core.control.reviews import Done, Head, Review, Run, UndoOffer
-from router_core.errors import ChangeRefusedError, NotAllowedError, RouterError, StaleError
+from router_core.errors import ChangeRefusedError, NotAllowedError, StaleError
 
 NOW = dt.datetime(2026, 11, 23, 14, 2, tzinfo=dt.UTC)
 NOW_US = int(NOW.timestamp() * 1e6)
@@ -139,8 +139,8 @@ class FakeDesk:
     refusal: str | None = None
     reason: str = "Saves 412.50 USD per month"
     exact: bool = True
-    result: str = "done"
-    error: RouterError | None = None
+    result: Literal["done", "already"] = "done"
+    error: Exception | None = None
     wrote: list[tuple[Any, ...]] = field(default_factory=list[tuple[Any, ...]])
     read: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
 
@@ -319,7 +319,14 @@ class FakePlace:
     trouble: str | None = None
 
     def place(self) -> Place:
-        return Place(source=self.log, desk=self.desk, who=lambda: self.actor, search=self._search, trouble=self.trouble)
+        return Place(
+            source=self.log,
+            desk=self.desk,
+            who=lambda: self.actor,
+            search=self._search,
+            now_us=lambda: NOW_US,
+            trouble=self.trouble,
+        )
 
     def _search(self) -> Search:
         self.searches += 1

@@ -50,9 +50,9 @@ class Served:
 
 
 @contextlib.contextmanager
-def served(home: Home) -> Generator[Served]:
+def served(home: Home, *options: str) -> Generator[Served]:
     """Serve a home's log as a user would, and check at the end that nothing went wrong on the server's side."""
-    command = [sys.executable, "-m", "dashboard.cli", "dashboard", "--home", str(home.root)]
+    command = [sys.executable, "-m", "dashboard.cli", "dashboard", "--home", str(home.root), *options]
     environment = {
         name: value for name, value in os.environ.items() if not name.startswith(("STREAMLIT_", "TIERWISE_"))
     }

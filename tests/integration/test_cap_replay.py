@@ -10,9 +10,9 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from optimizer.replay.traffic import FEWEST_PAIRS, read_traffic
 from optimizer.simulate.caps import OWN, REPRICED, SCALED, UNKNOWN
 from optimizer.simulate.rehearsal import Effect, Rehearsal, Traffic, rehearse
+from optimizer.traffic.reading import FEWEST_PAIRS, read_traffic
 from router_core import CallError, RouteExhaustedError
 from router_core.call_log.home import Home
 from router_core.call_log.ingest import ingest_once

@@ -195,6 +195,15 @@ def test_receipt_shows_checks_confidence_and_outcome(tierwise: Tierwise, home: H
         assert text in out
 
 
+def test_receipt_shows_how_a_shadow_was_chosen_and_whether_it_said_the_same(tierwise: Tierwise, home: Home) -> None:
+    shadow = {"attempt_id": "a-2", "n": 2, "role": "shadow", "propensity": 0.25, "answer_match": False}
+    log_lines(home, make_attempt_line(), make_call_line(), make_attempt_line(**shadow))
+    out = re.sub(" +", " ", tierwise("calls", "c-1").out)
+    assert "chosen with probability 0.25" in out
+    assert "answer another than the served one" in out
+    assert out.count("chosen") == 1
+
+
 def test_call_is_found_by_how_its_id_starts(tierwise: Tierwise, home: Home) -> None:
     log_lines(home, make_call_line(call_id="abc-1"), make_call_line(call_id="abd-2"))
     assert tierwise("calls", "abd", "--json").json()["call"]["call_id"] == "abd-2"

@@ -109,6 +109,7 @@ def test_wheel_holds_the_packages_and_the_data_and_nothing_else(wheel: Path) -> 
     names = zipfile.ZipFile(wheel).namelist()
     assert {name.split("/")[0] for name in names} == {
         "router_core",
+        "optimizer",
         "dashboard",
         f"tierwise-{metadata.version('tierwise')}.dist-info",
     }

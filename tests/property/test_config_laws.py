@@ -69,6 +69,7 @@ CONFIGS = st.builds(
         "version": 1,
         "tiers": {name: targets[name] for name in TIERS},
         "payload_types": types,
+        "shadow_budget": {"usd": 1},
         **more,
     },
     st.just(TIERS),

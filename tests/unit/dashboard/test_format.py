@@ -2,6 +2,7 @@
 
 import datetime as dt
 import math
+import re
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -162,6 +163,15 @@ def test_logged_text_is_cut() -> None:
 def test_logged_text_never_holds_control_or_bidi_characters(text: str) -> None:
     assert all(char.isprintable() or char == "\u3000" or char.isspace() for char in fmt.logged(text))
     assert not set(fmt.logged(text)) & set("\n\r\t\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\x00\x1b")
+
+
+@pytest.mark.parametrize(
+    "text", ["https://evil.example/x", "HTTP://evil.example", "WWW.evil.example", "ada@evil.example"]
+)
+def test_an_address_does_not_become_a_link(text: str) -> None:
+    shown = fmt.markdown(text).replace("\\", "")
+    assert not re.search(r"https?://|www\.|[\w.+-]@", shown, re.IGNORECASE)
+    assert shown.replace("\u2060", "") == text
 
 
 def test_dollars_and_markdown_are_shown_letter_by_letter() -> None:

@@ -222,6 +222,11 @@ def test_a_wrong_value_is_named_with_what_it_must_be(settings: str, place: str, 
         ("{path: [cheap, mid], min_tier: top}", "min_tier", "above every tier of the path"),
         ("{path: [cheap], shadow: [{tier: lop, rate: 0}]}", "shadow[0].tier", "unknown tier 'lop'"),
         (
+            "{path: [cheap], shadow: [{tier: top, rate: 0}, {tier: mid, rate: 0}, {tier: top, on: accepted, rate: 1}]}",
+            "shadow[2]",
+            "have their rate in shadow[0]",
+        ),
+        (
             "{path: [cheap], holdback: {path: [big], rate: 0.1, until: 2026-12-07}}",
             "holdback.path[0].tier",
             "unknown tier 'big'",
@@ -242,9 +247,20 @@ def test_a_wrong_value_is_named_with_what_it_must_be(settings: str, place: str, 
     ],
 )
 def test_what_cannot_work_is_refused(settings: str, place: str, said: str) -> None:
-    problem = only_problem(with_type(settings), calibrations=("cal-1",))
+    problem = only_problem(f"{with_type(settings)}shadow_budget: {{usd: 1}}\n", calibrations=("cal-1",))
     assert problem.path == f"payload_types.task.{place}"
     assert said in problem.message
+
+
+def test_shadows_without_a_budget_of_their_own_are_refused_with_the_line_to_write() -> None:
+    problem = only_problem(with_type("{path: [cheap], shadow: [{tier: mid, rate: 0.1}, {tier: top, rate: 0.1}]}"))
+    assert (problem.path, problem.line) == ("payload_types.task.shadow", 6)
+    assert "shadow_budget: {per: day, usd: 1.00}" in problem.message
+
+
+def test_one_tier_may_have_a_rate_for_accepted_and_one_for_all_calls() -> None:
+    rules = "[{tier: mid, on: accepted, rate: 0.2}, {tier: mid, on: all, rate: 0.1}]"
+    parse(f"{with_type(f'{{path: [cheap], shadow: {rules}}}')}shadow_budget: {{usd: 1}}\n".encode(), source="x")
 
 
 def test_a_jump_to_the_last_step_of_two_is_plain_escalation_and_accepted() -> None:
@@ -280,6 +296,12 @@ def test_a_budget_that_cannot_be_kept_is_refused(budget: str, place: str, said: 
 def test_two_budgets_of_one_name_are_refused() -> None:
     problem = only_problem(BASE + "budgets: [{name: d, usd: 10}, {name: d, usd: 20}]\n")
     assert problem.path == "budgets[1].name"
+
+
+def test_a_budget_may_not_have_the_name_that_shadows_are_counted_under() -> None:
+    problem = only_problem(BASE + "budgets: [{name: shadow_budget, usd: 10}]\n")
+    assert problem.path == "budgets[0].name"
+    assert "choose another" in problem.message
 
 
 def test_the_same_model_twice_in_a_tier_is_refused_unless_it_is_another_deployment() -> None:

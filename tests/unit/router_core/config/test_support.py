@@ -32,11 +32,13 @@ payload_types:
     confidence: {{source: logprob}}
     limits: {{attempts: 2}}
     comparable: exact
+    shadow: [{{tier: top, on: accepted, rate: 0.1}}, {{tier: mid, on: all, rate: 0.02}}]
     min_tier: mid
     latency_slo_s: 3
     group: ap
   "*": {{path: [cheap], confidence: {{source: caller}}}}
 budgets: [{BUDGET}, on_limit: cheapest, critical_reserve_usd: 5, on_store_failure: closed, switch_at: call}}]
+shadow_budget: {{per: day, usd: 1}}
 prices: {{a/small: {{input: 0, output: 0, cached: 0, write_5m: 0, write_1h: 0}}}}
 on_unpriced: {{pessimistic: {{input: 15, output: 75}}}}
 health: {{failures: 2, cooldown_s: 5}}
@@ -56,7 +58,6 @@ def test_everything_that_is_built_is_accepted() -> None:
     [
         ("path: [cheap, top]", "path: [cheap, top], escalation: correct", "payload_types.task.escalation"),
         ("path: [cheap, top]", "path: [cheap, top], calibration: cal-1", "payload_types.task.calibration"),
-        ("path: [cheap, top]", "path: [cheap, top], shadow: [{tier: top, rate: 0.1}]", "payload_types.task.shadow"),
         ("path: [cheap, top]", "path: [cheap, top], pack: {max_items: 5}", "payload_types.task.pack"),
         ("path: [cheap, top]", "path: [cheap, top], pre_checks: [{name: a}]", "payload_types.task.pre_checks"),
         (
@@ -87,7 +88,6 @@ def test_what_is_not_built_yet_says_so_with_path_and_line(old: str, new: str, pa
         ("defaults: {confidence: {source: agreement}}", "defaults.confidence.source"),
         ("defaults: {confidence: {source: check}}", "defaults.confidence.source"),
         ("judge: {tier: top}", "judge"),
-        ("shadow_budget: {usd: 0}", "shadow_budget"),
         ("cache: {enabled: true}", "cache.enabled"),
         ("log: {durability: fsync}", "log.durability"),
         ("storage: {sink: ducklake}", "storage.sink"),

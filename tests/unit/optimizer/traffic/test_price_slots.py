@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from optimizer.replay.price_slots import PER_DAY, prices_by_slot
+from optimizer.traffic.price_slots import PER_DAY, prices_by_slot
 from router_core.types import Price
 
 FIRST = 20_000 * PER_DAY

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from optimizer.replay.labels import FEWEST_LABELS, Count, Counts, sort_labels
 from optimizer.simulate.harm import NONE, SAME, Labels
 from optimizer.simulate.rehearsal import Kind
+from optimizer.traffic.labels import FEWEST_LABELS, Count, Counts, sort_labels
 
 ENOUGH = Count(FEWEST_LABELS, 2)
 TOO_FEW = Count(FEWEST_LABELS - 1, 2)

@@ -3,10 +3,10 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
-from optimizer.replay.labels import FEWEST_LABELS
-from optimizer.replay.traffic import FEWEST_PAIRS
 from optimizer.simulate.caps import OWN, REPRICED, SCALED, UNKNOWN
 from optimizer.simulate.rehearsal import Effect
+from optimizer.traffic.labels import FEWEST_LABELS
+from optimizer.traffic.reading import FEWEST_PAIRS
 
 RULE: Final = (
     "Capped from the call that finds non-critical spend + max(critical spend, reserve) at the limit, until local "

@@ -22,12 +22,12 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
-from optimizer.replay.labels import read_labels
-from optimizer.replay.price_slots import prices_by_slot
-from optimizer.replay.rows import KindRow, TargetName, read_calls, read_kinds
 from optimizer.simulate.caps import OWN, REPRICED, SCALED, UNKNOWN, Bytes, Calls, Flags, Ints
 from optimizer.simulate.rehearsal import Kind, Traffic
 from optimizer.simulate.repricing import Tokens, reprice
+from optimizer.traffic.labels import read_labels
+from optimizer.traffic.price_slots import prices_by_slot
+from optimizer.traffic.rows import KindRow, TargetName, read_calls, read_kinds
 from router_core.decide.compile import Plans, compile_plans
 from router_core.decide.guard import midnight_us
 from router_core.prices import SLOT_US, PriceBook

@@ -1,0 +1,205 @@
+"""The log and the config → drafts of proposals and a verdict on every payload type.
+
+::
+
+    propose(home, config, now_us=...) -> Sheet       one short read of the log; nothing is written
+    sheet.drafts, sheet.verdicts                     what ``Desk.publish`` takes
+    sheet.portfolio() -> Portfolio                   totals of the moves, from joint draws
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from optimizer.answers import tabulate
+from optimizer.drafting import Context, draft_of, sentence
+from optimizer.facts import Facts
+from optimizer.judge import Judged, Question, Samples, judge
+from optimizer.log_facts import LogFacts, newest_call_us, read_facts
+from optimizer.market import Market, make_market
+from optimizer.paths import Option, options_of, shadow_edits
+from optimizer.portfolio import Portfolio, total
+from optimizer.replay import Floats
+from optimizer.rules import RULES, Rules
+from optimizer.solve import Decision, decide
+from router_core.call_log.home import Home
+from router_core.call_log.read import reading
+from router_core.call_log.reports import imported_scale
+from router_core.config import RoutingConfig
+from router_core.control.records import Draft, Verdict
+
+DAY_US = 86_400_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sheet:
+    """What one run of the optimizer says.
+
+    Attributes:
+        drafts: At most one per payload type, ordered by it.
+        verdicts: One per payload type of the config and of the log, ordered by it.
+        window_us: First and last instant of the window; None = there are no calls with times in it.
+        seed: Seed of all draws.
+        samples: Joint draws behind each move, by payload type.
+    """
+
+    drafts: tuple[Draft, ...]
+    verdicts: tuple[Verdict, ...]
+    window_us: tuple[int, int] | None
+    seed: int
+    samples: Mapping[str, Samples] = field(default_factory=dict[str, Samples], repr=False)
+
+    def portfolio(self, drafts: Iterable[Draft] | None = None, volumes: Mapping[str, float] | None = None) -> Portfolio:
+        """Return totals over moves of this run, with 90 % predictive intervals from joint draws.
+
+        Args:
+            drafts: Which; None = all moves.
+            volumes: Calls per payload type that the totals are for; None = a month's.
+        """
+        moves = [draft for draft in (self.drafts if drafts is None else drafts) if draft.kind == "move"]
+        return total(moves, self.samples, volumes or {}, np.random.default_rng([self.seed, 1]))
+
+
+def propose(
+    home: Home,
+    config: RoutingConfig,
+    *,
+    now_us: int,
+    window_days: int = 56,
+    seed: int = 0,
+    error_cost_usd: float | None = None,
+    rules: Rules = RULES,
+) -> Sheet:
+    """Return what to do about every payload type.
+
+    Args:
+        home: The home of the log.
+        config: The routing config in force, as read from its file.
+        now_us: End of the window, microseconds since the epoch.
+        window_days: Its length.
+        seed: Seed of all draws; the same log, config and seed give the same sheet.
+        error_cost_usd: Price of a wrong answer for payload types without one, USD.
+        rules: Constants.
+
+    Raises:
+        NoLogError: There is no log.
+        LogBusyError: It stayed locked.
+    """
+    window = (now_us - window_days * DAY_US, now_us)
+    with reading(home) as log:
+        facts, scale = read_facts(log, *window), imported_scale(log)
+    market = make_market(facts, config, window, scale, error_cost_usd)
+    context = Context(
+        tiers=config.tier_names,
+        base_version=config.content_hash,
+        window_us=window,
+        undated=market.undated,
+        volume_given=scale is not None,
+        shadow_budget_usd=None if config.shadow_budget is None else float(config.shadow_budget.usd),
+        error_price_given=market.error_price_given,
+        seed=seed,
+        rules=rules,
+    )
+    judged = _judge_all(facts, market, config, seed, rules)
+    return _Writer(market, config, context).sheet(judged)
+
+
+def newest_us(home: Home) -> int | None:
+    """Return the instant of the latest call in the log, microseconds since the epoch; None without dated calls."""
+    with reading(home) as log:
+        return newest_call_us(log)
+
+
+def _judge_all(
+    facts: LogFacts, market: Market, config: RoutingConfig, seed: int, rules: Rules
+) -> dict[str, tuple[Judged, ...]]:
+    """Return the judged options of each payload type that can be judged."""
+    table = tabulate(market.answers(facts), len(config.tiers))
+    calls = _cells(market, table.type, table.group, table.stratum)
+    asked: defaultdict[tuple[tuple[int, ...], tuple[int, ...]], list[Question]] = defaultdict(list)
+    for name, each in market.facts.items():
+        plan = market.plans[name]
+        for option in options_of(config, name, plan, market.tier_steps):
+            if not _can_cascade(each, option):
+                continue
+            question = Question(
+                type=market.index[name],
+                now=each.now,
+                option=option,
+                accepts_missing=plan.on_missing == "accept",
+                calls_per_month=each.calls_per_month,
+                error_cost_usd=each.error_cost_usd,
+            )
+            asked[(each.now.tiers, option.route.tiers)].append(question)
+    found: defaultdict[int, list[Judged]] = defaultdict(list)
+    for (now, then), questions in sorted(asked.items()):
+        # each comparison has draws of its own, whatever others there are
+        rng = np.random.default_rng([seed, len(now), *now, *then])
+        for each in judge(table, calls, tuple(questions), rng, rules):
+            found[each.question.type].append(each)
+    return {name: tuple(found[market.index[name]]) for name in market.facts}
+
+
+def _can_cascade(facts: Facts, option: Option) -> bool:
+    """Return whether a new first step's answers can be told good from bad: not if none of those seen was scored."""
+    first = option.route.tiers[0]
+    tier = facts.tiers[first]
+    return len(option.route.tiers) == 1 or first in facts.now.tiers or tier.is_scored or tier.is_unseen
+
+
+def _cells(market: Market, kind: np.ndarray, group: np.ndarray, stratum: np.ndarray) -> Floats:
+    """Return the calls of each type, group and stratum: those that went up are all in the table, the rest did not."""
+    cells = np.zeros((len(market.index), market.n_groups, 2))
+    escalated = np.zeros_like(cells[:, :, 0])
+    np.add.at(escalated, (kind[stratum == 1], group[stratum == 1]), 1.0)
+    cells[:, :, 1] = escalated
+    cells[:, :, 0] = np.maximum(market.group_calls - escalated, 0.0)
+    return cells
+
+
+class _Writer:
+    """Turns judgements into the sheet."""
+
+    def __init__(self, market: Market, config: RoutingConfig, context: Context) -> None:
+        self._market = market
+        self._config = config
+        self._context = context
+        self._drafts: list[Draft] = []
+        self._verdicts: list[Verdict] = []
+        self._samples: dict[str, Samples] = {}
+
+    def sheet(self, judged: Mapping[str, Sequence[Judged]]) -> Sheet:
+        for name in self._market.names:
+            excuse = self._market.excuses.get(name)
+            if excuse is not None:
+                self._verdicts.append(Verdict(payload_type=name, verdict=excuse.verdict, text=excuse.text))
+                continue
+            facts = self._market.facts[name]
+            decision = decide(facts, tuple(judged[name]), self._context.rules)
+            self._draft(facts, decision)
+            text = sentence(facts, decision, self._context)
+            self._verdicts.append(Verdict(payload_type=name, verdict=decision.verdict, text=text))
+        return Sheet(
+            drafts=tuple(self._drafts),
+            verdicts=tuple(self._verdicts),
+            window_us=self._context.window_us if self._market.has_dated else None,
+            seed=self._context.seed,
+            samples=self._samples,
+        )
+
+    def _draft(self, facts: Facts, decision: Decision) -> None:
+        if decision.verdict == "move" and decision.chosen is not None:
+            self._samples[facts.name] = decision.chosen.samples
+            self._drafts.append(draft_of(facts, decision.chosen, self._context))
+        plan = decision.wanted
+        if decision.verdict != "not_enough_evidence" or plan is None or not plan.is_worth(self._context.rules):
+            return
+        if plan.is_running:
+            return
+        # a day's shadows with room for busy days, in full cents
+        daily = max(round(1.5 * (plan.cost_usd or 0.0) / max(plan.days, 1.0) + 0.005, 2), 0.10)
+        rule = {"tier": self._context.tiers[plan.tier], "on": plan.on, "rate": plan.rate}
+        edits = shadow_edits(self._config, facts.name, rule, daily)
+        self._drafts.append(draft_of(facts, plan.judged, self._context, kind="evidence", edits=edits, wanted=plan))

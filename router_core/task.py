@@ -1,0 +1,126 @@
+"""What the caller asks for, and the two things done with it for every target: make the request, examine the answer."""
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any, cast
+
+from router_core.checks import CheckFunction, refuse_unusable_format, run_checks
+from router_core.decide.confidence import measure
+from router_core.decide.plan import Plan
+from router_core.inflight import InFlight
+from router_core.lines import Sent
+from router_core.types import Message, Request
+
+# what the client knows as arguments and the router decides by itself
+_ROUTED = frozenset({"model", "stream", "num_retries", "max_retries", "fallbacks", "api_base", "base_url", "timeout"})
+
+ConfidenceFunction = Callable[[Any], float | None]
+"""Gets the parsed answer (the text when no format was asked for); returns 0..1 or None."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """What the caller asks for; see ``Router.complete``."""
+
+    payload_type: str
+    messages: Sequence[Message]
+    response_format: Any = None
+    checks: tuple[CheckFunction, ...] = ()
+    confidence: ConfidenceFunction | None = None
+    run: str | None = None
+    step: str | None = None
+    tags: Mapping[str, str] | None = None
+    params: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+
+def refuse_unusable(task: Task) -> None:
+    """Do nothing for a task that can be sent.
+
+    Raises:
+        TypeError, ValueError: One of its parts is not what ``Router.complete`` takes.
+    """
+    _refuse_labels({"payload_type": task.payload_type, "run": task.run, "step": task.step}, task.tags)
+    messages = cast("object", task.messages)
+    if isinstance(messages, str | bytes | Mapping) or not isinstance(messages, Sequence) or not messages:
+        raise TypeError("messages must be a list of chat messages, like [{'role': 'user', 'content': 'text'}]")
+    for message in cast("Sequence[object]", messages):
+        if not isinstance(message, Mapping):
+            raise TypeError(f"messages must be mappings with role and content, not {type(message).__name__}")
+    for function in (*task.checks, *([] if task.confidence is None else [task.confidence])):
+        if not callable(function):
+            raise TypeError(f"checks and confidence must be functions, not {type(function).__name__}")
+    routed = _ROUTED & task.params.keys()
+    if routed:
+        raise TypeError(f"{', '.join(sorted(routed))}: the routing config decides this, not the call")
+    refuse_unusable_format(task.response_format)
+
+
+def _refuse_labels(named: Mapping[str, object], tags: object) -> None:
+    for name, value in named.items():
+        if value is not None and not isinstance(value, str):
+            raise TypeError(f"{name} must be text, not {type(value).__name__}")
+    if tags is None:
+        return
+    if not isinstance(tags, Mapping):
+        raise TypeError(f"tags must be a mapping of text to text, not {type(tags).__name__}")
+    for key, value in cast("Mapping[object, object]", tags).items():
+        if not isinstance(key, str) or not isinstance(value, str):
+            raise TypeError("tags must be a mapping of text to text")
+
+
+def make_request(task: Task, plan: Plan, call_id: str, sent: Sent, timeout_s: float) -> Request:
+    """Return the request that a backend is given for one attempt of a call."""
+    return Request(
+        request_id=sent.attempt_id,
+        call_id=call_id,
+        payload_type=task.payload_type,
+        model=sent.target.model,
+        messages=task.messages,
+        response_format=task.response_format,
+        timeout_s=timeout_s,
+        max_output_tokens=sent.target.max_output_tokens,
+        logprobs=plan.confidence_source == "logprob",
+        params=task.params,
+        api_base=sent.target.api_base,
+        api_key_env=sent.target.api_key_env,
+    )
+
+
+def examine(task: Task, plan: Plan, request: InFlight) -> bool:
+    """Run the free checks on a request's answer and measure its confidence; return whether the answer is valid."""
+    response = request.response
+    text = response.text if response is not None else ""
+    checked = run_checks(text, task.response_format, task.checks)
+    request.parsed, request.checks = checked.parsed, checked.results
+    if checked.valid and response is not None:
+        said = _caller_confidence(task.confidence, text if task.response_format is None else checked.parsed)
+        request.confidence = measure(
+            plan.confidence_source,
+            caller=said,
+            parsed=checked.parsed,
+            field=plan.confidence_field,
+            token_logprobs=response.token_logprobs,
+        )
+    return checked.valid
+
+
+def template_hash(messages: Sequence[Message]) -> str | None:
+    """Return the hash of the system prompt, 16 hex digits, or None without one; texts themselves are never logged."""
+    system = tuple([str(message.get("content")) for message in messages if message.get("role") == "system"])
+    return _hash_of(system) if system else None
+
+
+@lru_cache(maxsize=512)
+def _hash_of(texts: tuple[str, ...]) -> str:
+    return hashlib.blake2b("\x00".join(texts).encode(errors="replace"), digest_size=8).hexdigest()
+
+
+def _caller_confidence(function: ConfidenceFunction | None, subject: Any) -> float | None:
+    if function is None:
+        return None
+    try:
+        return function(subject)
+    except Exception:  # noqa: BLE001 - the caller's function may raise anything; then it told nothing
+        return None
