@@ -156,6 +156,8 @@ def _options(host: str, port: int) -> dict[str, Any]:
         "client.showErrorDetails": "none",
         "logger.hideWelcomeMessage": True,
         "logger.level": "warning",
+        # a slider and a number box that agree set each other's value, and both begin with one
+        "global.disableWidgetStateDuplicationWarning": True,
         "theme.light.primaryColor": "#2458A6",
         "theme.dark.primaryColor": "#8FBFFF",
         "theme.headingFontSizes": ["1.9rem", "1.4rem", "1.2rem"],

@@ -53,9 +53,10 @@ def reprice(tokens: Tokens, price: Price) -> Ints:
     parts = cached + write_5m + write_1h
     fresh, output = np.maximum(tokens.input - parts, 0), np.maximum(tokens.output, 0)
     cost = _cost((fresh, cached, write_5m, write_1h, output), price)
-    row = price
+    row, is_long = price, np.ones(len(cost), dtype=np.bool_)
     while row.long_price is not None and row.long_above_tokens is not None:
-        is_long = fresh + parts > row.long_above_tokens
+        # each row leads to the next one only, whatever that one's own threshold
+        is_long = is_long & (fresh + parts > row.long_above_tokens)
         row = row.long_price
         cost = np.where(is_long, _cost((fresh, cached, write_5m, write_1h, output), row), cost)
     return np.where(known, cost, -1)

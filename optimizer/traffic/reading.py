@@ -16,6 +16,7 @@ Prices are those of the given config at the time of the call. Targets count as h
 import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 from zoneinfo import ZoneInfo
 
@@ -25,6 +26,7 @@ from optimizer.simulate.caps import OWN, REPRICED, SCALED, UNKNOWN, Bytes, Calls
 from optimizer.simulate.rehearsal import Kind, Traffic
 from optimizer.simulate.repricing import Tokens, reprice
 from optimizer.traffic.labels import read_labels
+from optimizer.traffic.price_slots import prices_by_slot
 from optimizer.traffic.rows import KindRow, TargetName, read_calls, read_kinds
 from router_core.decide.compile import Plans, compile_plans
 from router_core.decide.guard import midnight_us
@@ -161,7 +163,8 @@ def _cheapest(tokens: Tokens, at_us: Ints, kind: Ints, market: _Market) -> tuple
     slots, slot = np.unique(at_us // SLOT_US, return_inverse=True)
     for place, candidate in enumerate(market.targets):
         cost = np.full(len(at_us), -1, dtype=np.int64)
-        for price, its_slots in _prices(market.book, candidate.model, slots).items():
+        price_at = partial(_price_at, market.book, candidate.model)
+        for price, its_slots in prices_by_slot(price_at, slots).items():
             rows = np.isin(slot, its_slots) if len(its_slots) < len(slots) else np.ones(len(at_us), dtype=np.bool_)
             cost[rows] = reprice(tokens.where(rows), price)
         # of equal ones the first, as the router picks
@@ -170,14 +173,8 @@ def _cheapest(tokens: Tokens, at_us: Ints, kind: Ints, market: _Market) -> tuple
     return target, np.where(target >= 0, least, -1)
 
 
-def _prices(book: PriceBook, model: str, slots: Ints) -> dict["Price", list[int]]:
-    """Return the model's price rows with the indices of the half hours in which each holds."""
-    found: dict[Price, list[int]] = {}
-    for place, slot in enumerate(slots):
-        price = book.price(model, int(slot) * SLOT_US)
-        if price is not None:
-            found.setdefault(price, []).append(place)
-    return found
+def _price_at(book: PriceBook, model: str, slot: int) -> "Price | None":
+    return book.price(model, slot * SLOT_US)
 
 
 def _own_cost(target: Ints, asked: Ints, shadows: Ints, targets: Sequence[TargetName]) -> Ints:

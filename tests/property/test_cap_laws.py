@@ -216,3 +216,15 @@ def test_an_amount_that_no_integer_holds_is_not_known() -> None:
     zeros = np.zeros(2, dtype=np.int64)
     tokens = Tokens(input=np.array([4, 40]), cached=zeros, write_5m=zeros, write_1h=zeros, output=zeros)
     assert reprice(tokens, price).tolist() == [4 * 10**12, -1]
+
+
+def test_a_longer_row_is_reached_only_through_the_row_before_it() -> None:
+    def row(rate: int, above: int | None = None, longer: Price | None = None) -> Price:
+        return Price(
+            input_nusd_per_m=rate * 10**9, cached_nusd_per_m=0, write_5m_nusd_per_m=0, write_1h_nusd_per_m=0,
+            output_nusd_per_m=0, source="override", date="", long_above_tokens=above, long_price=longer,
+        )  # fmt: skip
+
+    zeros = np.zeros(2, dtype=np.int64)
+    tokens = Tokens(input=np.array([500, 1_500]), cached=zeros, write_5m=zeros, write_1h=zeros, output=zeros)
+    assert reprice(tokens, row(1, 1_000, row(2, 100, row(3)))).tolist() == [500_000, 3 * 1_500_000]
