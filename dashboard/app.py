@@ -4,8 +4,6 @@
 """
 
 import argparse
-import os
-import pwd
 import sys
 import time
 from functools import partial
@@ -23,7 +21,7 @@ from dashboard.views import caps, overview, recommendations, routing
 from optimizer.lifecycle import Desk
 from optimizer.simulate.rehearsal import Traffic
 from router_core.call_log.home import Home
-from router_core.control.access import load_access
+from router_core.control.access import account_name, load_access
 from router_core.control.records import Actor
 from router_core.decide.guard import Limit
 
@@ -86,17 +84,10 @@ def _now_us() -> int:
     return time.time_ns() // 1000
 
 
-def _os_name() -> str:
-    try:
-        return pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:
-        return f"uid {os.getuid()}"
-
-
 def _who(config: Path, *, local: bool) -> Actor:
     # read anew at every question: a role that was taken away must not last as long as a page does
     access = load_access(config)
-    session = identity.Session(local=local, os_name=_os_name(), user=st.user.to_dict(), now_s=time.time())
+    session = identity.Session(local=local, os_name=account_name(), user=st.user.to_dict(), now_s=time.time())
     return identity.identify(session, access)
 
 

@@ -33,6 +33,7 @@ _MOST_USD = 1e9
 if TYPE_CHECKING:  # the config brings pydantic: loaded when a router is opened
     from router_core.config import RoutingConfig
     from router_core.control.config_file import ConfigFile
+    from router_core.control.recorder import Recorder
     from router_core.decide.compile import Plans
     from router_core.prices import PriceBook
 
@@ -79,8 +80,9 @@ class Router:
             on_event=self._event,
             on_answer=on_shadow,
         )
+        self._recorder: Recorder | None = None
         self._routing = self._make_routing(config_file.current)
-        _renew_in_forked_children(self)
+        _follow_forks(self)
 
     @classmethod
     def open(
@@ -128,7 +130,7 @@ class Router:
         config_file.on_event = router._config_event
         router._config_event("config", {"version": config_file.current.content_hash, "previous": None, "changed": []})
         if clock is None:
-            config_file.record = Recorder(place, file, now_us, router._config_event)
+            config_file.record = router._recorder = Recorder(place, file, now_us, router._config_event)
             config_file.start()
         _close_at_exit(router)
         return router
@@ -398,10 +400,15 @@ class Router:
     def renew_after_fork(self) -> None:
         """Give a forked child locks, a store connection and reservations of its own; runs by itself."""
         self._switch = threading.Lock()
-        self._guardrail.after_fork()
-        self._shadow_budget.after_fork()
+        for part in self.store_users():
+            part.after_fork()
         self._shadows.after_fork()
         self._observed.after_fork()
+
+    def store_users(self) -> "tuple[Guardrail | Recorder, ...]":
+        """Return what uses the control store from threads of this process."""
+        budgets = (self._guardrail, self._shadow_budget)
+        return budgets if self._recorder is None else (self._recorder, *budgets)
 
     def _config_event(self, name: str, details: dict[str, object]) -> None:
         self._event(name, details, self._clock.now_us())
@@ -436,15 +443,27 @@ def unpriced(config: "RoutingConfig", prices: "PriceBook", at_us: int) -> tuple[
     )
 
 
-def _renew_in_forked_children(router: Router) -> None:
+def _follow_forks(router: Router) -> None:
     alive = weakref.ref(router)
+    held: list[Guardrail | Recorder] = []
+
+    def hold() -> None:
+        still = alive()
+        for user in () if still is None else still.store_users():
+            user.before_fork()
+            held.append(user)
+
+    def go_on() -> None:
+        while held:
+            held.pop().after_fork_in_parent()
 
     def renew() -> None:
+        held.clear()
         still = alive()
         if still is not None:
             still.renew_after_fork()
 
-    os.register_at_fork(after_in_child=renew)
+    os.register_at_fork(before=hold, after_in_parent=go_on, after_in_child=renew)
 
 
 def _close_at_exit(router: Router) -> None:

@@ -1,8 +1,6 @@
 """Commands of the life cycle: ``proposals``, ``apply``, ``dismiss``, ``snooze``, ``rollback`` and ``history``."""
 
 import datetime as dt
-import getpass
-import os
 import re
 import sys
 import time
@@ -253,14 +251,10 @@ def _config_path(home: Path | None, config: Path | None) -> Path:
 
 
 def _actor(home: Path | None, config: Path | None) -> "Actor":
-    from router_core.control.access import load_access
+    from router_core.control.access import account_name, load_access
     from router_core.control.records import Actor
 
-    try:
-        name = getpass.getuser()
-    except (KeyError, OSError):
-        # a container may run under a number that has no name
-        name = f"user {os.getuid()}"
+    name = account_name()
     role = load_access(_config_path(home, config)).role_of(name, local=True)
     return Actor(name=name, role=role, auth="command")
 

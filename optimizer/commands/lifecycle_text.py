@@ -64,9 +64,14 @@ def done_text(done: Done, what: str) -> str:
 
 def history_text(head: Head, versions: Sequence[ConfigVersion]) -> str:
     """Return what runs now, and a table of versions."""
-    now = "a hand edit that is not in history yet" if head.seq is None else f"version {head.seq}"
-    lines = [f"{head.path}: {now} ({head.version or 'unreadable'}), {head.kind}, since {_instant(head.since_us)}"]
-    if head.problem is not None:
+    not_taken_in = "not in history yet" if head.kind == "first" else "a hand edit that is not in history yet"
+    now = not_taken_in if head.seq is None else f"version {head.seq}"
+    lines = [f"{head.path}: {now} ({head.version}), {head.kind}, since {_instant(head.since_us)}"]
+    if not head.version:
+        lines = [head.problem or "the routing config cannot be read"]
+        if not versions:
+            return safe_lines(lines[0])
+    elif head.problem is not None:
         lines.append(f"Routers refuse it and keep the version before: {head.problem}")
     headers = ("seq", "version", "since", "kind", "by", "proposals", "reason")
     cells = [

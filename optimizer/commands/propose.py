@@ -106,12 +106,11 @@ def _end(as_of: str | None, home: "Home", config: "RoutingConfig") -> int:
 
 
 def _publish(home: "Home", config: Path, sheet: "Sheet") -> "PublishReport":
-    import getpass
-
     from optimizer.lifecycle import Desk
+    from router_core.control.access import account_name
     from router_core.control.records import Actor
 
     desk = Desk(home, config, lambda: time.time_ns() // 1000)
-    name = getpass.getuser()
+    name = account_name()
     actor = Actor(name=name, role=desk.access().role_of(name, local=True), auth="command")
     return desk.publish(sheet.drafts, sheet.verdicts, actor, window_us=sheet.window_us)

@@ -9,6 +9,8 @@ Without the file, and on this machine only, the local user is an approver and no
 cannot be used makes everybody a viewer until it is mended.
 """
 
+import os
+import pwd
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +18,7 @@ from typing import Any, Final, Literal, cast, get_args
 
 from router_core.config.document import Document, format_path, read
 from router_core.config.tree import Location
+from router_core.control.config_file import read_config
 from router_core.control.records import RoleName
 from router_core.errors import ConfigError, Problem
 
@@ -62,8 +65,12 @@ def load_access(config: Path) -> Access:
     """Return who may do what with a routing config. It does not fail: a broken file is told in ``problem``."""
     path = access_file(config)
     try:
-        return parse_access(path.read_bytes(), source=str(path))
+        data, _ = read_config(path)
+        return parse_access(data, source=str(path))
     except FileNotFoundError:
+        # a link that leads nowhere is no decision to do without roles
+        if path.is_symlink():
+            return Access(problem=f"{path} is a link to a file that does not exist, so everybody is a viewer")
         return Access()
     except OSError as error:
         return Access(problem=f"{path} cannot be read ({error.strerror or error}), so everybody is a viewer")
@@ -74,6 +81,16 @@ def load_access(config: Path) -> Access:
 def access_file(config: Path) -> Path:
     """Return where the roles of a routing config are kept."""
     return config.absolute().parent / ACCESS_NAME
+
+
+def account_name() -> str:
+    """Return the name of the account that this process runs under, as the system has it and not the environment."""
+    uid = os.getuid()
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        # a container may run under a number that has no name
+        return f"user {uid}"
 
 
 def parse_access(data: bytes, *, source: str) -> Access:

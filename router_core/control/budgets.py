@@ -211,10 +211,20 @@ class Guardrail:
                 self._store.close()
                 self._store = None
 
+    def before_fork(self) -> None:
+        """Close the store, and keep every thread out of it: SQLite's own locks must not be carried over a fork."""
+        self._lock.acquire()
+        if self._store is not None:
+            self._store.close()
+            self._store = None
+
+    def after_fork_in_parent(self) -> None:
+        """Go on in the parent."""
+        self._lock.release()
+
     def after_fork(self) -> None:
-        """Forget, in a forked child, what is the parent's: its lock, its connection, its reservations."""
+        """Forget, in a forked child, what is the parent's: its lock and its reservations."""
         self._lock = threading.RLock()
-        self._store = None
         self._days, self._today = {}, None
         self._pid = os.getpid()
 

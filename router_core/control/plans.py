@@ -83,7 +83,8 @@ def plan_undo(site: Site, con: sqlite3.Connection | None, seq: int) -> Plan:
         return Plan(now=now, refusal=ChangeRefusedError(message))
     entries = tuple(proposals.find(con, each, now_us) for each in kept.shown.proposal_ids)
     done = history.about(con, seq, "undo")
-    if done is not None:
+    # a rollback may have put the change in force again since
+    if done is not None and now.digest != kept.digest:
         return Plan(now=now, entries=entries, done=done)
     todo = tuple(entry.proposal.proposal_id for entry in entries)
     plan = Plan(now=now, entries=entries, todo=todo, exact=now.digest == kept.digest)
@@ -142,8 +143,9 @@ def refuse_alone(access: Access, entries: Sequence[Entry], actor: Actor) -> None
     if limit is None:
         return
     drafts = [entry.proposal.draft for entry in entries]
-    saving = abs(sum(draft.saving_usd_month.mean for draft in drafts))
-    net = abs(sum(draft.net_usd_month.mean for draft in drafts))
+    # what one proposal costs does not make up for what another one moves
+    saving = sum(abs(draft.saving_usd_month.mean) for draft in drafts)
+    net = sum(abs(draft.net_usd_month.mean) for draft in drafts)
     alone = [entry.proposal.proposal_id for entry in entries if entry.state != "claimed" or entry.by == actor.name]
     if max(saving, net) > limit and alone:
         raise NotAllowedError(

@@ -2,6 +2,7 @@
 
 import logging
 import sqlite3
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -36,6 +37,7 @@ class Recorder:
         self._on_event = on_event
         self._failed_us: int | None = None
         self._seen: tuple[bytes | None, int] = (None, now_us())
+        self._lock = threading.RLock()
 
     def __call__(self, data: bytes) -> bool:
         """Return whether history is up to date now; else ask again at the next look at the file.
@@ -51,8 +53,8 @@ class Recorder:
         if self._failed_us is not None and abs(now_us - self._failed_us) < _PAUSE_US:
             return False
         try:
-            # whoever holds the lock is changing the file, or is doing just this
-            with locked(self._home.control_lock, patience_s=0) as won:
+            # whoever holds the file's lock is changing the config, or is doing just this
+            with self._lock, locked(self._home.control_lock, patience_s=0) as won:
                 if not won:
                     return False
                 self._changer.settle(Seen(data=data, at_us=seen_us))
@@ -63,6 +65,18 @@ class Recorder:
             self._failed_us = None
             self._on_event("config_history", {"state": "recovered", "error": None})
         return True
+
+    def before_fork(self) -> None:
+        """Wait until no thread is inside the store, and keep it so: a child would find SQLite's own locks taken."""
+        self._lock.acquire()
+
+    def after_fork_in_parent(self) -> None:
+        """Go on in the parent."""
+        self._lock.release()
+
+    def after_fork(self) -> None:
+        """Make a lock of a forked child's own."""
+        self._lock = threading.RLock()
 
     def _fail(self, error: Exception, now_us: int) -> None:
         if self._failed_us is None:

@@ -185,8 +185,11 @@ def has_swapped(swap: Swap, before: bytes, after: bytes, *, trade: ExchangeFunct
     """
     staged, old = _bytes(swap.staged), _bytes(swap.old)
     if staged is None:
-        if old is None or old == before:
-            return old is not None
+        if old is None:
+            # somebody may have cleared away what lay beside the file
+            return _bytes(swap.target) == after
+        if old == before:
+            return True
         _restore(swap, after)
     if staged == after:
         return False

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from optimizer.lifecycle import ChangeRefusedError, ConflictError, NotAllowedError, StaleError
+from optimizer.lifecycle import ChangeRefusedError, ConflictError, Done, NotAllowedError, StaleError
 from router_core.control.records import Actor
 from router_core.errors import ConfigError
 from tests.decisions import ADA, ANALYST, BOB, REASON, ROUTING, VIEWER, Place, make_draft
@@ -95,6 +95,22 @@ def test_rollback_gives_old_bytes_a_new_number(place: Place) -> None:
     assert place.states() == {first: "rolled_back", second: "rolled_back"}
     assert sorted(place.desk.history()[0].proposal_ids) == [first, second]
     assert place.desk.rollback(1, ADA, REASON, expected_version=review.head_version).result == "already"
+
+
+def test_a_change_that_a_rollback_made_again_can_be_undone_again(place: Place) -> None:
+    place.publish()
+    done = place.apply("P-0001")
+
+    def undo() -> Done:
+        offer = place.desk.undo_offer(done.seq)
+        return place.desk.undo(done.seq, ADA, REASON, expected_version=offer.head_version)
+
+    undo()
+    review = place.desk.review_rollback(done.seq)
+    place.desk.rollback(done.seq, ADA, REASON, expected_version=review.head_version)
+    assert undo().result == "done"
+    assert place.config.read_bytes() == ROUTING.encode()
+    assert undo().result == "already"
 
 
 def test_several_proposals_are_one_version(place: Place) -> None:

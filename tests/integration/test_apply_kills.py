@@ -116,6 +116,19 @@ def test_a_recovery_that_is_killed_is_taken_up_again(unapplied: Place, tmp_path:
     assert_whole(place, unapplied, "apply", new, changed=step in CHANGED)
 
 
+@pytest.mark.parametrize("step", ["staged", "exchanged"])
+def test_what_lay_beside_the_file_may_be_cleared_away_before_recovery(
+    unapplied: Place, tmp_path: Path, step: str
+) -> None:
+    new = expected_bytes(unapplied, tmp_path / "whole", "apply")
+    place = copied(unapplied, tmp_path / "place")
+    kill(place.folder, "apply", step)
+    for left in place.folder.glob(".routing.yaml.*"):
+        left.unlink()
+    place.desk.observe()
+    assert_whole(place, unapplied, "apply", new, changed=step in CHANGED)
+
+
 @pytest.mark.parametrize("fallback", [False, True])
 @pytest.mark.parametrize("step", STEPS)
 def test_an_edit_after_the_kill_is_kept_on_top(unapplied: Place, tmp_path: Path, step: str, fallback: bool) -> None:

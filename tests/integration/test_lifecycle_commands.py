@@ -33,6 +33,18 @@ def test_without_any_proposal_the_next_step_is_named(place: Place, tierwise: Tie
     assert not place.home.control.exists(), "looking makes no store"
 
 
+def test_history_without_a_config_says_only_that(place: Place, tierwise: Tierwise) -> None:
+    place.config.unlink()
+    ended = tierwise("history")
+    assert (ended.code, "does not exist; `tierwise init`" in ended.out, "seq" in ended.out) == (0, True, False)
+
+
+def test_config_that_nobody_has_edited_is_not_called_a_hand_edit(place: Place, tierwise: Tierwise) -> None:
+    assert "not in history yet" in (said := tierwise("history").out)
+    assert "hand" not in said
+    assert str(place.config) in said
+
+
 def test_listing_and_showing_one(place: Place, tierwise: Tierwise) -> None:
     (proposal,) = place.publish()
     listed = tierwise("proposals")

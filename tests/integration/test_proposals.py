@@ -267,6 +267,15 @@ def test_above_the_limit_it_takes_two(place: Place) -> None:
     assert place.apply("P-0001", actor=BOB).result == "done"
 
 
+def test_a_move_that_costs_does_not_make_up_for_one_that_saves(place: Place) -> None:
+    saving = make_draft(saving_usd_month=interval(600), net_usd_month=interval(600))
+    costing = make_draft("x.classify", ("cheap",), saving_usd_month=interval(-590), net_usd_month=interval(-590))
+    ids = place.publish(saving, costing)
+    (place.folder / "access.yaml").write_text("two_person_above_usd_month: 100\n")
+    with pytest.raises(NotAllowedError, match="it takes two people"):
+        place.apply(*ids)
+
+
 def test_at_the_limit_one_is_enough(place: Place) -> None:
     place.publish()
     (place.folder / "access.yaml").write_text("two_person_above_usd_month: 120\n")

@@ -300,3 +300,51 @@ def test_signal_handler_may_close_the_router_while_shadows_run(tmp_path: Path) -
     finally:
         signal.signal(signal.SIGALRM, before)
     assert rows(tmp_path, "SELECT count(*) FROM attempts WHERE role = 'shadow' AND status <> 'ok'") == [(0,)]
+
+
+FORKING = """
+import os, sys, time
+from pathlib import Path
+from router_core import Router
+from tests.routers import reply
+
+class Backend:
+    def complete(self, request):
+        return reply()
+
+def ask():
+    messages = [{"role": "user", "content": "x" * 400}]
+    for _ in range(15):
+        router.complete("x.extract", messages=messages, response_format={"type": "json_object"})
+        time.sleep(0.004)
+
+children = []
+for n in range(8):
+    folder = Path(sys.argv[1]) / str(n)
+    folder.mkdir()
+    (folder / "routing.yaml").write_text(sys.argv[2])
+    router = Router.open(folder / "routing.yaml", backend=Backend())
+    until = time.monotonic() + 0.05 + 0.005 * n  # about when the first version goes into history
+    while time.monotonic() < until:
+        ask()
+    for _ in range(3):
+        child = os.fork()
+        if child == 0:
+            ask()
+            router.close()
+            os._exit(0)
+        children.append(child)
+    ask()
+    router.close()
+assert {os.waitpid(child, 0)[1] for child in children} == {0}
+"""
+
+
+def test_children_forked_while_the_store_is_in_use_book_all_they_spend(tmp_path: Path) -> None:
+    routing = f"{SHADOWED}shadow_budget: {{usd: 1}}\n"
+    subprocess.run([sys.executable, "-c", FORKING, str(tmp_path), routing], check=True, timeout=60)
+    for folder in sorted(tmp_path.iterdir()):
+        ((spent,),) = rows(folder, "SELECT sum(cost_nusd)::BIGINT FROM attempts WHERE role = 'shadow'")
+        store = sqlite3.connect(folder / ".tierwise" / "control.sqlite")
+        assert store.execute("SELECT sum(noncritical_nusd) FROM budget_days").fetchone() == (spent,)
+        store.close()

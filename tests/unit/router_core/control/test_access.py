@@ -1,9 +1,10 @@
+import os
 from pathlib import Path
 from typing import get_args
 
 import pytest
 
-from router_core.control.access import Access, Right, lesser, load_access, may, parse_access
+from router_core.control.access import Access, Right, account_name, lesser, load_access, may, parse_access
 from router_core.control.records import RoleName
 from router_core.errors import ConfigError
 
@@ -66,3 +67,21 @@ def test_rights_grow_with_the_role(role: RoleName, rights: list[Right]) -> None:
 
 def test_the_lesser_of_two_roles_counts() -> None:
     assert lesser("admin", "viewer") == lesser("viewer", "admin") == "viewer"
+
+
+def test_a_link_that_leads_nowhere_makes_everybody_a_viewer(tmp_path: Path) -> None:
+    (tmp_path / "access.yaml").symlink_to("nowhere.yaml")
+    access = load_access(tmp_path / "routing.yaml")
+    assert access.role_of("x", local=True) == "viewer"
+    assert "a link to a file that does not exist" in (access.problem or "")
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "access.yaml")
+    assert "not a regular file" in (load_access(tmp_path / "routing.yaml").problem or "")
+
+
+def test_the_account_is_the_systems_and_not_the_environments(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("LOGNAME", "USER"):
+        monkeypatch.setenv(name, "somebody else")
+    assert account_name() != "somebody else"
