@@ -70,6 +70,7 @@ RISKS: Final[Mapping[Risk, Badge]] = {
     "high": Badge(shape="■", word="high risk", colour="red"),
 }
 _NO_EVIDENCE: Final = Badge(shape="○", word="not enough evidence", colour="gray")
+_NEARLY_SURE: Final = 0.995
 _NOT_PROVEN: Final = Badge(shape="◌", word="not proven", colour="gray")
 
 
@@ -120,8 +121,9 @@ def path(tiers: Sequence[str]) -> str:
 
 
 def headline(draft: Draft) -> str:
-    """Return what changes: ``top → cheap › top``."""
-    return f"{path(draft.path_now)} → {path(draft.path_proposed)}"
+    """Return what changes, ``top → cheap › top``, or what shadows are to judge: the path does not change by them."""
+    change = f"{path(draft.path_now)} → {path(draft.path_proposed)}"
+    return f"run shadows to judge {change}" if draft.kind == "evidence" else change
 
 
 def facts(draft: Draft, spend_usd_month: float | None = None) -> tuple[Fact, ...]:
@@ -156,7 +158,13 @@ def _evidence_facts(draft: Draft) -> tuple[Fact, ...]:
         Fact(label="Run", value=fmt.plural(draft.shadow_calls or 0, "shadow"), note="unserved calls, for evidence"),
         Fact(label="Costs", value=f"about {fmt.usd(draft.shadow_cost_usd)}", note="from the shadow budget"),
         Fact(label="Takes", value=days or fmt.NOTHING, note="at the present volume"),
-        _money("Net per month, if it proves", draft.net_usd_month),
+        *(_known_so_far(draft) if draft.is_known else ()),
+    )
+
+
+def _known_so_far(draft: Draft) -> tuple[Fact, ...]:
+    return (
+        _money("Net per month, as far as known", draft.net_usd_month),
         Fact(
             label="Wrong answers",
             value=_wrong_rates(draft),
@@ -196,7 +204,7 @@ def evidence_words(found: Evidence) -> str:
         f"{fmt.count(found.shadow_pairs)} from shadows, {fmt.count(found.escalated_pairs)} from escalations, "
         f"{fmt.count(found.transferred)} with a carried-over label",
         f"{fmt.plural(found.labels, 'label')} on {fmt.plural(found.calls, 'call')} in {fmt.plural(found.days, 'day')}",
-        f"{found.prior_weight:.0%} from other payload types",
+        f"{found.prior_weight:.0%} from other payload types or a weak prior",
     ]
     return " · ".join(parts)
 
@@ -213,14 +221,20 @@ def details(entry: Entry) -> tuple[tuple[str, str], ...]:
     if draft.window_us is not None:
         first, last = draft.window_us
         window = f"{fmt.moment(first)} to {fmt.moment(last)}"
+    chance = (("probability that the net is above 0", _chance(draft.p_net_positive)),) if draft.is_known else ()
     return (
         ("window", window),
         ("calls per month", fmt.count(round(draft.calls_per_month))),
         ("price of a wrong answer", fmt.usd(draft.error_cost_usd)),
-        ("probability that the net is above 0", f"{draft.p_net_positive:.0%}"),
+        *chance,
         ("made for config version", draft.base_version),
         ("optimizer version, seed", f"{fmt.logged(draft.optimizer_version)}, {draft.seed}"),
     )
+
+
+def _chance(share: float) -> str:
+    # a finite number of draws is never certain
+    return ">99%" if share > _NEARLY_SURE else "<1%" if share < 1 - _NEARLY_SURE else f"{share:.0%}"
 
 
 def matching(entries: Sequence[Entry], wish: Wish) -> tuple[Entry, ...]:

@@ -115,7 +115,7 @@ def _rollback(place: Place, question: Asked) -> None:
 def _dismiss(place: Place, question: Asked) -> None:
     choice = st.selectbox("Reason", DISMISSALS, key=f"why_{question.key}")
     st.text_input("In your words", key=f"reason_{question.key}", max_chars=LONGEST_REASON - len(choice) - 2)
-    cards.plain("It does not come back before its time unless the evidence changes.")
+    cards.plain("The same change is not proposed again for 28 days unless the evidence changes.")
     _answer(place, question, "Dismiss", None, action="dismiss", reason_key=f"reason_{question.key}")
 
 

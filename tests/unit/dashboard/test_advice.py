@@ -80,6 +80,24 @@ def test_only_moves_are_added_up() -> None:
     assert total == "+$3.00 net per month, the sum of 2 expected values; each has its interval"
 
 
+def test_a_trial_of_what_the_log_cannot_tell_promises_nothing() -> None:
+    trial = make_draft(kind="evidence", identification="none", shadow_calls=100)
+    assert [fact.label for fact in advice.facts(trial)] == ["Run", "Costs", "Takes"]
+    assert not any("probability" in name for name, _ in advice.details(make_entry(draft=trial)))
+    partly = make_draft(kind="evidence", identification="pairs", shadow_calls=100)
+    assert "$380.00 to $445.00 (90%)" in [fact.note for fact in advice.facts(partly)]
+
+
+def test_a_trial_is_not_taken_for_the_move_it_judges() -> None:
+    assert advice.headline(make_draft(kind="evidence")) == "run shadows to judge top → mid"
+
+
+def test_no_number_of_draws_makes_a_gain_certain() -> None:
+    assert dict(advice.details(make_entry(draft=make_draft(p_net_positive=1.0))))[
+        "probability that the net is above 0"
+    ] == (">99%")
+
+
 def test_every_state_is_in_one_group_and_has_words() -> None:
     grouped = [state for states in advice.GROUPS.values() for state in states]
     assert sorted(grouped) == sorted(advice.STATE_WORDS)
