@@ -47,6 +47,7 @@ class TypePlan:
         label_rate: Share of its calls that get outcomes.
         shadows: What is asked beside it for evidence.
         comparable: How two of its answers are compared.
+        unscored: Whether its answers' confidence is not read; then no cheaper step before it can escalate.
     """
 
     name: str
@@ -59,6 +60,7 @@ class TypePlan:
     label_rate: float
     shadows: tuple[ShadowPlan, ...]
     comparable: str
+    unscored: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -223,6 +225,8 @@ def _type_lines(plan: TypePlan) -> list[str]:
     lines = [f"path: [{', '.join(plan.path)}]", f"error_cost_usd: {plan.error_cost_usd}"]
     if plan.critical:
         lines.append("critical: true")
+    if plan.unscored:
+        lines.append("confidence: {source: none, on_missing: accept}")
     if plan.shadows:
         rules = ", ".join(f"{{tier: {each.tier}, on: accepted, rate: {each.rate}}}" for each in plan.shadows)
         lines += [f"comparable: {plan.comparable}", f"shadow: [{rules}]"]
@@ -281,4 +285,5 @@ def _type_plan(name: str, stage: str, slot: Mapping[str, Any], figures: Mapping[
         label_rate=slot.get("label_rate", figures["label_rate"]),
         shadows=tuple(ShadowPlan(tier=each["tier"], rate=each["rate"]) for each in slot.get("shadow", ())),
         comparable=figures["prompts"][stage]["comparable"],
+        unscored=slot.get("unscored", False),
     )

@@ -1,5 +1,6 @@
 """Things that are valid by default; a test names only what it is about."""
 
+import datetime as dt
 import json
 from dataclasses import replace
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 from router_core.config import RoutingConfig, parse
 from router_core.decide.plan import Plan, PlanStep, PlanTarget
 
+DEMO_LAST_DAY = dt.date(2026, 11, 22)
 START_US = 1_790_000_000_000_000  # a fixed instant in September 2026
 
 

@@ -1,11 +1,16 @@
 """What every test may use: where the public logs are, and the rule that nothing is skipped in CI."""
 
+import json
 import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+if TYPE_CHECKING:
+    from router_core.call_log.home import Home
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA_VARIABLE = "TIERWISE_DATA"
@@ -33,6 +38,24 @@ def data_dir() -> Path:
 def repository() -> Path:
     """The checkout's root."""
     return ROOT
+
+
+@pytest.fixture(scope="session")
+def demo_figures() -> dict[str, Any]:
+    """The figures of the demo's scenario."""
+    return json.loads((ROOT / "data" / "demo.json").read_text("utf-8"))
+
+
+@pytest.fixture(scope="session")
+def demo_home(tmp_path_factory: pytest.TempPathFactory, demo_figures: dict[str, Any]) -> "Home":
+    """The demo as a newcomer gets it, 60 days of seed 1, in the log; tests that write to it use a copy."""
+    from dashboard.demo import make_demo
+    from router_core.watch import ensure_ingested
+    from tests.builders import DEMO_LAST_DAY
+
+    report = make_demo(tmp_path_factory.mktemp("demo"), demo_figures, seed=1, last_day=DEMO_LAST_DAY)
+    ensure_ingested(report.home)
+    return report.home
 
 
 @pytest.fixture(autouse=True)

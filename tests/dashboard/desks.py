@@ -4,7 +4,7 @@ import datetime as dt
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 from dashboard.desk import Place, Search
 from dashboard.sums import Filters, LogState, Overview, Row, Source, Span, Sums
@@ -140,7 +140,7 @@ class FakeDesk:
     refusal: str | None = None
     reason: str = "Saves 412.50 USD per month"
     exact: bool = True
-    result: str = "done"
+    result: Literal["done", "already"] = "done"
     error: Exception | None = None
     wrote: list[tuple[Any, ...]] = field(default_factory=list[tuple[Any, ...]])
     read: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])

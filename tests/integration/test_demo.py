@@ -18,26 +18,18 @@ from router_core.call_log.home import Home
 from router_core.call_log.read import reading
 from router_core.config import parse
 from router_core.watch import ensure_ingested
-
-LAST_DAY = dt.date(2026, 11, 22)
-
-
-@pytest.fixture(scope="module")
-def figures(repository_root: Path) -> dict[str, Any]:
-    return json.loads((repository_root / "data" / "demo.json").read_text())
+from tests.builders import DEMO_LAST_DAY
 
 
 @pytest.fixture(scope="module")
-def repository_root() -> Path:
-    return Path(__file__).resolve().parents[2]
+def figures(demo_figures: dict[str, Any]) -> dict[str, Any]:
+    return demo_figures
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory, figures: dict[str, Any]) -> Home:
+def whole(demo_home: Home) -> Home:
     """The demo as a newcomer gets it: 60 days."""
-    report = make_demo(tmp_path_factory.mktemp("demo"), figures, seed=1, last_day=LAST_DAY)
-    ensure_ingested(report.home)
-    return report.home
+    return demo_home
 
 
 @pytest.fixture
@@ -62,7 +54,7 @@ def test_demo_has_at_least_100_000_calls_over_60_local_days(log: duckdb.DuckDBPy
     assert calls == json.loads(whole.demo_marker.read_text())["calls"]
     zone = ZoneInfo("Europe/Berlin")
     days = [moment.replace(tzinfo=dt.UTC).astimezone(zone).date() for moment in (first, last)]
-    assert days == [LAST_DAY - dt.timedelta(59), LAST_DAY]
+    assert days == [DEMO_LAST_DAY - dt.timedelta(59), DEMO_LAST_DAY]
 
 
 @pytest.mark.slow
@@ -131,7 +123,7 @@ def test_type_without_evidence_has_calls_and_no_label(log: duckdb.DuckDBPyConnec
 def test_labels_agree_with_the_planted_accuracies(
     log: duckdb.DuckDBPyConnection, figures: dict[str, Any], planted: dict[str, Any]
 ) -> None:
-    scenario = make_scenario(figures, 1, LAST_DAY)
+    scenario = make_scenario(figures, 1, DEMO_LAST_DAY)
     for finding in ("safe_down", "pays_up", "tie"):
         plan = scenario.types[planted[finding]]
         ((share, labels),) = values(
@@ -182,7 +174,7 @@ def test_log_holds_the_paired_evidence_that_decides_each_finding(
     """What a move gains per call, in standard errors: clear where a move pays, none to be seen for the tie."""
     where = {"type": planted[finding], "served": served, "other": other}
     ((pairs, more_right, error, saved_usd),) = log.execute(PAIRS, where).fetchall()
-    price = make_scenario(figures, 1, LAST_DAY).types[planted[finding]].error_cost_usd
+    price = make_scenario(figures, 1, DEMO_LAST_DAY).types[planted[finding]].error_cost_usd
     assert pairs >= fewest
     assert low < (saved_usd + more_right * price) / (error * price) < high
 
@@ -207,7 +199,7 @@ def test_shadows_have_the_rate_of_their_rule_as_propensity_and_are_as_many(
             "AND guard_state = 'normal' AND tier_served = tier_planned GROUP BY 1",
         )
     )
-    for plan in make_scenario(figures, 1, LAST_DAY).types.values():
+    for plan in make_scenario(figures, 1, DEMO_LAST_DAY).types.values():
         for rule in plan.shadows:
             ((made, lowest, highest),) = values(
                 log,
@@ -275,7 +267,7 @@ def test_spend_of_calls_and_of_shadows_is_all_there_is(log: duckdb.DuckDBPyConne
 
 def test_findings_lie_where_their_total_cost_says(figures: dict[str, Any]) -> None:
     """Spend plus error impact per call: down saves, up pays, the tie does neither by more than a twentieth."""
-    scenario = make_scenario(figures, 4, LAST_DAY)
+    scenario = make_scenario(figures, 4, DEMO_LAST_DAY)
     prices = {spec["tier"]: spec for spec in reversed(figures["models"].values())}
 
     def total_usd(finding: str, tier: str) -> float:
@@ -290,21 +282,21 @@ def test_findings_lie_where_their_total_cost_says(figures: dict[str, Any]) -> No
 
 
 def test_seed_places_the_findings_on_other_names(figures: dict[str, Any]) -> None:
-    found = {make_scenario(figures, seed, LAST_DAY).planted["safe_down"] for seed in range(12)}
+    found = {make_scenario(figures, seed, DEMO_LAST_DAY).planted["safe_down"] for seed in range(12)}
     assert len(found) >= 3
 
 
 def test_same_seed_makes_the_same_scenario_config_and_arrivals(figures: dict[str, Any]) -> None:
-    one, other = (make_scenario(figures, 5, LAST_DAY) for _ in range(2))
+    one, other = (make_scenario(figures, 5, DEMO_LAST_DAY) for _ in range(2))
     assert routing_yaml(one) == routing_yaml(other)
-    assert arrivals(one, LAST_DAY) == arrivals(other, LAST_DAY)
+    assert arrivals(one, DEMO_LAST_DAY) == arrivals(other, DEMO_LAST_DAY)
     assert parse(routing_yaml(one), source="routing.yaml").payload_types.keys() == one.types.keys()
 
 
 @pytest.mark.parametrize("days", [1, pytest.param(10, marks=pytest.mark.slow)])
 def test_same_seed_makes_the_same_log_in_one_process_or_two(tmp_path: Path, figures: dict[str, Any], days: int) -> None:
     def comparable(root: Path) -> list[tuple[Any, ...]]:
-        home = make_demo(root, figures, seed=2, last_day=LAST_DAY, days=days).home
+        home = make_demo(root, figures, seed=2, last_day=DEMO_LAST_DAY, days=days).home
         ensure_ingested(home)
         with reading(home) as log:
             return (
@@ -317,11 +309,11 @@ def test_same_seed_makes_the_same_log_in_one_process_or_two(tmp_path: Path, figu
 
 
 def test_finished_demo_is_not_made_again(tmp_path: Path, figures: dict[str, Any]) -> None:
-    first = make_demo(tmp_path, figures, seed=2, last_day=LAST_DAY, days=1)
+    first = make_demo(tmp_path, figures, seed=2, last_day=DEMO_LAST_DAY, days=1)
     ensure_ingested(first.home)
-    second = make_demo(tmp_path, figures, seed=2, last_day=LAST_DAY, days=1)
+    second = make_demo(tmp_path, figures, seed=2, last_day=DEMO_LAST_DAY, days=1)
     assert (first.made_now, second.made_now, second.calls) == (True, False, first.calls)
-    third = make_demo(tmp_path, figures, seed=3, last_day=LAST_DAY, days=1)
+    third = make_demo(tmp_path, figures, seed=3, last_day=DEMO_LAST_DAY, days=1)
     assert third.made_now
 
 
@@ -329,12 +321,12 @@ def test_folder_that_is_no_demo_is_left_alone(tmp_path: Path, figures: dict[str,
     (tmp_path / "demo").mkdir()
     (tmp_path / "demo" / "thesis.txt").write_text("all of it")
     with pytest.raises(ConfigError, match="holds something else"):
-        make_demo(tmp_path, figures, seed=2, last_day=LAST_DAY, days=1)
+        make_demo(tmp_path, figures, seed=2, last_day=DEMO_LAST_DAY, days=1)
     assert (tmp_path / "demo" / "thesis.txt").read_text() == "all of it"
 
 
 def test_demo_that_is_being_shown_is_not_made_again_under_it(tmp_path: Path, figures: dict[str, Any]) -> None:
-    shown = make_demo(tmp_path, figures, seed=2, last_day=LAST_DAY, days=1).home
+    shown = make_demo(tmp_path, figures, seed=2, last_day=DEMO_LAST_DAY, days=1).home
     with elected(shown), pytest.raises(ConfigError, match="being shown or watched"):
-        make_demo(tmp_path, figures, seed=3, last_day=LAST_DAY, days=1)
+        make_demo(tmp_path, figures, seed=3, last_day=DEMO_LAST_DAY, days=1)
     assert json.loads(shown.demo_marker.read_text())["seed"] == 2

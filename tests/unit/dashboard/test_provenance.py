@@ -7,7 +7,8 @@ from router_core.control.records import ChangeKind, ConfigVersion
 
 def config(**paths: str) -> RoutingConfig:
     types = "".join(f"  {name}: {{path: {path}}}\n" for name, path in paths.items())
-    text = f"version: 1\ntiers:\n  cheap: [{{model: a/s}}]\n  top: [{{model: a/l}}]\npayload_types:\n{types}"
+    budget = "shadow_budget: {per: day, usd: 1.00}\n"
+    text = f"version: 1\n{budget}tiers:\n  cheap: [{{model: a/s}}]\n  top: [{{model: a/l}}]\npayload_types:\n{types}"
     return parse(text.encode(), source="test")
 
 
