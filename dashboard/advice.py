@@ -4,11 +4,13 @@ Every function returns plain text in which names are as they were configured: wh
 goes through ``format.markdown`` first.
 """
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
 from dashboard import format as fmt
+from optimizer.portfolio import combined
 from router_core.control.records import (
     Draft,
     Entry,
@@ -18,6 +20,7 @@ from router_core.control.records import (
     ProposalKind,
     ProposalState,
     Risk,
+    Totals,
 )
 
 Group = Literal["open", "snoozed", "applied", "dismissed", "expired"]
@@ -71,6 +74,7 @@ RISKS: Final[Mapping[Risk, Badge]] = {
 }
 _NO_EVIDENCE: Final = Badge(shape="○", word="not enough evidence", colour="gray")
 _NEARLY_SURE: Final = 0.995
+_CENT: Final = 0.01
 _NOT_PROVEN: Final = Badge(shape="◌", word="not proven", colour="gray")
 
 
@@ -268,14 +272,32 @@ def ranked(entries: Sequence[Entry]) -> tuple[Entry, ...]:
     )
 
 
-def possible(entries: Collection[Entry]) -> str:
-    """Return what the open moves promise together; their bounds cannot be added, so there are none."""
-    nets = [entry.proposal.draft.net_usd_month.mean for entry in entries if entry.proposal.draft.kind == "move"]
-    if not nets:
+def possible(entries: Collection[Entry], of_run: Totals | None = None) -> str:
+    """Return what the open moves promise together.
+
+    Args:
+        entries: Open proposals.
+        of_run: What the last run's moves promise together; it counts while these are the open ones, as they stand.
+    """
+    moves = [entry.proposal.draft for entry in entries if entry.proposal.draft.kind == "move"]
+    if not moves:
         return "no open move"
-    if len(nets) == 1:
-        return f"{fmt.usd_signed(nets[0])} net per month, from 1 open move"
-    return f"{fmt.usd_signed(sum(nets))} net per month, the sum of {len(nets)} expected values; each has its interval"
+    joint = of_run is not None and _is_of(of_run, moves)
+    found = of_run if of_run is not None and joint else combined(moves).totals(moves)
+    net, wrong = found.net_usd_month, found.wrong_rate_change
+    text = (
+        f"{fmt.usd_signed(net.mean)} net per month ({fmt.usd_range(net.low, net.high)}, 90%), "
+        f"wrong answers {fmt.points_of(wrong.mean)} ({_points(wrong)}) of {fmt.count(round(found.calls_per_month))} "
+        f"calls, from {fmt.plural(len(moves), 'open move')}"
+    )
+    return text if joint or len(moves) == 1 else f"{text}, taken as independent"
+
+
+def _is_of(of_run: Totals, moves: Sequence[Draft]) -> bool:
+    # a proposal that an earlier run has made keeps its own figures, and a total has to be the sum of what is shown
+    same = sorted(of_run.payload_types) == sorted(move.payload_type for move in moves)
+    net = sum(move.net_usd_month.mean for move in moves)
+    return same and math.isclose(net, of_run.net_usd_month.mean, rel_tol=1e-3, abs_tol=_CENT)
 
 
 def of_group(counts: Mapping[ProposalState, int], group: Group) -> int:

@@ -52,6 +52,21 @@ def test_total_is_for_the_volume_given() -> None:
     assert (found.calls, found.saving_usd.mean) == (50.0, pytest.approx(0.05))
 
 
+def test_expected_totals_are_the_sums_of_what_each_move_promises() -> None:
+    rng = np.random.default_rng(1)
+    cost = np.full(400, -0.001)
+    samples = {
+        name: Samples(wrong=rng.normal(0.01, 0.02, 400), cost_usd=cost, wrong_call_sd=0.3, cost_call_sd=0.1, slack=0.0)
+        for name in "ab"
+    }
+    drafts = [make_draft("a"), make_draft("b")]
+    found = total(drafts, samples, {"a": 1000.0, "b": 500.0}, np.random.default_rng(RNG_SEED))
+    wrong = 1000 * samples["a"].wrong.mean() + 500 * samples["b"].wrong.mean()
+    assert found.saving_usd.mean == pytest.approx(1.5)
+    assert found.wrong_rate_change.mean == pytest.approx(wrong / 1500)
+    assert found.net_usd.mean == pytest.approx(1.5 - found.impact_usd.mean)
+
+
 def test_bounded_labels_leave_room_on_the_good_side() -> None:
     samples = {"a": make_samples(np.zeros(10), slack=0.01)}
     found = total([make_draft("a")], samples, {"a": 100.0}, np.random.default_rng(RNG_SEED))
