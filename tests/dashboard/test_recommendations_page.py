@@ -387,6 +387,9 @@ def test_snoozing_puts_a_proposal_off() -> None:
     assert fake.desk.wrote == [("snooze", "P-0001", "ada", NOW_US + 7 * DAY_US, "snoozed for 1 week")]
     assert "P-0001 snoozed for 1 week." in words(app)
     assert cards(app) == []
+    # said where a reader looks who is far down the page, and once
+    assert ["snoozed for 1 week" in toast.value for toast in app.toast] == [True]
+    assert not app.run().toast
 
 
 def test_dismissing_takes_a_reason_from_the_list_and_words_of_ones_own() -> None:
