@@ -111,8 +111,8 @@ def sentence(facts: Facts, decision: Decision, context: Context) -> str:
 
 
 def path_text(names: tuple[str, ...]) -> str:
-    """Return a path as text."""
-    return " → ".join(names)
+    """Return a path as text; arrows are for changes."""
+    return " > ".join(names)
 
 
 def usd(value: float) -> str:

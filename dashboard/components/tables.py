@@ -17,6 +17,7 @@ Kind = Literal["text", "count", "number", "usd", "rate", "ms"]
 Value = str | float | None
 MOST_ROWS = 1_000
 _FIRST_LINE_PX, _NEXT_LINE_PX = 35, 22
+_MOST_TALL_ROWS = 15
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +69,7 @@ def show(table: Table, *, key: str, alt: str, lines: int = 1) -> None:
             column_config=config,
             placeholder=fmt.NOTHING,
             alt=alt,
+            height="content" if lines > 1 and len(shown) <= _MOST_TALL_ROWS else "auto",
             row_height=None if lines == 1 else _FIRST_LINE_PX + _NEXT_LINE_PX * (lines - 1),
         )
         if len(table.rows) > len(shown):

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from optimizer.drafting import Context, draft_of
+from optimizer.drafting import Context, draft_of, path_text
 from optimizer.judge import Samples
 from optimizer.portfolio import combined, total
 from optimizer.rules import RULES
@@ -83,3 +83,7 @@ def test_half_widths_of_independent_proposals_add_up_as_squares() -> None:
 def test_nothing_adds_up_to_nothing() -> None:
     assert combined([]).net_usd == Interval(mean=0.0, low=0.0, high=0.0)
     assert total([], {}, {}, np.random.default_rng(0)).moves == 0
+
+
+def test_an_arrow_never_stands_within_a_path() -> None:
+    assert path_text(("cheap", "mid")) == "cheap > mid"
