@@ -286,6 +286,7 @@ def test_a_refusal_is_a_line_in_the_dialog_and_nothing_is_lost(error: Exception)
 def test_what_cannot_be_applied_says_why_and_has_no_button_for_it() -> None:
     app = click(shown(place(make_entry(), refusal="The path was edited by hand.")), "review_P-0001")
     assert "The path was edited by hand." in words(app)
+    assert "No difference" not in words(app)
     assert app.button(key="dialog_do").disabled
 
 
