@@ -4,11 +4,13 @@ Every function returns plain text in which names are as they were configured: wh
 goes through ``format.markdown`` first.
 """
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
 from dashboard import format as fmt
+from optimizer.portfolio import combined
 from router_core.control.records import (
     Draft,
     Entry,
@@ -18,6 +20,7 @@ from router_core.control.records import (
     ProposalKind,
     ProposalState,
     Risk,
+    Totals,
 )
 
 Group = Literal["open", "snoozed", "applied", "dismissed", "expired"]
@@ -70,6 +73,8 @@ RISKS: Final[Mapping[Risk, Badge]] = {
     "high": Badge(shape="■", word="high risk", colour="red"),
 }
 _NO_EVIDENCE: Final = Badge(shape="○", word="not enough evidence", colour="gray")
+_NEARLY_SURE: Final = 0.995
+_CENT: Final = 0.01
 _NOT_PROVEN: Final = Badge(shape="◌", word="not proven", colour="gray")
 
 
@@ -120,8 +125,9 @@ def path(tiers: Sequence[str]) -> str:
 
 
 def headline(draft: Draft) -> str:
-    """Return what changes: ``top → cheap › top``."""
-    return f"{path(draft.path_now)} → {path(draft.path_proposed)}"
+    """Return what changes, ``top → cheap › top``, or what shadows are to judge: the path does not change by them."""
+    change = f"{path(draft.path_now)} → {path(draft.path_proposed)}"
+    return f"run shadows to judge {change}" if draft.kind == "evidence" else change
 
 
 def facts(draft: Draft, spend_usd_month: float | None = None) -> tuple[Fact, ...]:
@@ -156,7 +162,13 @@ def _evidence_facts(draft: Draft) -> tuple[Fact, ...]:
         Fact(label="Run", value=fmt.plural(draft.shadow_calls or 0, "shadow"), note="unserved calls, for evidence"),
         Fact(label="Costs", value=f"about {fmt.usd(draft.shadow_cost_usd)}", note="from the shadow budget"),
         Fact(label="Takes", value=days or fmt.NOTHING, note="at the present volume"),
-        _money("Net per month, if it proves", draft.net_usd_month),
+        *(_known_so_far(draft) if draft.is_known else ()),
+    )
+
+
+def _known_so_far(draft: Draft) -> tuple[Fact, ...]:
+    return (
+        _money("Net per month, as far as known", draft.net_usd_month),
         Fact(
             label="Wrong answers",
             value=_wrong_rates(draft),
@@ -196,7 +208,7 @@ def evidence_words(found: Evidence) -> str:
         f"{fmt.count(found.shadow_pairs)} from shadows, {fmt.count(found.escalated_pairs)} from escalations, "
         f"{fmt.count(found.transferred)} with a carried-over label",
         f"{fmt.plural(found.labels, 'label')} on {fmt.plural(found.calls, 'call')} in {fmt.plural(found.days, 'day')}",
-        f"{found.prior_weight:.0%} from other payload types",
+        f"{found.prior_weight:.0%} from other payload types or a weak prior",
     ]
     return " · ".join(parts)
 
@@ -213,14 +225,20 @@ def details(entry: Entry) -> tuple[tuple[str, str], ...]:
     if draft.window_us is not None:
         first, last = draft.window_us
         window = f"{fmt.moment(first)} to {fmt.moment(last)}"
+    chance = (("probability that the net is above 0", _chance(draft.p_net_positive)),) if draft.is_known else ()
     return (
         ("window", window),
         ("calls per month", fmt.count(round(draft.calls_per_month))),
         ("price of a wrong answer", fmt.usd(draft.error_cost_usd)),
-        ("probability that the net is above 0", f"{draft.p_net_positive:.0%}"),
+        *chance,
         ("made for config version", draft.base_version),
         ("optimizer version, seed", f"{fmt.logged(draft.optimizer_version)}, {draft.seed}"),
     )
+
+
+def _chance(share: float) -> str:
+    # a finite number of draws is never certain
+    return ">99%" if share > _NEARLY_SURE else "<1%" if share < 1 - _NEARLY_SURE else f"{share:.0%}"
 
 
 def matching(entries: Sequence[Entry], wish: Wish) -> tuple[Entry, ...]:
@@ -254,14 +272,32 @@ def ranked(entries: Sequence[Entry]) -> tuple[Entry, ...]:
     )
 
 
-def possible(entries: Collection[Entry]) -> str:
-    """Return what the open moves promise together; their bounds cannot be added, so there are none."""
-    nets = [entry.proposal.draft.net_usd_month.mean for entry in entries if entry.proposal.draft.kind == "move"]
-    if not nets:
+def possible(entries: Collection[Entry], of_run: Totals | None = None) -> str:
+    """Return what the open moves promise together.
+
+    Args:
+        entries: Open proposals.
+        of_run: What the last run's moves promise together; it counts while these are the open ones, as they stand.
+    """
+    moves = [entry.proposal.draft for entry in entries if entry.proposal.draft.kind == "move"]
+    if not moves:
         return "no open move"
-    if len(nets) == 1:
-        return f"{fmt.usd_signed(nets[0])} net per month, from 1 open move"
-    return f"{fmt.usd_signed(sum(nets))} net per month, the sum of {len(nets)} expected values; each has its interval"
+    joint = of_run is not None and _is_of(of_run, moves)
+    found = of_run if of_run is not None and joint else combined(moves).totals(moves)
+    net, wrong = found.net_usd_month, found.wrong_rate_change
+    text = (
+        f"{fmt.usd_signed(net.mean)} net per month ({fmt.usd_range(net.low, net.high)}, 90%), "
+        f"wrong answers {fmt.points_of(wrong.mean)} ({_points(wrong)}) of {fmt.count(round(found.calls_per_month))} "
+        f"calls, from {fmt.plural(len(moves), 'open move')}"
+    )
+    return text if joint or len(moves) == 1 else f"{text}, taken as independent"
+
+
+def _is_of(of_run: Totals, moves: Sequence[Draft]) -> bool:
+    # a proposal that an earlier run has made keeps its own figures, and a total has to be the sum of what is shown
+    same = sorted(of_run.payload_types) == sorted(move.payload_type for move in moves)
+    net = sum(move.net_usd_month.mean for move in moves)
+    return same and math.isclose(net, of_run.net_usd_month.mean, rel_tol=1e-3, abs_tol=_CENT)
 
 
 def of_group(counts: Mapping[ProposalState, int], group: Group) -> int:

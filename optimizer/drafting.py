@@ -111,8 +111,8 @@ def sentence(facts: Facts, decision: Decision, context: Context) -> str:
 
 
 def path_text(names: tuple[str, ...]) -> str:
-    """Return a path as text."""
-    return " → ".join(names)
+    """Return a path as text; arrows are for changes."""
+    return " > ".join(names)
 
 
 def usd(value: float) -> str:
@@ -142,7 +142,7 @@ def _range(judged: Judged) -> str:
 
 def _move(judged: Judged, context: Context) -> str:
     wrong = judged.wrong_change
-    points = f"{100 * wrong.mean:+.2f} points ({100 * wrong.low:+.2f} to {100 * wrong.high:+.2f})"
+    points = f"{100 * wrong.mean:+.2f} pp ({100 * wrong.low:+.2f} to {100 * wrong.high:+.2f})"
     return (
         f"{_change(judged, context)} saves {_range(judged)} net of mistakes; wrong answers change by {points},"
         f" on {judged.pairs:,} pairs"
@@ -215,7 +215,11 @@ def _assumptions(facts: Facts, judged: Judged, context: Context, wanted: Wanted 
             judged.seen and judged.prior_weight >= _WORTH_SAYING,
             f"{borrowed} comes from other payload types or a weak prior",
         ),
-        (not judged.seen, f"nothing is known of the change yet: the figures are those of {prior}"),
+        (not judged.seen and not judged.pairs, f"nothing is known of the change yet but {prior}"),
+        (
+            not judged.seen and judged.pairs > 0,
+            f"its pairs cover only a part of the calls: of the change as a whole nothing is known but {prior}",
+        ),
         (facts.degraded > 0, f"{facts.degraded:,} calls that a limit moved off their path are left out"),
         (facts.critical, "critical: limits never move this type, so look twice before you do"),
         (

@@ -17,7 +17,7 @@ from router_core.control.attempts import Attempt, attempted
 from router_core.control.changer import Changer, no_step
 from router_core.control.history import Kept, version_of
 from router_core.control.intents import ConfigAction, Intent
-from router_core.control.records import Actor, AuditRow, ConfigVersion, Draft, Entry, ProposalState, Verdict
+from router_core.control.records import Actor, AuditRow, ConfigVersion, Draft, Entry, ProposalState, Totals, Verdict
 from router_core.control.reviews import Done, Head, HeldBack, PublishReport, Review, Run, UndoOffer
 from router_core.control.site import Site
 from router_core.control.states import CLAIM_US, Action, Step
@@ -205,6 +205,7 @@ class Desk:
         actor: Actor,
         *,
         window_us: tuple[int, int] | None = None,
+        portfolio: Totals | None = None,
     ) -> PublishReport:
         """Put a run's drafts on offer, and end what they replace. The same drafts again change nothing.
 
@@ -213,12 +214,13 @@ class Desk:
             verdicts: What the run says of every payload type it looked at; stored with the proposals' ids.
             actor: Who started the run.
             window_us: First and last instant of the run's evidence.
+            portfolio: What the run's moves promise together; stored as it is.
 
         Raises:
             NotAllowedError: The actor's role does not allow it.
         """
         with self._attempted("propose", actor, "decide") as attempt:
-            return deciding.publish(self._site, attempt, drafts, verdicts, window_us)
+            return deciding.publish(self._site, attempt, drafts, verdicts, window_us, portfolio)
 
     def claim(self, proposal_id: str, actor: Actor) -> Entry:
         """Mark a proposal as being looked at, for 15 minutes; claiming one's own again begins anew.

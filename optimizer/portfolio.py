@@ -3,12 +3,16 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from optimizer.judge import Samples
-from optimizer.replay import Floats
-from router_core.control.records import Draft, Interval
+from router_core.control.records import Draft, Interval, Totals
+
+if TYPE_CHECKING:
+    # pages add proposals up as well, and read no log for it
+    from optimizer.judge import Samples
+    from optimizer.replay import Floats
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,11 +37,22 @@ class Portfolio:
     net_usd: Interval
     p_net_positive: float | None = None
 
+    def totals(self, moves: Sequence[Draft]) -> Totals:
+        """Return what is kept of them, with the names of the types."""
+        return Totals(
+            payload_types=tuple(move.payload_type for move in moves),
+            calls_per_month=self.calls,
+            net_usd_month=self.net_usd,
+            wrong_rate_change=self.wrong_rate_change,
+        )
+
 
 def total(
-    moves: Sequence[Draft], samples: Mapping[str, Samples], volumes: Mapping[str, float], rng: np.random.Generator
+    moves: Sequence[Draft], samples: Mapping[str, "Samples"], volumes: Mapping[str, float], rng: np.random.Generator
 ) -> Portfolio:
     """Return totals over moves of one run from its joint draws.
+
+    The expected values are the sums of the moves' own: only the ends take the chance of the calls to come.
 
     Args:
         moves: The moves.
@@ -47,7 +62,7 @@ def total(
     """
     n_draws = next((samples[move.payload_type].wrong.size for move in moves), 1)
     saving, wrong, impact = np.zeros(n_draws), np.zeros(n_draws), np.zeros(n_draws)
-    calls = slack_wrong = slack_usd = 0.0
+    calls = slack_wrong = slack_usd = mean_saving = mean_wrong = mean_impact = 0.0
     for move in moves:
         drawn, volume = samples[move.payload_type], volumes.get(move.payload_type, move.calls_per_month)
         price, root = move.error_cost_usd or 0.0, math.sqrt(volume)
@@ -56,6 +71,9 @@ def total(
         wrong += extra_wrong
         impact += price * extra_wrong
         calls += volume
+        mean_saving -= volume * float(drawn.cost_usd.mean())
+        mean_wrong += volume * float(drawn.wrong.mean())
+        mean_impact += price * volume * float(drawn.wrong.mean())
         slack_wrong += volume * drawn.slack
         slack_usd += price * volume * drawn.slack
     per_call = max(calls, 1.0)
@@ -63,10 +81,10 @@ def total(
     return Portfolio(
         moves=len(moves),
         calls=calls,
-        saving_usd=_interval(saving),
-        wrong_rate_change=_interval(wrong / per_call, below=slack_wrong / per_call),
-        impact_usd=_interval(impact, below=slack_usd),
-        net_usd=_interval(net, above=slack_usd),
+        saving_usd=_interval(mean_saving, saving),
+        wrong_rate_change=_interval(mean_wrong / per_call, wrong / per_call, below=slack_wrong / per_call),
+        impact_usd=_interval(mean_impact, impact, below=slack_usd),
+        net_usd=_interval(mean_saving - mean_impact, net, above=slack_usd),
         p_net_positive=float((net > 0).mean()) if moves else None,
     )
 
@@ -89,9 +107,9 @@ def combined(moves: Sequence[Draft]) -> Portfolio:
     )
 
 
-def _interval(draws: Floats, *, below: float = 0.0, above: float = 0.0) -> Interval:
+def _interval(mean: float, draws: "Floats", *, below: float = 0.0, above: float = 0.0) -> Interval:
     low, high = (float(each) for each in np.quantile(draws, (0.05, 0.95)))
-    return Interval(mean=float(draws.mean()), low=low - below, high=high + above)
+    return Interval(mean=mean, low=low - below, high=high + above)
 
 
 def _summed(parts: Sequence[Interval], weights: Sequence[float] | None = None, over: float = 1.0) -> Interval:

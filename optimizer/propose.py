@@ -28,7 +28,7 @@ from router_core.call_log.home import Home
 from router_core.call_log.read import reading
 from router_core.call_log.reports import imported_scale
 from router_core.config import RoutingConfig
-from router_core.control.records import Draft, Verdict
+from router_core.control.records import Draft, Totals, Verdict
 
 DAY_US = 86_400_000_000
 
@@ -60,6 +60,11 @@ class Sheet:
         """
         moves = [draft for draft in (self.drafts if drafts is None else drafts) if draft.kind == "move"]
         return total(moves, self.samples, volumes or {}, np.random.default_rng([self.seed, 1]))
+
+    def totals(self) -> Totals | None:
+        """Return what all moves promise together, as ``Desk.publish`` stores it; None = there are none."""
+        moves = [draft for draft in self.drafts if draft.kind == "move"]
+        return self.portfolio().totals(moves) if moves else None
 
 
 def propose(

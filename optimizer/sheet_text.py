@@ -74,7 +74,7 @@ def _cells(draft: Draft | None) -> tuple[str, ...]:
         change,
         usd(net.mean),
         f"{usd(net.low)} to {usd(net.high)}",
-        f"{100 * wrong.mean:+.2f} pt",
+        f"{100 * wrong.mean:+.2f} pp",
         f"{100 * wrong.low:+.2f} to {100 * wrong.high:+.2f}",
         f"{draft.evidence.pairs:,}",
     )
@@ -85,4 +85,4 @@ def _usd_range(interval: Interval) -> str:
 
 
 def _points(interval: Interval) -> str:
-    return f"{100 * interval.mean:+.2f} points ({100 * interval.low:+.2f} to {100 * interval.high:+.2f})"
+    return f"{100 * interval.mean:+.2f} pp ({100 * interval.low:+.2f} to {100 * interval.high:+.2f})"

@@ -18,6 +18,9 @@ def draw(place: Place, zone: ZoneInfo) -> None:
         return
     with st.container(border=True, key="banner"):
         text = fmt.markdown(fmt.logged(done.text, longest=1_000))
+        if decisions.is_news(done):
+            # the banner is at the top of the page, and who decides about a card further down does not see it
+            st.toast(text, icon=":material/check_circle:" if done.good else ":material/info:")
         if done.good:
             st.success(text, icon=":material/check_circle:")
         else:

@@ -106,7 +106,8 @@ def _life(entry: Entry, setting: Setting) -> str:
     if entry.state in ("open", "claimed", "snoozed"):
         left_s = (proposal.expires_us - setting.now_us) / _SECOND_US
         parts.append(f"expires in {fmt.span_of(left_s)} ({fmt.moment(proposal.expires_us, setting.zone)})")
-    return " · ".join((*parts, "changes the routing config only", "can be undone"))
+        parts += ["changes the routing config only", "can be undone"]
+    return " · ".join(parts)
 
 
 def _evidence(entry: Entry) -> None:

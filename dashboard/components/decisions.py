@@ -21,7 +21,7 @@ from router_core.errors import ConflictError, NotAllowedError, RouterError, Stal
 
 Question = Literal["apply", "undo", "rollback", "dismiss"]
 
-_ASKED, _SAID, _DONE, _WRITES = "asked", "asked_said", "done", "writes_s"
+_ASKED, _SAID, _DONE, _TOLD, _WRITES = "asked", "asked_said", "done", "done_told", "writes_s"
 _FOR_ANOTHER = " It stays claimed by you, so that somebody else can apply it now."
 _NEWEST_ROWS = 20
 _TOO_MANY = "Too many changes in one minute; nothing was changed. Wait a little, then repeat."
@@ -81,6 +81,14 @@ def said() -> str | None:
 def outcome() -> Outcome | None:
     """Return what the last decision led to."""
     return st.session_state.get(_DONE)
+
+
+def is_news(done: Outcome) -> bool:
+    """Return whether an outcome is told for the first time."""
+    if st.session_state.get(_TOLD) is done:
+        return False
+    st.session_state[_TOLD] = done
+    return True
 
 
 def put_away() -> None:

@@ -78,7 +78,7 @@ def _apply(place: Place, question: Asked) -> None:
         _about(entry)
     if review.stale and not review.refusal:
         cards.plain("The config has changed since this was proposed; this is the change as it would be made now.")
-    cards.diff(review.diff)
+    _diff(review.diff, review.refusal)
     reason = _reason(question, review.reason)
     _answer(place, question, "Apply", review.refusal, action="apply", reason_key=reason)
 
@@ -99,7 +99,7 @@ def _undo(place: Place, question: Asked) -> None:
         exact = "Nothing was saved since: the file becomes what it was before, byte for byte."
         inverse = "The file was changed since: only this change is taken back, all later ones stay."
         st.markdown(exact if offer.exact else inverse)
-    cards.diff(offer.diff)
+    _diff(offer.diff, offer.refusal)
     reason = _reason(question, offer.reason)
     _answer(place, question, "Undo", offer.refusal, action="undo", reason_key=reason)
 
@@ -107,7 +107,7 @@ def _undo(place: Place, question: Asked) -> None:
 def _rollback(place: Place, question: Asked) -> None:
     review = place.desk.review_rollback(question.seq or 0)
     st.markdown("The file becomes what it was then; this makes a new entry in the history, and nothing is lost.")
-    cards.diff(review.diff)
+    _diff(review.diff, review.refusal)
     reason = _reason(question, review.reason)
     _answer(place, question, "Roll back", review.refusal, action="rollback", reason_key=reason)
 
@@ -115,8 +115,14 @@ def _rollback(place: Place, question: Asked) -> None:
 def _dismiss(place: Place, question: Asked) -> None:
     choice = st.selectbox("Reason", DISMISSALS, key=f"why_{question.key}")
     st.text_input("In your words", key=f"reason_{question.key}", max_chars=LONGEST_REASON - len(choice) - 2)
-    cards.plain("It does not come back before its time unless the evidence changes.")
+    cards.plain("The same change is not proposed again for 28 days unless the evidence changes.")
     _answer(place, question, "Dismiss", None, action="dismiss", reason_key=f"reason_{question.key}")
+
+
+def _diff(text: str, refused: str | None) -> None:
+    # of a refused change there is none to show, which does not mean that nothing would change
+    if refused is None:
+        cards.diff(text)
 
 
 def _reason(question: Asked, prefilled: str) -> str:

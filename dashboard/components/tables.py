@@ -16,6 +16,8 @@ from dashboard.sums import NO_NAME, Point, Row
 Kind = Literal["text", "count", "number", "usd", "rate", "ms"]
 Value = str | float | None
 MOST_ROWS = 1_000
+_FIRST_LINE_PX, _NEXT_LINE_PX = 35, 22
+_MOST_TALL_ROWS = 15
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,8 +54,8 @@ class Table:
         return out.getvalue()
 
 
-def show(table: Table, *, key: str, alt: str) -> None:
-    """Draw a table, at most 1,000 rows of it."""
+def show(table: Table, *, key: str, alt: str, lines: int = 1) -> None:
+    """Draw a table, at most 1,000 rows of it; long text is wrapped over as many lines as a row has."""
     shown = table.rows[:MOST_ROWS]
     data = {column.title: [_shown(row[i], column.kind) for row in shown] for i, column in enumerate(table.columns)}
     config = {
@@ -61,7 +63,15 @@ def show(table: Table, *, key: str, alt: str) -> None:
         for i, column in enumerate(table.columns)
     }
     with st.container(key=key):
-        st.dataframe(pd.DataFrame(data), hide_index=True, column_config=config, placeholder=fmt.NOTHING, alt=alt)
+        st.dataframe(
+            pd.DataFrame(data),
+            hide_index=True,
+            column_config=config,
+            placeholder=fmt.NOTHING,
+            alt=alt,
+            height="content" if lines > 1 and len(shown) <= _MOST_TALL_ROWS else "auto",
+            row_height=None if lines == 1 else _FIRST_LINE_PX + _NEXT_LINE_PX * (lines - 1),
+        )
         if len(table.rows) > len(shown):
             st.caption(f"The first {len(shown):,} of {len(table.rows):,} rows; the CSV has them all.")
 

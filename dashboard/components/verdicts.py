@@ -40,7 +40,7 @@ def draw(run: Run | None, zone: ZoneInfo) -> None:
         with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
             st.markdown("**What the last search said about each payload type**", width="content")
             tables.download(table, key="verdicts_csv", file_name="tierwise_verdicts.csv")
-        tables.show(table, key="verdicts_table", alt="Verdict and reason by payload type")
+        tables.show(table, key="verdicts_table", alt="Verdict and reason by payload type", lines=3)
         st.caption(fmt.markdown(when(run, zone)))
 
 

@@ -166,7 +166,7 @@ def _second_chart(found: Overview, theme: charts.Theme, grain: Grain) -> None:
 def _breakdown(found: Overview, order: Sequence[str], *, price_nusd: int | None, file_words: str) -> None:
     with st.container(border=True):
         with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
-            st.markdown("**Cost, speed and errors by**", width="content")
+            st.markdown("**Cost, speed and wrong answers by**", width="content")
             by = st.segmented_control(
                 "By",
                 ["payload type", "tier", "model"],

@@ -14,7 +14,7 @@ from dashboard.components import banner, bar, cards, decisions, dialogs, picks, 
 from dashboard.desk import Place
 from dashboard.spending import spend_by_type
 from dashboard.sums import LogState
-from router_core.control.records import Entry, ProposalState
+from router_core.control.records import Entry, ProposalState, Totals
 
 PER_PAGE: Final = 20
 MOST_OPEN: Final = 2_000
@@ -44,16 +44,16 @@ def _body(place: Place, state: LogState) -> None:
     if run is None and not any(counts.values()):
         searching.none_yet(place, state)
         return
-    _offers(place, state, zone)
+    _offers(place, state, zone, None if run is None else run.portfolio)
     searching.again(place)
     verdicts.draw(run, zone)
     dialogs.draw(place)
 
 
-def _offers(place: Place, state: LogState, zone: ZoneInfo) -> None:
+def _offers(place: Place, state: LogState, zone: ZoneInfo, of_run: Totals | None) -> None:
     counts = place.desk.counts()
     still_open = place.desk.entries(advice.GROUPS["open"], limit=MOST_OPEN)
-    promise = advice.possible(still_open)
+    promise = advice.possible(still_open, of_run)
     with st.container(key="totals"):
         st.markdown(f"**{fmt.markdown(picks.headline(counts))}**")
         st.markdown(f"Possible: {fmt.markdown(promise)}")

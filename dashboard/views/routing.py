@@ -67,7 +67,7 @@ def _running(place: Place, head: Head, zone: ZoneInfo) -> None:
             kept = next((version for version in place.desk.history(limit=2) if version.version != head.version), None)
             last = "the last good version" if kept is None else f"the last good version (such as {kept.version})"
             st.error(fmt.markdown(f"Routers refuse this file. Those that run keep {last}; new ones do not start."))
-            st.text(fmt.logged(head.problem, longest=4_000))
+            st.text("\n".join(fmt.logged(line, longest=4_000) for line in head.problem[:4_000].splitlines()))
 
 
 def running_words(head: Head, zone: ZoneInfo) -> str:

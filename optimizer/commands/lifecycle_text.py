@@ -8,6 +8,7 @@ from router_core.call_log.terminal import number, percent, safe, table
 from router_core.control.records import AuditRow, ConfigVersion, Draft, Entry, Interval, ProposalState
 
 _LONGEST_LINE = 2_000
+_NEARLY_SURE = 0.995
 
 
 def proposals_text(entries: Sequence[Entry], counts: Mapping[ProposalState, int], now_us: int) -> str:
@@ -15,7 +16,7 @@ def proposals_text(entries: Sequence[Entry], counts: Mapping[ProposalState, int]
     tally = " · ".join(f"{state.replace('_', ' ')} {count:,}" for state, count in counts.items() if count)
     if not entries:
         return f"No proposals to show ({tally})." if tally else "No proposals yet. Look for some: tierwise propose"
-    headers = ("id", "state", "payload type", "change", "USD per month", "net", "wrong", "pairs", "risk", "until")
+    headers = ("id", "state", "payload type", "change", "saving/month", "net/month", "wrong", "pairs", "risk", "until")
     cells = [_cells(entry, now_us) for entry in entries]
     return f"{table(headers, cells, left=4)}\n\n{tally}"
 
@@ -27,22 +28,19 @@ def proposal_text(entry: Entry, review: Review | None) -> str:
         f"{entry.proposal.proposal_id}  {draft.payload_type}: {_change(draft)}",
         f"state          {_standing(entry)}",
         f"published      {_instant(entry.proposal.created_us)}, expires {_instant(entry.proposal.expires_us)}",
-        f"saving         {_usd(draft.saving_usd_month)} a month at {draft.calls_per_month:,.0f} calls",
-        f"error impact   {_usd(draft.impact_usd_month)} a month, at {_price(draft.error_cost_usd)} per wrong answer",
-        f"net            {_usd(draft.net_usd_month)} a month; positive with {percent(draft.p_net_positive, 0)}",
-        f"wrong rate     {percent(draft.wrong_rate_now)} now, change {_points(draft.wrong_rate_change)}",
-        f"p95 latency    {_ms(draft.p95_ms_now)} now, {_ms(draft.p95_ms_proposed)} expected",
+        *_promise(draft),
         f"evidence       {evidence.pairs:,} pairs ({evidence.worse:,} worse, {evidence.better:,} better;"
         f" {evidence.shadow_pairs:,} from shadows, {evidence.escalated_pairs:,} from escalations,"
         f" {evidence.transferred:,} with a label carried over), {evidence.calls:,} calls on {evidence.days} days,"
-        f" {percent(evidence.prior_weight, 0)} from other payload types",
-        f"risk           {draft.risk}; known by {draft.identification.replace('_', ' ')}",
+        f" {percent(evidence.prior_weight, 0)} from other payload types or a weak prior",
+        f"risk           {draft.risk}; known by {draft.identification.replace('_', ' ')}"
+        if draft.is_known
+        else "risk           not known yet",
         *(f"taken as given {each}" for each in draft.assumptions),
-        f"made for       config {draft.base_version}, seed {draft.seed}, {draft.optimizer_version}",
+        f"made for       config {draft.base_version}, seed {draft.seed}, optimizer {draft.optimizer_version}",
     ]
     if draft.shadow_calls:
-        cost = "-" if draft.shadow_cost_usd is None else f"${number(draft.shadow_cost_usd)}"
-        lines.append(f"to find out    {draft.shadow_calls:,} shadow calls, about {cost}")
+        lines.append(f"to find out    {draft.shadow_calls:,} shadow calls, about {_money(draft.shadow_cost_usd)}")
     return "\n".join([*map(_line, lines), *(() if review is None else ("", review_text(review)))])
 
 
@@ -118,19 +116,37 @@ def _cells(entry: Entry, now_us: int) -> tuple[object, ...]:
         entry.state.replace("_", " "),
         draft.payload_type,
         _change(draft),
-        _usd(draft.saving_usd_month),
-        _usd(draft.net_usd_month),
-        _points(draft.wrong_rate_change),
+        *(
+            (_usd(draft.saving_usd_month), _usd(draft.net_usd_month), _points(draft.wrong_rate_change))
+            if draft.is_known
+            else ("-", "-", "-")
+        ),
         f"{draft.evidence.pairs:,}",
-        draft.risk,
+        draft.risk if draft.is_known else "-",
         left,
     )
 
 
 def _change(draft: Draft) -> str:
     if draft.kind == "evidence":
-        return f"gather evidence on {' > '.join(draft.path_proposed)}"
+        return f"run shadows to judge {' > '.join(draft.path_now)} to {' > '.join(draft.path_proposed)}"
     return f"{' > '.join(draft.path_now)} to {' > '.join(draft.path_proposed)}"
+
+
+def _promise(draft: Draft) -> tuple[str, ...]:
+    now = f"wrong rate     {percent(draft.wrong_rate_now)} now"
+    if not draft.is_known:
+        return (
+            "saving, net    not known: the log cannot tell what the change would do",
+            f"{now}, at {_price(draft.error_cost_usd)} per wrong answer and {draft.calls_per_month:,.0f} calls a month",
+        )
+    return (
+        f"saving         {_usd(draft.saving_usd_month)} a month at {draft.calls_per_month:,.0f} calls",
+        f"error impact   {_usd(draft.impact_usd_month)} a month, at {_price(draft.error_cost_usd)} per wrong answer",
+        f"net            {_usd(draft.net_usd_month)} a month; positive with {_chance(draft.p_net_positive)}",
+        f"{now}, change {_points(draft.wrong_rate_change)}",
+        f"p95 latency    {_ms(draft.p95_ms_now)} now, {_ms(draft.p95_ms_proposed)} expected",
+    )
 
 
 def _standing(entry: Entry) -> str:
@@ -142,7 +158,20 @@ def _standing(entry: Entry) -> str:
 
 
 def _usd(value: Interval) -> str:
-    return f"{number(value.mean)} ({number(value.low)} to {number(value.high)})"
+    return f"{_money(value.mean)} ({_money(value.low)} to {_money(value.high)})"
+
+
+def _money(value: float | None) -> str:
+    if value is None:
+        return "-"
+    text = f"${abs(value):,.2f}"
+    # what rounds to nothing has no direction
+    return f"-{text}" if value < 0 and text.strip("$0.") else text
+
+
+def _chance(share: float) -> str:
+    # a finite number of draws is never certain
+    return ">99 %" if share > _NEARLY_SURE else "<1 %" if share < 1 - _NEARLY_SURE else percent(share, 0)
 
 
 def _points(value: Interval) -> str:
@@ -150,7 +179,7 @@ def _points(value: Interval) -> str:
 
 
 def _price(usd: float | None) -> str:
-    return "an unknown price" if usd is None else f"${number(usd)}"
+    return "an unknown price" if usd is None else _money(usd)
 
 
 def _ms(value: float | None) -> str:

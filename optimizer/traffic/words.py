@@ -11,7 +11,7 @@ from optimizer.traffic.reading import FEWEST_PAIRS
 RULE: Final = (
     "Capped from the call that finds non-critical spend + max(critical spend, reserve) at the limit, until local "
     "midnight: that call and every later non-critical one of the day runs once on its cheapest allowed target, without "
-    "escalation or shadow. Critical calls never change."
+    "escalation or shadow. Critical calls are served as they were; only their shadows are no longer made."
 )
 BASIS_WORDS: Final[Mapping[int, str]] = {
     OWN: "measured, the call itself asked that target",

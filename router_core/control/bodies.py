@@ -7,7 +7,7 @@ from typing import Any
 
 from router_core.config.document import read
 from router_core.config.write import flow
-from router_core.control.records import ConfigEdit, Draft, Evidence, Interval, Verdict
+from router_core.control.records import ConfigEdit, Draft, Evidence, Interval, Totals, Verdict
 from router_core.control.reviews import Run
 
 _INTERVALS = ("saving_usd_month", "wrong_rate_change", "impact_usd_month", "net_usd_month")
@@ -54,7 +54,14 @@ def change_key(draft: Draft) -> str:
 
 def run_text(run: Run) -> str:
     """Return a run as JSON, without its id and instant."""
-    return canonical({"by": run.by, "window_us": run.window_us, "verdicts": [asdict(each) for each in run.verdicts]})
+    return canonical(
+        {
+            "by": run.by,
+            "window_us": run.window_us,
+            "verdicts": [asdict(each) for each in run.verdicts],
+            "portfolio": None if run.portfolio is None else asdict(run.portfolio),
+        }
+    )
 
 
 def run_of(run_id: int, at_us: int, text: str) -> Run:
@@ -67,12 +74,25 @@ def run_of(run_id: int, at_us: int, text: str) -> Run:
         by=body["by"],
         window_us=None if window is None else (window[0], window[1]),
         verdicts=tuple(Verdict(**each) for each in body["verdicts"]),
+        # runs of before there were totals have none
+        portfolio=_totals(body.get("portfolio")),
     )
 
 
 def normal(value: Any) -> Any:
     """Return plain data as it is once it was written to a YAML file and read again; None stays None."""
     return _read(_written(value))
+
+
+def _totals(body: Mapping[str, Any] | None) -> Totals | None:
+    if body is None:
+        return None
+    return Totals(
+        payload_types=tuple(body["payload_types"]),
+        calls_per_month=body["calls_per_month"],
+        net_usd_month=Interval(**body["net_usd_month"]),
+        wrong_rate_change=Interval(**body["wrong_rate_change"]),
+    )
 
 
 def _written(value: Any) -> str | None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from router_core.control import audit, proposals
 from router_core.control.attempts import Attempt
 from router_core.control.publishing import Ruling, rule
-from router_core.control.records import Draft, Entry, Verdict
+from router_core.control.records import Draft, Entry, Totals, Verdict
 from router_core.control.reviews import HeldBack, PublishReport, Run
 from router_core.control.site import Site
 from router_core.control.states import EXPIRY_US, LIVE, Step, decide
@@ -53,6 +53,7 @@ def publish(
     drafts: Sequence[Draft],
     verdicts: Sequence[Verdict],
     window_us: tuple[int, int] | None,
+    portfolio: Totals | None,
 ) -> PublishReport:
     """Put a run's drafts on offer, end what they replace, and store what the run said."""
     now_us = site.now_us()
@@ -85,7 +86,14 @@ def publish(
                 superseded += _withdraw(con, verdict.payload_type, now_us)
         run = proposals.add_run(
             con,
-            Run(run_id=0, at_us=now_us, by=attempt.actor.name, window_us=window_us, verdicts=tuple(by_type.values())),
+            Run(
+                run_id=0,
+                at_us=now_us,
+                by=attempt.actor.name,
+                window_us=window_us,
+                verdicts=tuple(by_type.values()),
+                portfolio=portfolio,
+            ),
         )
         row = audit.make_row(
             attempt.actor,

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from router_core.call_log.terminal import number, percent
+from router_core.call_log.terminal import number
 from router_core.control import history, proposals
 from router_core.control.access import Access
 from router_core.control.changes import edited, inverse
@@ -121,7 +121,7 @@ def apply_reason(entries: Sequence[Entry]) -> str:
             net, change = draft.net_usd_month, draft.wrong_rate_change
             what = (
                 f"{' > '.join(draft.path_now)} to {' > '.join(draft.path_proposed)}; net ${number(net.mean)} a month "
-                f"({number(net.low)} to {number(net.high)}), wrong {'+' * (change.mean >= 0)}{percent(change.mean)}, "
+                f"({number(net.low)} to {number(net.high)}), wrong {100 * change.mean:+.2f} pp, "
                 f"{draft.evidence.pairs:,} pairs"
             )
         texts.append(f"{entry.proposal.proposal_id} {draft.payload_type}: {what}")

@@ -151,6 +151,28 @@ class Draft:
     seed: int
     optimizer_version: str
 
+    @property
+    def is_known(self) -> bool:
+        """Whether the log says what the change would do; else savings, rates and net are those of a prior alone."""
+        return self.identification != "none"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Totals:
+    """What all moves of one run promise together, from joint draws.
+
+    Attributes:
+        payload_types: The types that move.
+        calls_per_month: Their calls.
+        net_usd_month: Change of total cost, a gain being positive.
+        wrong_rate_change: Change of the wrong rate over all these calls.
+    """
+
+    payload_types: tuple[str, ...]
+    calls_per_month: float
+    net_usd_month: Interval
+    wrong_rate_change: Interval
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from router_core.control.records import ChangeKind, Entry, Verdict
+from router_core.control.records import ChangeKind, Entry, Totals, Verdict
 
 if TYPE_CHECKING:
     from router_core.config import RoutingConfig
@@ -114,6 +114,7 @@ class Run:
         by: Who started it.
         window_us: First and last instant of the evidence; None = undated evaluations, or nothing at all.
         verdicts: One per payload type.
+        portfolio: What its moves promise together; None = it has none.
     """
 
     run_id: int
@@ -121,6 +122,7 @@ class Run:
     by: str
     window_us: tuple[int, int] | None
     verdicts: tuple[Verdict, ...]
+    portfolio: Totals | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

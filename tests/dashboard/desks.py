@@ -39,6 +39,7 @@ tiers:
   cheap: [{model: a/small}]
   mid: [{model: a/medium}]
   top: [{model: b/large}]
+shadow_budget: {per: day, usd: 1.00}
 payload_types:
   invoice.extract: {path: [top], error_cost_usd: 2.5}
   policy.decide: {path: [top], critical: true, error_cost_usd: 40, shadow: [{tier: mid, rate: 0.02}]}

@@ -114,7 +114,7 @@ def test_the_head_counts_by_state_and_adds_up_what_is_possible() -> None:
     )
     said = words(shown(place(*entries)))
     assert "Open 3 · Snoozed 1 · Applied 1 · Dismissed 0 · Expired or replaced 1" in said
-    assert "Possible: +$407.25 net per month, the sum of 2 expected values" in said
+    assert "Possible: +$407.25 net per month ($374.53 to $440.03, 90%), wrong answers +0.08 pp" in said
 
 
 def test_cards_are_ranked_by_the_low_end_of_the_net() -> None:
@@ -286,6 +286,7 @@ def test_a_refusal_is_a_line_in_the_dialog_and_nothing_is_lost(error: Exception)
 def test_what_cannot_be_applied_says_why_and_has_no_button_for_it() -> None:
     app = click(shown(place(make_entry(), refusal="The path was edited by hand.")), "review_P-0001")
     assert "The path was edited by hand." in words(app)
+    assert "No difference" not in words(app)
     assert app.button(key="dialog_do").disabled
 
 
@@ -387,6 +388,9 @@ def test_snoozing_puts_a_proposal_off() -> None:
     assert fake.desk.wrote == [("snooze", "P-0001", "ada", NOW_US + 7 * DAY_US, "snoozed for 1 week")]
     assert "P-0001 snoozed for 1 week." in words(app)
     assert cards(app) == []
+    # said where a reader looks who is far down the page, and once
+    assert ["snoozed for 1 week" in toast.value for toast in app.toast] == [True]
+    assert not app.run().toast
 
 
 def test_dismissing_takes_a_reason_from_the_list_and_words_of_ones_own() -> None:

@@ -254,3 +254,8 @@ def test_hostile_text_is_never_read_as_markdown() -> None:
         for live in (r"(?<!\\)\]\(", r"(?<!\\)<img", r"(?<!\\)\$3", r"(?<!\\):red", "\u202e"):
             assert not re.search(live, str(element.value))
     assert len(table(app, "Result")[0]) < 300
+
+
+def test_problems_of_a_broken_config_stand_on_lines_of_their_own() -> None:
+    app = shown(place(problem="routing.yaml: 2 problems\n  - a: is odd\n  - b: is odd\u202e"))
+    assert "routing.yaml: 2 problems\n  - a: is odd\n  - b: is odd\\u202e" in [text.value for text in app.text]

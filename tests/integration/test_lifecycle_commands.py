@@ -2,11 +2,12 @@
 
 import sqlite3
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from router_core.control.records import Verdict
+from router_core.control.records import Interval, Verdict
 from router_core.control.states import DAY_US
 from tests.command_line import Tierwise
 from tests.decisions import ANALYST, REASON, ROUTING, Place, make_draft
@@ -55,6 +56,36 @@ def test_listing_and_showing_one(place: Place, tierwise: Tierwise) -> None:
     assert "200 pairs (4 worse, 2 better" in shown.out
     assert tierwise("proposals", "--json").json()["entries"][0]["proposal"]["proposal_id"] == proposal
     assert tierwise("proposals", "p-1", "--json").json()["review"]["refusal"] is None
+
+
+def test_what_the_log_cannot_tell_has_no_figures(place: Place, tierwise: Tierwise) -> None:
+    trial = replace(
+        make_draft(),
+        kind="evidence",
+        identification="none",
+        saving_usd_month=Interval(mean=-0.0001, low=-0.0001, high=-0.0001),
+        net_usd_month=Interval(mean=1.11, low=-432.1, high=434.32),
+        shadow_calls=180,
+        shadow_cost_usd=3.2,
+    )
+    place.publish(trial)
+    listed, shown = tierwise("proposals").out, tierwise("proposals", "P-0001").out
+    for text in (listed, shown):
+        assert "432.10" not in text
+        assert "-$0.00" not in text
+        assert "run shadows to judge top to mid" in text
+    assert "the log cannot tell what the change would do" in shown
+    assert "180 shadow calls, about $3.20" in shown
+
+
+def test_figures_carry_their_unit_and_no_draw_makes_them_certain(place: Place, tierwise: Tierwise) -> None:
+    place.publish(
+        replace(make_draft(), p_net_positive=1.0, saving_usd_month=Interval(mean=-0.001, low=-2.5, high=1_000.0))
+    )
+    assert "$0.00 (-$2.50 to $1,000.00)" in tierwise("proposals").out
+    assert "positive with >99 %" in tierwise("proposals", "P-0001").out
+    tierwise("apply", "P-0001", "--yes")
+    assert " pp, 200 pairs" in (place.desk.audit()[0].reason or "")
 
 
 def test_apply_shows_the_change_and_says_how_to_take_it_back(place: Place, tierwise: Tierwise) -> None:

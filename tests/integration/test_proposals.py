@@ -14,7 +14,7 @@ import pytest
 from optimizer.lifecycle import ChangeRefusedError, NotAllowedError
 from router_core.call_log.home import Home
 from router_core.control import audit
-from router_core.control.records import Actor, ConfigEdit, Verdict
+from router_core.control.records import Actor, ConfigEdit, Interval, Totals, Verdict
 from router_core.control.states import CLAIM_US, DAY_US
 from router_core.control.store import Store, StoreError
 from router_core.errors import ConfigError
@@ -73,6 +73,19 @@ def test_a_run_that_no_longer_proposes_a_type_ends_its_offer(place: Place) -> No
     run = place.desk.latest_run()
     assert run is not None
     assert (run.by, run.window_us, run.verdicts) == ("ann", (1, 2), (hold,))
+
+
+def test_a_run_keeps_what_its_moves_promise_together(place: Place) -> None:
+    totals = Totals(
+        payload_types=("x.extract",),
+        calls_per_month=10_000,
+        net_usd_month=Interval(mean=115.0, low=100.0, high=130.0),
+        wrong_rate_change=Interval(mean=0.001, low=-0.001, high=0.003),
+    )
+    place.desk.publish([make_draft()], [], ANALYST, portfolio=totals)
+    run = place.new_desk().latest_run()
+    assert run is not None
+    assert run.portfolio == totals
 
 
 def test_verdicts_name_the_proposal_on_offer_or_what_stands_in_its_way(place: Place) -> None:

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from dashboard import advice
 from dashboard.advice import Wish
-from router_core.control.records import Entry, Interval
+from router_core.control.records import Entry, Interval, Totals
 from tests.dashboard.desks import interval, make_draft, make_entry
 
 
@@ -75,9 +75,44 @@ def test_wishes_keep_what_they_name() -> None:
 
 def test_only_moves_are_added_up() -> None:
     assert advice.possible([]) == "no open move"
-    assert advice.possible([net(5, 4, 6)]) == "+$5.00 net per month, from 1 open move"
+    one = "+$5.00 net per month ($4.00 to $6.00, 90%), wrong answers +0.08 pp (−0.05 to +0.21 pp, 90%) of 30,000 calls"
+    assert advice.possible([net(5, 4, 6)]) == f"{one}, from 1 open move"
     total = advice.possible([net(5, 4, 6), net(-2, -3, 1, 2), net(100, 1, 200, 3, kind="evidence")])
-    assert total == "+$3.00 net per month, the sum of 2 expected values; each has its interval"
+    assert total.startswith("+$3.00 net per month ($1.59 to $6.16, 90%), wrong answers +0.08 pp")
+    assert total.endswith("of 60,000 calls, from 2 open moves, taken as independent")
+
+
+def test_the_runs_own_total_counts_while_its_moves_are_the_open_ones() -> None:
+    moves = [net(5, 4, 6, payload_type="a"), net(-2, -3, 1, 2, payload_type="b")]
+    totals = Totals(
+        payload_types=("b", "a"),
+        calls_per_month=60_000,
+        net_usd_month=interval(3, 2.5, 3.5),
+        wrong_rate_change=interval(0.01, 0, 0.02),
+    )
+    said = advice.possible(moves, totals)
+    assert said.startswith("+$3.00 net per month ($2.50 to $3.50, 90%), wrong answers +1.00 pp")
+    assert said.endswith("from 2 open moves")
+    for other in (moves[:1], [*moves, net(1, 1, 1, 3, payload_type="c")], [moves[0], net(7, 6, 8, payload_type="b")]):
+        assert "$2.50 to $3.50" not in advice.possible(other, totals)
+
+
+def test_a_trial_of_what_the_log_cannot_tell_promises_nothing() -> None:
+    trial = make_draft(kind="evidence", identification="none", shadow_calls=100)
+    assert [fact.label for fact in advice.facts(trial)] == ["Run", "Costs", "Takes"]
+    assert not any("probability" in name for name, _ in advice.details(make_entry(draft=trial)))
+    partly = make_draft(kind="evidence", identification="pairs", shadow_calls=100)
+    assert "$380.00 to $445.00 (90%)" in [fact.note for fact in advice.facts(partly)]
+
+
+def test_a_trial_is_not_taken_for_the_move_it_judges() -> None:
+    assert advice.headline(make_draft(kind="evidence")) == "run shadows to judge top → mid"
+
+
+def test_no_number_of_draws_makes_a_gain_certain() -> None:
+    assert dict(advice.details(make_entry(draft=make_draft(p_net_positive=1.0))))[
+        "probability that the net is above 0"
+    ] == (">99%")
 
 
 def test_every_state_is_in_one_group_and_has_words() -> None:

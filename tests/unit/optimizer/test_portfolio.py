@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from optimizer.drafting import Context, draft_of
+from optimizer.drafting import Context, draft_of, path_text
 from optimizer.judge import Samples
 from optimizer.portfolio import combined, total
 from optimizer.rules import RULES
@@ -52,6 +52,21 @@ def test_total_is_for_the_volume_given() -> None:
     assert (found.calls, found.saving_usd.mean) == (50.0, pytest.approx(0.05))
 
 
+def test_expected_totals_are_the_sums_of_what_each_move_promises() -> None:
+    rng = np.random.default_rng(1)
+    cost = np.full(400, -0.001)
+    samples = {
+        name: Samples(wrong=rng.normal(0.01, 0.02, 400), cost_usd=cost, wrong_call_sd=0.3, cost_call_sd=0.1, slack=0.0)
+        for name in "ab"
+    }
+    drafts = [make_draft("a"), make_draft("b")]
+    found = total(drafts, samples, {"a": 1000.0, "b": 500.0}, np.random.default_rng(RNG_SEED))
+    wrong = 1000 * samples["a"].wrong.mean() + 500 * samples["b"].wrong.mean()
+    assert found.saving_usd.mean == pytest.approx(1.5)
+    assert found.wrong_rate_change.mean == pytest.approx(wrong / 1500)
+    assert found.net_usd.mean == pytest.approx(1.5 - found.impact_usd.mean)
+
+
 def test_bounded_labels_leave_room_on_the_good_side() -> None:
     samples = {"a": make_samples(np.zeros(10), slack=0.01)}
     found = total([make_draft("a")], samples, {"a": 100.0}, np.random.default_rng(RNG_SEED))
@@ -68,3 +83,7 @@ def test_half_widths_of_independent_proposals_add_up_as_squares() -> None:
 def test_nothing_adds_up_to_nothing() -> None:
     assert combined([]).net_usd == Interval(mean=0.0, low=0.0, high=0.0)
     assert total([], {}, {}, np.random.default_rng(0)).moves == 0
+
+
+def test_an_arrow_never_stands_within_a_path() -> None:
+    assert path_text(("cheap", "mid")) == "cheap > mid"
