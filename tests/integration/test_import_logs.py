@@ -268,10 +268,11 @@ def test_helicone_counts_anthropics_cache_beside_the_prompt(home: Home, tmp_path
 
 
 def test_helicone_cache_and_status_are_understood(home: Home, tmp_path: Path) -> None:
+    nothing = {"prompt_tokens": None, "prompt_cache_read_tokens": None, "completion_tokens": None}
     rows = [
         helicone_row(0, cache_reference_id="7d2f"),
-        helicone_row(1, response_status=429, prompt_tokens=None, completion_tokens=None, costUSD=0),
-        helicone_row(2, response_status=-3, prompt_tokens=None, completion_tokens=None, costUSD=None),
+        helicone_row(1, response_status=429, costUSD=0, **nothing),
+        helicone_row(2, response_status=-3, costUSD=None, **nothing),
     ]
     report = bring(home, write_jsonl(tmp_path / "h.jsonl", rows))
     assert (report.cache_hits, report.failed) == (1, 2)
@@ -411,6 +412,21 @@ def test_importing_again_changes_nothing(home: Home, tmp_path: Path) -> None:
     again = bring(home, file, now_us=NOW_US + 1)
     assert (again.changed, again.rows_new, again.rows_known) == (False, 0, 5)
     assert fetch(home, "SELECT count(*) FROM events") == [(1,)]
+
+
+@pytest.mark.parametrize("with_id", [True, False])
+def test_other_prices_tiers_zone_or_columns_do_not_make_another_request(
+    home: Home, tmp_path: Path, with_id: bool
+) -> None:
+    rows = [table_row(i, Timestamp=f"{at(i):%Y-%m-%d %H:%M:%S}", **({"id": i} if with_id else {})) for i in range(3)]
+    file = write_csv(tmp_path / "x.csv", rows)
+    bring(home, file)
+    edits = MapEdits(columns={"Latency_ms": "extra.ms", "Completion Tokens": "extra.out"})
+    again = bring(
+        home, file, edits=edits, tiers=[("top", "gpt-5-mini")], zone=ZoneInfo("Asia/Tokyo"), now_us=NOW_US + 1
+    )
+    assert (again.rows_new, again.rows_known, again.rows_changed) == (0, 3, 3)
+    assert fetch(home, "SELECT count(*) FROM attempts") == [(3,)]
 
 
 def test_overlapping_exports_make_their_union(home: Home, tmp_path: Path) -> None:

@@ -56,6 +56,7 @@ _COLUMNS: Final[dict[str, str]] = {
     "tags": "JSON",
     "extra": "JSON",
 }
+_DAY_US: Final = 86_400_000_000
 _NOTHING_KNOWN: Final = "CREATE TABLE known (id VARCHAR, tier VARCHAR, cost_nusd BIGINT)"
 # of rows with an id the first counts; rows without one are told apart by their order among equal ones
 _IDENTIFIED: Final = """
@@ -150,7 +151,8 @@ def load_known(con: "DuckDBPyConnection", home: Home, folder: Path) -> None:
         know_nothing(con)
         return
     target = folder / "known.parquet"
-    bounds = f"BETWEEN make_timestamp({int(span[0])}) AND make_timestamp({int(span[1])})"
+    # read in another zone, the same row has another time
+    bounds = f"BETWEEN make_timestamp({int(span[0]) - _DAY_US}) AND make_timestamp({int(span[1]) + _DAY_US})"
     # the log is open for this copy only; comparing happens afterwards
     with reading(home) as log:
         log.execute(
