@@ -15,7 +15,7 @@ from tests.command_line import Tierwise
 from tests.import_process import import_measured
 from tests.log_sources import bring, fetch, spend_row, table_row, write_csv, write_jsonl
 
-MEMORY_MIB = 300
+MEMORY_MIB = 350
 
 
 @pytest.fixture

@@ -142,6 +142,7 @@ def import_log(
         folder = Path(name)
         con.execute("SET memory_limit = $limit", {"limit": _MEMORY_LIMIT})
         con.execute("SET threads = 1")
+        con.execute("SET preserve_insertion_order = false")
         con.execute("SET temp_directory = $folder", {"folder": str(folder / "spill")})
         rows = folder / "rows.jsonl"
         tally = _read(source, log_map, rules, rows, progress)
