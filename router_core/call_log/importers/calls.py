@@ -5,6 +5,7 @@ ids), ``known`` (ids in the log), ``fresh`` (what is new, each with its call). C
 that is in the log is never rewritten.
 """
 
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -158,13 +159,13 @@ _LINKED_CALLS: Final = f"""
     FROM fresh WHERE size > 1 AND hash(call_id) % {{parts}} = {{part}} GROUP BY call_id ORDER BY ts, call_id"""
 
 
-def load_rows(con: "DuckDBPyConnection", rows: Path) -> None:
-    """Make ``imported`` and ``identified`` from a file of rows, one JSON object per line."""
+def load_rows(con: "DuckDBPyConnection", rows: Sequence[Path]) -> None:
+    """Make ``imported`` and ``identified`` from files of rows, one JSON object per line."""
     struct = ", ".join(f"'{name}': '{kind}'" for name, kind in _COLUMNS.items())
     con.execute(
         "CREATE TABLE imported AS SELECT * FROM read_json($path, format = 'newline_delimited',"
         f" columns = {{{struct}}}, maximum_object_size = 1048576)",
-        {"path": str(rows)},
+        {"path": [str(path) for path in rows]},
     )
     con.execute(_TWINS)
     con.execute(_IDENTIFIED)
