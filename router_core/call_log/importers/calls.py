@@ -141,6 +141,21 @@ _LINES: Final[dict[str, str]] = {
                coalesce(ended_at, started_at) AS received_at
         FROM fresh WHERE correct IS NOT NULL AND {_IN_SLICE} ORDER BY call_id, attempt_id""",
 }
+_EMPTY_ATTEMPTS: Final = (
+    "ended_at", "run", "tier", "provider_name", "response_model", "prompt_hash", "service_tier", "input_tokens",
+    "cached_tokens", "cache_write_5m_tokens", "cache_write_1h_tokens", "output_tokens", "reasoning_tokens", "price_in",
+    "price_cached", "price_write", "price_out", "price_source", "price_date", "cost_nusd", "cost_source_nusd",
+    "latency_ms", "ttft_ms", "error_type", "confidence",
+)  # fmt: skip
+# column of a line → column of the rows that fills it
+_MAY_BE_EMPTY: Final[dict[str, dict[str, str]]] = {
+    "attempts": {name: name for name in _EMPTY_ATTEMPTS},
+    "calls": {
+        **{name: name for name in ("run", "step", "confidence", "latency_ms", "error_type", "tags")},
+        **dict.fromkeys(("tier_planned", "tier_served"), "tier"),
+    },
+    "outcomes": {"error_nusd": "error_nusd"},
+}
 _LINKED_CALLS: Final = f"""
     SELECT 'call' AS k, call_id, min(started_at) AS ts, any_value(run) AS run, any_value(step) AS step,
            first(payload_type ORDER BY n) AS payload_type,
@@ -213,8 +228,10 @@ def link(con: "DuckDBPyConnection", *, links_failures: bool) -> None:
 def write_lines(con: "DuckDBPyConnection", folder: Path) -> list[Path]:
     """Return files of spool lines: new attempts, calls and outcomes, a slice of time after the other."""
     parts: list[Path] = []
+    # a column that holds nothing would be in every line all the same, and be read there again
+    queries = {name: f"SELECT * {_without_empty(con, name)} FROM ({query})" for name, query in _LINES.items()}
     for number, (since, until) in enumerate(_slices(con)):
-        for name, query in _LINES.items():
+        for name, query in queries.items():
             parts.append(folder / f"{name}-{number}.jsonl")
             con.execute(f"COPY ({query.format(since=since, until=until)}) TO '{parts[-1]}' (FORMAT json)")
     count = con.execute("SELECT count(*) FROM linked").fetchone()
@@ -224,6 +241,14 @@ def write_lines(con: "DuckDBPyConnection", folder: Path) -> list[Path]:
         query = _LINKED_CALLS.format(parts=shares, part=share)
         con.execute(f"COPY ({query}) TO '{parts[-1]}' (FORMAT json)")
     return parts
+
+
+def _without_empty(con: "DuckDBPyConnection", name: str) -> str:
+    """Return what leaves out of a line the columns that are empty in every row."""
+    columns = _MAY_BE_EMPTY[name]
+    counts = con.execute(f"SELECT {', '.join(f'count({source})' for source in columns.values())} FROM imported")
+    empty = [column for column, count in zip(columns, counts.fetchone() or (), strict=True) if not count]
+    return f"EXCLUDE ({', '.join(empty)})" if empty else ""
 
 
 def _slices(con: "DuckDBPyConnection") -> list[tuple[int, int]]:
