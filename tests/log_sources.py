@@ -12,8 +12,9 @@ from typing import Any
 from router_core.call_log.home import Home
 from router_core.call_log.importers import formats
 from router_core.call_log.importers.log_report import LogImportReport
-from router_core.call_log.importers.logs import ImportRules, LogSource, import_log
+from router_core.call_log.importers.logs import import_log
 from router_core.call_log.importers.maps import MapEdits, edited
+from router_core.call_log.importers.reading import ImportRules, LogSource
 from router_core.call_log.importers.records import open_records
 from router_core.call_log.importers.tier_table import TierTable
 from router_core.call_log.ingest import ingest_once
@@ -139,6 +140,19 @@ def spend_row(second: float = 0, **columns: Any) -> dict[str, Any]:
         "status": "success",
         **columns,
     }
+
+
+def failed_spend_row(second: float, error: str, code: str, **columns: Any) -> dict[str, Any]:
+    """A request that LiteLLM logs as failed: without tokens, at no cost."""
+    return spend_row(
+        second,
+        status="failure",
+        spend=0,
+        prompt_tokens=0,
+        completion_tokens=0,
+        metadata={"status": "failure", "error_information": {"error_class": error, "error_code": code}},
+        **columns,
+    )
 
 
 def payload_row(second: float = 0, **columns: Any) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from router_core.call_log.export import ExportReport
+from router_core.call_log.importers.formats import TABLE
 from router_core.call_log.importers.log_report import Drift, LogImportReport
 from router_core.call_log.importers.own import ExportImportReport
 from router_core.call_log.terminal import safe, table, usd
@@ -45,7 +46,8 @@ def _facts(report: LogImportReport) -> list[str]:
     found = ", ".join(f"{n:,} {what}" for n, what in counted if n)
     if found:
         lines.append(f"  {found}")
-    if report.zoneless:
+    # the known tools write UTC; of any other table nobody knows
+    if report.zoneless and report.format == TABLE:
         lines.append(f"  {report.zoneless:,} times name no zone: taken as those of the map file's timezone, else UTC")
     if report.rows_without_payload_type:
         lines.append(

@@ -15,8 +15,8 @@ from router_core.commands.options import HomeOption, JsonOption, examples, find_
 
 if TYPE_CHECKING:
     from router_core.call_log.home import Home
-    from router_core.call_log.importers.logs import ImportRules, LogSource
     from router_core.call_log.importers.maps import LogMap, MapEdits
+    from router_core.call_log.importers.reading import ImportRules, LogSource
     from router_core.config import RoutingConfig
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
@@ -156,12 +156,12 @@ class _Options:
 
 
 def _file_source(path: Path) -> "LogSource":
-    from router_core.call_log.importers.logs import LogSource
+    from router_core.call_log.importers.reading import LogSource
     from router_core.call_log.importers.records import open_records
 
     with path.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
-    return LogSource(name=path.name, sha256=digest, open=lambda: open_records(path))
+    return LogSource(name=path.name, sha256=digest, open=lambda: open_records(path), size=path.stat().st_size)
 
 
 def _import_database(home: "Home", address: str, file_format: ImportFormat, options: _Options) -> None:
@@ -205,7 +205,7 @@ def _import_log(home: "Home", source: "LogSource", log_map: "LogMap", options: _
 
 def _rules(home: "Home", options: _Options, file: str) -> "ImportRules":
     """Return how rows are read: with the prices and tiers of the home's config, where there is one."""
-    from router_core.call_log.importers.logs import ImportRules
+    from router_core.call_log.importers.reading import ImportRules
     from router_core.call_log.importers.tier_table import TierTable, parse_tier_models
     from router_core.prices import PriceBook
 

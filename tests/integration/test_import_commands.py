@@ -12,7 +12,8 @@ import pytest
 from router_core.call_log.home import Home
 from router_core.call_log.importers import postgres
 from router_core.call_log.importers.litellm_maps import SPEND_LOGS
-from router_core.call_log.importers.logs import ImportRules, LogSource, import_log
+from router_core.call_log.importers.logs import import_log
+from router_core.call_log.importers.reading import ImportRules, LogSource
 from router_core.call_log.importers.records import Record, Source
 from tests.builders import make_config_bytes
 from tests.command_line import Tierwise

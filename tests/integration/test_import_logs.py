@@ -19,6 +19,7 @@ from tests.log_sources import (
     OLD_NAMES,
     at,
     bring,
+    failed_spend_row,
     fetch,
     helicone_row,
     langfuse_row,
@@ -103,20 +104,12 @@ def test_zero_for_used_tokens_is_no_price(home: Home, tmp_path: Path) -> None:
     assert report.unpriced == ("nobody-knows",)
 
 
-def failed(second: float, error: str, code: str, **columns: Any) -> dict[str, Any]:
-    return spend_row(
-        second,
-        status="failure",
-        spend=0,
-        prompt_tokens=0,
-        completion_tokens=0,
-        metadata={"status": "failure", "error_information": {"error_class": error, "error_code": code}},
-        **columns,
-    )
-
-
 def test_refused_request_cost_nothing_and_a_timeout_nobody_knows(home: Home, tmp_path: Path) -> None:
-    rows = [failed(0, "RateLimitError", "429"), failed(1, "Timeout", "408"), failed(2, "APIConnectionError", "500")]
+    rows = [
+        failed_spend_row(0, "RateLimitError", "429"),
+        failed_spend_row(1, "Timeout", "408"),
+        failed_spend_row(2, "APIConnectionError", "500"),
+    ]
     bring(home, write_csv(tmp_path / "spend.csv", rows))
     assert fetch(home, f"SELECT status, error_type, {COSTS} FROM attempts ORDER BY started_at") == [
         ("failed", "RateLimitError", 0, 0, "exact"),
@@ -128,8 +121,8 @@ def test_refused_request_cost_nothing_and_a_timeout_nobody_knows(home: Home, tmp
 def test_requests_of_one_trace_are_one_call_up_to_its_first_success(home: Home, tmp_path: Path) -> None:
     trace = {"session_id": "t1"}
     rows = [
-        failed(0, "RateLimitError", "429", **trace),
-        failed(5, "RateLimitError", "429", **trace),
+        failed_spend_row(0, "RateLimitError", "429", **trace),
+        failed_spend_row(5, "RateLimitError", "429", **trace),
         spend_row(10, model="gpt-5", **trace),
         spend_row(60, **trace),
     ]
@@ -268,10 +261,11 @@ def test_helicone_counts_anthropics_cache_beside_the_prompt(home: Home, tmp_path
 
 
 def test_helicone_cache_and_status_are_understood(home: Home, tmp_path: Path) -> None:
+    nothing = {"prompt_tokens": None, "prompt_cache_read_tokens": None, "completion_tokens": None}
     rows = [
         helicone_row(0, cache_reference_id="7d2f"),
-        helicone_row(1, response_status=429, prompt_tokens=None, completion_tokens=None, costUSD=0),
-        helicone_row(2, response_status=-3, prompt_tokens=None, completion_tokens=None, costUSD=None),
+        helicone_row(1, response_status=429, costUSD=0, **nothing),
+        helicone_row(2, response_status=-3, costUSD=None, **nothing),
     ]
     report = bring(home, write_jsonl(tmp_path / "h.jsonl", rows))
     assert (report.cache_hits, report.failed) == (1, 2)
@@ -389,104 +383,3 @@ def test_same_number_as_id_in_another_table_is_another_request(home: Home, tmp_p
     for second in (0, 1):
         bring(home, write_csv(tmp_path / f"{second}.csv", [table_row(second, id=1)]), now_us=NOW_US + second)
     assert fetch(home, "SELECT count(*) FROM attempts") == [(2,)]
-
-
-# --- what holds for all
-
-
-def test_neither_questions_nor_answers_are_anywhere_in_the_log(home: Home, tmp_path: Path) -> None:
-    bring(home, write_csv(tmp_path / "a.csv", [spend_row()]))
-    bring(home, write_jsonl(tmp_path / "b.jsonl", [payload_row()]), now_us=NOW_US + 1)
-    bring(home, write_csv(tmp_path / "c.csv", [langfuse_row(level="ERROR")]), now_us=NOW_US + 2)
-    bring(home, write_jsonl(tmp_path / "d.jsonl", [helicone_row()]), now_us=NOW_US + 3)
-    bring(home, write_jsonl(tmp_path / "e.jsonl", [table_row()]), now_us=NOW_US + 4)
-    assert [path for path in home.root.rglob("*") if path.is_file() and b"secret" in path.read_bytes()] == []
-    sizes = fetch(home, "SELECT extra ->> 'messages_chars' FROM attempts WHERE attempt_id = 'litellm:chatcmpl-0'")
-    assert sizes == [(str(len(json.dumps(spend_row()["messages"]).encode())),)]
-
-
-def test_importing_again_changes_nothing(home: Home, tmp_path: Path) -> None:
-    file = write_csv(tmp_path / "spend.csv", [spend_row(i) for i in range(5)])
-    bring(home, file)
-    again = bring(home, file, now_us=NOW_US + 1)
-    assert (again.changed, again.rows_new, again.rows_known) == (False, 0, 5)
-    assert fetch(home, "SELECT count(*) FROM events") == [(1,)]
-
-
-def test_overlapping_exports_make_their_union(home: Home, tmp_path: Path) -> None:
-    bring(home, write_csv(tmp_path / "a.csv", [spend_row(i) for i in range(5)]))
-    report = bring(home, write_jsonl(tmp_path / "b.jsonl", [spend_row(i) for i in range(3, 9)]), now_us=NOW_US + 1)
-    assert (report.rows_new, report.rows_known) == (4, 2)
-    assert fetch(home, "SELECT count(*), count(DISTINCT call_id), sum(cost_nusd) FROM calls") == [(9, 9, 14_400_000)]
-
-
-def test_call_cut_apart_by_two_exports_still_costs_what_its_attempts_cost(home: Home, tmp_path: Path) -> None:
-    trace = {"session_id": "t1"}
-    first, second = failed(0, "RateLimitError", "429", **trace), spend_row(10, **trace)
-    bring(home, write_csv(tmp_path / "a.csv", [first]))
-    bring(home, write_csv(tmp_path / "b.csv", [first, second]), now_us=NOW_US + 1)
-    sums = "SELECT c.call_id, c.cost_nusd, c.attempts, sum(a.cost_nusd), count(*) FROM calls AS c JOIN attempts AS a"
-    assert fetch(home, f"{sums} USING (call_id) GROUP BY ALL ORDER BY 1") == [
-        ("litellm:chatcmpl-0", 0, 1, 0, 1),
-        ("litellm:chatcmpl-10", 1_600_000, 1, 1_600_000, 1),
-    ]
-
-
-def test_same_id_twice_in_a_file_counts_once_and_is_reported(home: Home, tmp_path: Path) -> None:
-    report = bring(home, write_csv(tmp_path / "a.csv", [spend_row(), spend_row(), spend_row(1)]))
-    assert (report.rows_read, report.rows_kept) == (3, 2)
-    assert [(one.reason, one.rows) for one in report.skipped] == [("same id as an earlier row", 1)]
-
-
-def test_bad_rows_refuse_the_file_with_their_lines(home: Home, tmp_path: Path) -> None:
-    rows = [spend_row(0), spend_row(1, spend="free"), spend_row(2, prompt_tokens=-3), spend_row(3, spend="dear")]
-    with pytest.raises(ConfigError) as caught:
-        bring(home, write_csv(tmp_path / "a.csv", rows))
-    assert "2 × spend is not a number (lines 3, 5)" in str(caught.value)
-    assert "1 × prompt_tokens is negative (line 4)" in str(caught.value)
-    assert not home.root.exists()
-
-
-def test_bad_rows_are_left_out_when_asked(home: Home, tmp_path: Path) -> None:
-    rows = [spend_row(0), spend_row(1, spend="free"), spend_row(2, startTime="")]
-    report = bring(home, write_csv(tmp_path / "a.csv", rows), skip_bad=True)
-    assert (report.rows_read, report.rows_kept, len(report.skipped)) == (3, 1, 2)
-    assert fetch(home, "SELECT count(*) FROM attempts") == [(1,)]
-
-
-def test_rows_outside_the_window_are_left_out(home: Home, tmp_path: Path) -> None:
-    file = write_csv(tmp_path / "a.csv", [spend_row(i) for i in range(6)])
-    report = bring(home, file, since_us=us(1), until_us=us(4))
-    assert (report.rows_kept, report.since_us, report.until_us) == (3, us(1), us(3))
-
-
-def test_tiers_come_from_the_mapping_by_whole_or_bare_name(home: Home, tmp_path: Path) -> None:
-    rows = [spend_row(0), spend_row(1, model="gpt-5"), spend_row(2, model="other")]
-    bring(home, write_csv(tmp_path / "a.csv", rows), tiers=[("cheap", "gpt-5-mini"), ("top", "openai/gpt-5")])
-    found = "SELECT request_model, tier, tier_planned, tier_served FROM attempts JOIN calls USING (call_id)"
-    assert fetch(home, f"{found} ORDER BY started_at") == [
-        ("openai/gpt-5-mini", "cheap", "cheap", "cheap"),
-        ("openai/gpt-5", "top", "top", "top"),
-        ("openai/other", None, None, None),
-    ]
-
-
-def test_dry_run_shows_rows_and_writes_nothing(home: Home, tmp_path: Path) -> None:
-    report = bring(home, write_csv(tmp_path / "a.csv", [spend_row(i) for i in range(9)]), dry_run=True)
-    assert (report.rows_kept, len(report.preview), report.changed) == (9, 5, False)
-    assert report.preview[0]["cost_nusd"] == 1_600_000
-    assert not home.root.exists()
-
-
-def test_segment_holds_all_of_the_import_or_is_not_there(home: Home, tmp_path: Path) -> None:
-    bring(home, write_csv(tmp_path / "a.csv", [spend_row(i) for i in range(9)]))
-    assert fetch(home, "SELECT count(*) FROM quarantine") == [(0,)]
-    assert [path.suffix for path in home.spool.rglob("import.*")] == [".jsonl"]
-
-
-def test_rollups_count_what_was_imported(home: Home, tmp_path: Path) -> None:
-    bring(home, write_csv(tmp_path / "a.csv", [spend_row(i) for i in range(9)]))
-    assert fetch(home, "SELECT sum(n), sum(cost_nusd) FROM rollup_attempts WHERE source = 'import'") == [
-        (9, 14_400_000)
-    ]
-    assert fetch(home, "SELECT sum(n) FROM rollup_calls") == [(9,)]

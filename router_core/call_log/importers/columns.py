@@ -89,6 +89,7 @@ def times_of(found: Fields, started: int) -> Columns:
 def cost_columns(usage: Usage, cost: Cost) -> Columns:
     """Return tokens, costs and prices; ``price_extra`` holds what has no column."""
     columns: Columns = {
+        "cost_status": cost.status,
         "input_tokens": usage.input_tokens,
         "output_tokens": usage.output_tokens,
         "cached_tokens": usage.cached_tokens or None,
@@ -100,7 +101,6 @@ def cost_columns(usage: Usage, cost: Cost) -> Columns:
         "computed_nusd": cost.computed_nusd,
     }
     row = {name: value for name, value in columns.items() if value is not None}
-    row["cost_status"] = cost.status
     price = cost.price
     if price is not None:
         row["price_in"], row["price_cached"] = price.input_nusd_per_m, price.cached_nusd_per_m

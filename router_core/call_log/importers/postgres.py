@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from router_core.call_log.importers.logs import LogSource
 from router_core.call_log.importers.maps import LogMap
+from router_core.call_log.importers.reading import LogSource
 from router_core.call_log.importers.records import Record, Source
 from router_core.errors import ConfigError, Problem, RouterError
 

@@ -160,7 +160,7 @@ def _json_records(path: Path) -> Generator[Record]:
     options = {
         "format": "array" if _begins_with_bracket(path) else "unstructured",
         "size": MAX_LINE_BYTES,
-        "packing": "none" if packing == "plain" else packing,
+        "packing": "uncompressed" if packing == "plain" else packing,
     }
     yield from _queried(path, query, options, "JSON", Growth(path))
 

@@ -3,7 +3,6 @@
 import datetime as dt
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
@@ -63,31 +62,27 @@ class BadRowError(ValueError):
     """A row that cannot be imported; the message is the reason."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Field:
-    name: str
-    places: tuple[str, ...]
-    convert: Callable[[Any], Any]
+_Field = tuple[str, tuple[str, ...], Callable[[Any], Any]]
 
 
 class _Found:
     """What a record holds at a place: in a column of that very name, else nested."""
 
-    __slots__ = ("_nested", "_record")
+    __slots__ = ("nested", "record")
 
     def __init__(self, record: RawRecord, nested: RawRecord) -> None:
-        self._record = record
-        self._nested = nested
+        self.record = record
+        self.nested = nested
 
-    def first(self, places: Sequence[str]) -> tuple[str, Any]:
-        """Return the first of these places that holds something, and that; None where none does."""
+    def first(self, places: Sequence[str]) -> Any:
+        """Return what the first of these places holds that holds something; None where none does."""
         for place in places:
-            value = self._record.get(place)
-            if value is None and self._nested:
-                value = self._nested.get(place)
+            value = self.record.get(place)
+            if value is None:
+                value = self.nested.get(place)
             if value is not None and value != "":
-                return place, value
-        return "", None
+                return value
+        return None
 
 
 class RowMaker:
@@ -125,7 +120,7 @@ class RowMaker:
             self._open[prefix].append((rest, places))
         elif name != "payload_type":
             own = {"started_at": self._start, "ended_at": self._instant, "first_token_at": self._instant}
-            self._fields.append(_Field(name, places, own.get(name) or _CONVERTERS[name]))
+            self._fields.append((name, places, own.get(name) or _CONVERTERS[name]))
 
     def rows(self, record: RawRecord) -> Iterator[RawRecord]:
         """Yield what one record holds: itself, unless the map takes it apart."""
@@ -144,17 +139,26 @@ class RowMaker:
             BadRowError: The record cannot be used.
         """
         at = _Found(record, self._nested.find(record))
+        return self._row(self._convert(at), at)
+
+    def _convert(self, at: _Found) -> Row:
+        # by far the most frequent lines of an import: looked up here and not in ``first``
+        column, nested = at.record.get, at.nested.get
         found: Row = {}
-        for field in self._fields:
-            place, raw = at.first(field.places)
-            if raw is None:
-                continue
-            try:
-                found[field.name] = field.convert(raw)
-            except ValueError as error:
-                message = f"{_shown(place)} {error}"
-                raise BadRowError(message) from error
-        return self._row(found, at)
+        for name, places, convert in self._fields:
+            for place in places:
+                raw = column(place)
+                if raw is None:
+                    raw = nested(place)
+                if raw is None or raw == "":
+                    continue
+                try:
+                    found[name] = convert(raw)
+                except ValueError as error:
+                    message = f"{_shown(place)} {error}"
+                    raise BadRowError(message) from error
+                break
+        return found
 
     def _instant(self, raw: Any) -> int:
         return values.to_instant_us(raw, self._zone)
@@ -175,15 +179,15 @@ class RowMaker:
             raise BadRowError(message)
         tags = self._tags(at)
         status, error_type = failure_of(found)
-        row: Row = {
-            "started_at": started,
-            "payload_type": self._payload_type(at, tags),
-            "request_model": model,
-            "status": status,
-            **self._costs(found, model, status, error_type),
-            **times_of(found, started),
-            **{name: found[name] for name in _COPIED if name in found},
-        }
+        row = self._costs(found, model, status, error_type)
+        row["started_at"] = started
+        row["payload_type"] = self._payload_type(at, tags)
+        row["request_model"] = model
+        row["status"] = status
+        row.update(times_of(found, started))
+        for name in _COPIED:
+            if name in found:
+                row[name] = found[name]
         if found.get("provider"):
             row["provider_name"] = found["provider"].lower()
         if "error_usd" in found:
@@ -195,32 +199,33 @@ class RowMaker:
         tier = found.get("tier") or self._tier_of(model)
         if tier is not None:
             row["tier"] = tier
-        self._identify(row, found)
+        self._identify(row, found, at)
         self._keep(row, at)
         return row
 
-    def _identify(self, row: Row, found: Row) -> None:
+    def _identify(self, row: Row, found: Row, at: _Found) -> None:
+        """Give the row its key. It depends on nothing but the source: neither on prices, nor on zone, map or tiers."""
         given = found.get("id")
+        row["has_id"] = given is not None
         if given is None:
             # nothing names it but what it is: the order among equal ones tells them apart
-            facts = orjson.dumps(row, option=orjson.OPT_SORT_KEYS)
-            row["row_key"], row["has_id"] = f"{self._map.prefix}:{_digest(facts)}", False
+            key = _digest(orjson.dumps(at.record, default=str, option=orjson.OPT_SORT_KEYS))
         else:
-            key = f"{given}@{row['started_at']}" if self._map.keyed_by_time else given
-            readable = len(key) <= _MAX_ID and key.isascii() and key.isprintable() and " " not in key
-            row["row_key"] = f"{self._map.prefix}:{key if readable else _digest(key.encode())}"
-            row["has_id"] = True
-        if found.get("call") is not None:
+            key = f"{given}@{at.first(self._map.places['started_at'])}" if self._map.keyed_by_time else given
+            if len(key) > _MAX_ID or not key.isascii() or not key.isprintable() or " " in key:
+                key = _digest(key.encode())
+        row["row_key"] = f"{self._map.prefix}:{key}"
+        if "call" in found:
             row["chain"] = found["call"]
 
     def _keep(self, row: Row, at: _Found) -> None:
         extra: dict[str, Any] = row.pop("price_extra", {})
         for name, places in self._open["extra"]:
-            _, raw = at.first(places)
+            raw = at.first(places)
             if raw is not None:
                 extra[name] = raw if isinstance(raw, bool | int | float) else str(raw)[: values.MAX_TEXT]
         for name, places in self._open["size"]:
-            _, raw = at.first(places)
+            raw = at.first(places)
             if raw is not None:
                 extra[f"{name}_chars"] = len(raw if isinstance(raw, str) else orjson.dumps(raw, default=str))
         if extra:
@@ -229,18 +234,18 @@ class RowMaker:
     def _tags(self, at: _Found) -> Mapping[str, str]:
         tags: dict[str, str] = {}
         for place in self._map.tags:
-            for name, value in tag_pairs(at.first((place,))[1]):
+            for name, value in tag_pairs(at.first((place,))):
                 if len(tags) < _MAX_TAGS:
                     tags[name] = value
         for name, places in self._open["tags"]:
-            _, raw = at.first(places)
+            raw = at.first(places)
             if isinstance(raw, str | int | float):
                 tags[name] = values.to_text(str(raw))
         return tags or _NO_TAGS
 
     def _payload_type(self, at: _Found, tags: Mapping[str, str]) -> str:
         for place in self._map.payload_type:
-            found = _tag_at(place, tags) if place.startswith(("tag:", "=")) else at.first((place,))[1]
+            found = _tag_at(place, tags) if place.startswith(("tag:", "=")) else at.first((place,))
             if isinstance(found, str | int) and found != "":
                 return values.to_text(str(found)) or UNKNOWN_TYPE
         return UNKNOWN_TYPE

@@ -15,13 +15,14 @@ from router_core.types import NANO
 
 MAX_TEXT: Final = 500
 _EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
-_MICROSECOND: Final = dt.timedelta(microseconds=1)
+_DAY_US: Final = 86_400_000_000
 # an instant before LLMs or after this century is a number that means something else
 _INSTANTS: Final = range(946_684_800_000_000, 4_102_444_800_000_000)
 _NUMERIC: Final = re.compile(r"[+-]?\d+(?:\.\d*)?(?:[eE][+-]?\d+)?")
 # up to which magnitude a bare number is seconds, milliseconds, microseconds; beyond it is nanoseconds
 _EPOCH_UNITS: Final = ((100_000_000_000, 1_000_000), (100_000_000_000_000, 1_000), (100_000_000_000_000_000, 1))
 _MAX_TOKENS: Final = 10_000_000_000
+_MAX_DIGITS: Final = 12
 _MAX_USD: Final = 1_000_000
 _YEAR_MS: Final = 31_536_000_000
 # beyond it, arithmetic with the digits written out would take forever
@@ -66,8 +67,8 @@ def _instant_us(value: Any, zone: dt.tzinfo) -> int:
 
 
 def _datetime_us(moment: dt.datetime, zone: dt.tzinfo) -> int:
-    aware = moment if moment.tzinfo is not None else moment.replace(tzinfo=zone)
-    return (aware - _EPOCH) // _MICROSECOND
+    since = (moment if moment.tzinfo is not None else moment.replace(tzinfo=zone)) - _EPOCH
+    return since.days * _DAY_US + since.seconds * 1_000_000 + since.microseconds
 
 
 def has_zone(value: Any) -> bool:
@@ -98,6 +99,8 @@ def to_count(value: Any) -> int:
     """Return a count of tokens."""
     if type(value) is int:
         count = value
+    elif type(value) is str and value.isdecimal() and len(value) <= _MAX_DIGITS:
+        count = int(value)
     else:
         amount = _decimal(value)
         count = int(amount)
@@ -133,6 +136,8 @@ def to_fraction(value: Any) -> float:
 
 def to_text(value: Any) -> str:
     """Return a short text: numbers as they are written, longer texts cut at ``MAX_TEXT`` characters."""
+    if type(value) is str and value.isascii() and "\x00" not in value:
+        return value.strip()[:MAX_TEXT]
     if isinstance(value, bool) or not isinstance(value, str | int | float | Decimal):
         message = "is not text"
         raise ValueError(message)
