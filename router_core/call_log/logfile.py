@@ -46,7 +46,8 @@ class LogFile:
         self._is_ready = False
         self.held_s: list[float] = []
         self.con = duckdb.connect(":memory:")
-        for setting in _SETTINGS:
+        spill = str(home.root / "stage" / "spill").replace("'", "''")
+        for setting in (*_SETTINGS, f"SET temp_directory = '{spill}'"):
             # a setting that this DuckDB does not know only costs time
             with suppress(duckdb.CatalogException):
                 self.con.execute(setting)

@@ -127,17 +127,14 @@ def test_process_ends_with_the_one_that_asks(home: Home, asked: LookupProcess) -
     process.stdin = None
 
 
-def test_outcome_sums_of_many_hours_take_several_steps_and_say_when_they_are_complete(
-    home: Home, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("router_core.call_log.ingest._SUM_STEPS_PER_TICK", 1)
+def test_outcome_sums_of_many_hours_take_several_steps_and_say_when_they_are_complete(home: Home) -> None:
     spool = Spool(home.spool)
     for n in range(100):
         spool.write(make_call_line(call_id=f"c-{n}", ts=START_US + n * HOUR_US), make_outcome_line(call_id=f"c-{n}"))
     ingester = Ingester(home, now_us=lambda: START_US)
     done: list[tuple[int, int]] = []
     for _ in range(4):
-        ingester.tick(max_commits=20)
+        ingester.tick(max_s=0)
         with reading(home) as con:
             queued = con.execute("SELECT count(*) FROM outcome_queue").fetchall()[0][0]
             complete = con.execute("SELECT count(*) FROM progress WHERE name = 'outcomes'").fetchall()[0][0]
