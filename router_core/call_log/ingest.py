@@ -206,6 +206,7 @@ class Ingester:
             rollups.append_deltas(con, deltas)
             commit.update_pending(con, filled, batch.settled)
             outcome_sums.queue_hours(con, hours)
+            outcome_sums.queue_labels(con, filled)
             commit.record(con, advances, now_us)
             con.execute("COMMIT")
         self._known_offsets().update((name, advance.end) for name, advance in advances.items())
