@@ -58,7 +58,7 @@ class IngestReport:
     is_behind: bool = False
     backlog_bytes: int = 0
     held_s: tuple[float, ...] = ()
-    replaced: Path | None = None
+    replaced: str | None = None
 
 
 @dataclass(slots=True)
@@ -292,18 +292,22 @@ def ingest_once(
         sums: Compute all hourly sums anew from the rows, too.
 
     Raises:
-        LogBusyError: Readers have kept the file open for too long; nothing is lost.
+        LogBusyError: Readers have kept the file open for too long, or another process writes the log that is to be made
+            anew; nothing is lost.
         LogUnavailableError: The file cannot be opened now; nothing is lost.
         ConfigError: The home or the file is unusable.
     """
     clock = now_us or wall_clock_us
     with access.elected(home.create()) as is_mine:
         if not is_mine:
+            if rebuild or sums:
+                message = f"a background process writes {home.log}; stop it first, tierwise doctor names it"
+                raise access.LogBusyError(message)
             return IngestReport(busy=True)
         replaced = set_aside(home.log, wall_clock_us()) if rebuild else None
         ingester = Ingester(home, now_us=clock if as_of_us is None else lambda: as_of_us, keep_days=keep_days)
         try:
-            report = replace(ingester.tick(progress=progress), replaced=replaced)
+            report = replace(ingester.tick(progress=progress), replaced=None if replaced is None else str(replaced))
             if sums:
                 ingester.recompute_sums()
             return report
