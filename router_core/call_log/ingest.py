@@ -223,9 +223,8 @@ class Ingester:
         behind = {segment.worker for segment in goal.segments if segment.size > offsets.get(segment.name, 0)}
         finished = sorted(goal.dead - behind - goal.missing.keys())
         if finished:
-            with self._file.attached(self._now_us()) as con:
-                orphans = read_orphans(con, finished)
-            if orphans.n_rows:
+            orphans = read_orphans(self._lookup, finished)
+            if orphans.settled:
                 self._commit(orphans, {}, tally)
         retire(self._home.spool, goal.read_to_the_end(offsets))
         for worker in finished:
