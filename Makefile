@@ -5,8 +5,8 @@ STAMP := .venv/.installed
 # the same packages, with the older duckdb in front of them
 OLD_VENV := .venv-duckdb15
 OLD_STAMP := $(OLD_VENV)/.installed
-STORAGE_TESTS := tests/contract tests/property/test_rollup_laws.py tests/dashboard/test_queries.py \
-	$(addprefix tests/integration/test_,$(addsuffix .py,spool disks ingest ingest_trouble import kills log_access rebuild \
+STORAGE_TESTS := tests/contract tests/property/test_rollup_laws.py tests/property/test_edge_laws.py tests/dashboard/test_queries.py \
+	$(addprefix tests/integration/test_,$(addsuffix .py,spool disks ingest ingest_trouble import kills log_access lookup rebuild \
 	duckdb_versions))
 BROWSER_PACKAGES := chromium
 ARGS ?=

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from router_core.call_log.ingest import Ingester
 
 PARENT_VARIABLE: Final = "TIERWISE_WATCH_PARENT"
-_COMMITS_PER_TICK: Final = 20
+# lines written after a tick has begun wait for the next one
+_TICK_S: Final = 1.0
 _ONE_SHOT_TIMEOUT_S: Final = 600.0
 _MAX_ONE_SHOTS: Final = 3
 _STALLED_S: Final = 30.0
@@ -115,7 +116,7 @@ def _ingest_until(ending: Callable[[], bool], ingester: "Ingester", stop: thread
     try:
         while not ending():
             try:
-                report = ingester.tick(max_commits=_COMMITS_PER_TICK)
+                report = ingester.tick(max_s=_TICK_S)
                 is_behind = report.is_behind
             except LogBusyError as error:
                 _logger.warning(_WAITS, error)

@@ -172,10 +172,10 @@ class Acks:
         return [f"c-{text.decode()}" for text in bytes(self._text).split(b"\n")[:-1]]
 
 
-def end(processes: Sequence[BaseProcess]) -> None:
-    """Kill processes and wait until they are gone."""
+def end(processes: Sequence[BaseProcess], *, politely: bool = False) -> None:
+    """Kill processes with -9, or with SIGTERM, and wait until they are gone."""
     for process in processes:
         with suppress(AttributeError):
-            process.kill()
+            process.terminate() if politely else process.kill()
     for process in processes:
         process.join(10)

@@ -32,6 +32,8 @@ BOOKKEEPING: Final[dict[str, dict[str, str]]] = {
     # what was in flight when the tables were last written; it becomes rows if its worker dies
     "pending_attempts": {"attempt_id": "VARCHAR", "worker": "VARCHAR", "facts": "JSON"},
     "pending_calls": {"call_id": "VARCHAR", "worker": "VARCHAR", "rank": "INTEGER", "facts": "JSON"},
+    # calls of labels that came in since: their hours are looked up later, in ten million rows that takes long
+    "unplaced_outcomes": {"call_id": "VARCHAR"},
     # hours whose labels have changed since their outcome rollup was computed
     "outcome_queue": {"hour": "TIMESTAMP"},
     # name = 'ingested' (last commit of lines), 'outcomes' (outcome rollup is complete up to here)
@@ -92,7 +94,7 @@ def create_tables() -> Iterator[str]:
         tables[name] = keys | dict.fromkeys(measures, "BIGINT")
     for name, columns in tables.items():
         listed = ", ".join(f'"{column}" {kind}' for column, kind in columns.items())
-        yield f"CREATE TABLE {name} ({listed})"
+        yield f"CREATE TABLE IF NOT EXISTS {name} ({listed})"
 
 
 def create_views() -> Iterator[str]:

@@ -4,7 +4,7 @@ Zones such as Asia/Kolkata (+5:30) and Asia/Kathmandu (+5:45) cut a UTC hour in 
 """
 
 import datetime as dt
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Final
 
 from router_core.call_log.ddl import ROLLUPS
@@ -16,15 +16,8 @@ if TYPE_CHECKING:
 
 _HOUR: Final = dt.timedelta(hours=1)
 _OUTCOMES: Final = "rollup_outcomes"
-# what the rollups are computed from; other columns of the raw rows are not read
-_CALL_COLUMNS: Final = (
-    "call_id, source, payload_type, tier_planned, tier_served, model_served, status, critical, degraded, escalations,"
-    " fallbacks, cache_hit, cost_nusd, latency_ms, served_attempt_id, error_cost_nusd"
-)
-_ATTEMPT_COLUMNS: Final = (
-    "source, payload_type, tier, provider_name, request_model, role, status, cost_nusd, cost_status, input_tokens,"
-    " cached_tokens, output_tokens, reasoning_tokens, latency_ms"
-)
+# which seconds of an hour it is cut at → the hours so cut; mostly there is one such group
+_Cuts = Mapping[tuple[int, ...], list[dt.datetime]]
 
 
 def rollups_cut_at(con: "DuckDBPyConnection", instants: Collection[dt.datetime]) -> Mapping[str, str]:
@@ -39,54 +32,63 @@ def rollups_cut_at(con: "DuckDBPyConnection", instants: Collection[dt.datetime])
     Returns:
         For each rollup its own name, or a subquery with its columns.
     """
-    cuts: dict[dt.datetime, list[dt.datetime]] = {}
-    for instant in sorted(set(instants)):
+    inside: dict[dt.datetime, set[int]] = {}
+    for instant in instants:
         hour = instant.replace(minute=0, second=0, microsecond=0)
         if instant != hour:
-            cuts.setdefault(hour, []).append(instant)
+            inside.setdefault(hour, set()).add((instant - hour).seconds)
+    cuts: dict[tuple[int, ...], list[dt.datetime]] = {}
+    for hour, seconds in sorted(inside.items()):
+        cuts.setdefault(tuple(sorted(seconds)), []).append(hour)
     if not cuts:
         return {name: name for name in (*ROLLUPS, _OUTCOMES)}
-    _take_rows(con, "edge_calls", "calls", "ts", _CALL_COLUMNS, cuts)
-    _take_rows(con, "edge_attempts", "attempts", "started_at", _ATTEMPT_COLUMNS, cuts)
     return {name: _replaced(con, name, cuts) for name in (*ROLLUPS, _OUTCOMES)}
 
 
-def _take_rows(
-    con: "DuckDBPyConnection",
-    name: str,
-    table: str,
-    instant: str,
-    columns: str,
-    cuts: Mapping[dt.datetime, list[dt.datetime]],
-) -> None:
-    # one branch for each hour: then only the blocks around that hour are read
-    branches = (
-        f"""SELECT {_part(hour, inside, instant)} AS part, {columns} FROM {table}
-            WHERE {instant} >= {_literal(hour)} AND {instant} < {_literal(hour + _HOUR)}"""
-        for hour, inside in cuts.items()
-    )
-    con.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS {' UNION ALL '.join(branches)}")
-
-
-def _part(hour: dt.datetime, inside: list[dt.datetime], instant: str) -> str:
-    """Return the SQL for the beginning of the part of an hour that an instant lies in."""
-    cases = " ".join(f"WHEN {instant} >= {_literal(cut)} THEN {_literal(cut)}" for cut in reversed(inside))
-    return f"CASE {cases} ELSE {_literal(hour)} END"
-
-
-def _replaced(con: "DuckDBPyConnection", rollup: str, cuts: Collection[dt.datetime]) -> str:
+def _replaced(con: "DuckDBPyConnection", rollup: str, cuts: _Cuts) -> str:
+    """Sum the raw rows of the hours that are cut up, and return the subquery that has these sums in their place."""
     if rollup == _OUTCOMES:
         columns = ", ".join(ROLLUP_OUTCOMES_COLUMNS)
-        rows = "(SELECT *, part AS hour FROM edge_calls WHERE status = 'ok')"
-        parts = outcomes_query(rows, "outcomes")
+        # materialised: it stands in the query twice, and the calls are to be read once
+        parts = f"""WITH answered AS MATERIALIZED (
+                SELECT call_id, part AS hour, source, payload_type, tier_served, model_served, served_attempt_id,
+                       error_cost_nusd
+                FROM {_rows("calls", "ts", cuts)} WHERE status = 'ok')
+            {outcomes_query("answered", "outcomes")}"""
     else:
         keys, measures = ROLLUPS[rollup]
         columns = ", ".join((*keys, *measures))
-        parts = delta_query(rollup, f"edge_{source_of(rollup)[0]}", hour="part")
+        parts = delta_query(rollup, _rows(*source_of(rollup), cuts), hour="part")
     con.execute(f"CREATE OR REPLACE TEMP TABLE edge_{rollup} AS {parts}")
-    listed = ", ".join(_literal(hour) for hour in cuts)
-    return f"""(SELECT {columns} FROM {rollup} WHERE hour IS NULL OR hour NOT IN ({listed})
+    return f"""(SELECT {columns} FROM {rollup} WHERE hour IS NULL OR hour NOT IN ({_listed(_hours(cuts))})
                 UNION ALL SELECT {columns} FROM edge_{rollup})"""
+
+
+def _rows(table: str, instant: str, cuts: _Cuts) -> str:
+    """Return the subquery of the raw rows in hours that are cut up, with the ``part`` of the hour they lie in."""
+    hours = _hours(cuts)
+    hour = f"date_trunc('hour', {instant})"
+    # midnights lie at one or two hours of the day: telling that first is many times as quick as the list alone
+    of_day = sorted({each.hour for each in hours})
+    days = (max(hours).date() - min(hours).date()).days + 1
+    listed = "" if len(hours) == days * len(of_day) else f"AND list_contains([{_listed(hours)}], {hour})"
+    whens = [
+        f"WHEN {instant} >= {hour} + INTERVAL {cut} SECOND{among} THEN {hour} + INTERVAL {cut} SECOND"
+        for seconds, cut_hours in cuts.items()
+        for among in ("" if len(cuts) == 1 else f" AND {hour} IN ({_listed(cut_hours)})",)
+        for cut in reversed(seconds)
+    ]
+    return f"""(SELECT *, CASE {" ".join(whens)} ELSE {hour} END AS part FROM {table}
+        WHERE {instant} >= {_literal(min(hours))} AND {instant} < {_literal(max(hours) + _HOUR)}
+          AND hour({instant}) IN ({", ".join(map(str, of_day))}) {listed})"""
+
+
+def _hours(cuts: _Cuts) -> list[dt.datetime]:
+    return [hour for hours in cuts.values() for hour in hours]
+
+
+def _listed(hours: Iterable[dt.datetime]) -> str:
+    return ", ".join(_literal(hour) for hour in hours)
 
 
 def _literal(instant: dt.datetime) -> str:

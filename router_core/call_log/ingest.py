@@ -12,7 +12,6 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Final
 
 from router_core.call_log import access, commit, folding, outcome_sums, rollups
 from router_core.call_log.archive import Archive
@@ -24,7 +23,7 @@ from router_core.call_log.lines import Batch
 from router_core.call_log.logfile import LogFile
 from router_core.call_log.lookup import SizedLookup
 from router_core.call_log.orphans import read_orphans
-from router_core.call_log.pace import MAX_ROWS_PER_COMMIT, next_rows
+from router_core.call_log.pace import MAX_ROWS_PER_COMMIT, Bounds, next_rows
 from router_core.call_log.segments import list_segments, lock_path, retire
 from router_core.call_log.spool_reader import Goal, SpoolReader, look
 from router_core.call_log.stage import Stage
@@ -32,7 +31,6 @@ from router_core.call_log.weeks import weeks
 
 __all__ = ["MAX_ROWS_PER_COMMIT", "IngestReport", "Ingester", "Progress", "ingest_once", "wall_clock_us"]
 
-_SUM_STEPS_PER_TICK: Final = 8
 Progress = Callable[[int, int], None]
 
 
@@ -60,7 +58,7 @@ class IngestReport:
     is_behind: bool = False
     backlog_bytes: int = 0
     held_s: tuple[float, ...] = ()
-    replaced: Path | None = None
+    replaced: str | None = None
 
 
 @dataclass(slots=True)
@@ -102,11 +100,14 @@ class Ingester:
         self._lookup.close()
         self._file.close()
 
-    def tick(self, *, max_commits: int | None = None, progress: Progress | None = None) -> IngestReport:
+    def tick(
+        self, *, max_commits: int | None = None, max_s: float | None = None, progress: Progress | None = None
+    ) -> IngestReport:
         """Ingest what the spool holds at this moment, then bring the sums of outcomes up to date.
 
         Args:
             max_commits: Stop early after so many transactions; None = until all of it is in.
+            max_s: Stop early when a commit ends later than this, seconds; sums of hours then take several ticks.
             progress: Called with bytes done and bytes to do, after each commit.
 
         Raises:
@@ -115,26 +116,25 @@ class Ingester:
             ConfigError: The file is unusable.
         """
         try:
-            return self._tick(max_commits, progress)
+            return self._tick(Bounds(max_commits, max_s, time.monotonic), progress)
         except FileNotFoundError:  # the home is being removed
             raise
         except OSError as error:
             raise access.unavailable(self._home.root, error) from error
 
-    def _tick(self, max_commits: int | None, progress: Progress | None) -> IngestReport:
+    def _tick(self, bounds: Bounds, progress: Progress | None) -> IngestReport:
         tally = _Tally()
         self._file.held_s.clear()
         self._notice_another_file()
         is_behind = False
         while not is_behind:
             goal = self._look()
-            is_behind = self._take_in(goal, tally, max_commits, progress)
+            is_behind = self._take_in(goal, tally, bounds, progress)
             if not is_behind:
                 self._settle(goal, tally)
             if not self._lacks_kept:
                 break
-        # fresh lines come first: where there is a backlog, sums of old hours may take several ticks
-        self._update_sums(None if max_commits is None else _SUM_STEPS_PER_TICK)
+        self._update_sums(bounds)
         self._tidy()
         return IngestReport(
             lines=tally.lines,
@@ -172,7 +172,7 @@ class Ingester:
             self._lacks_kept = bool(missing)
         return look(self._home.spool, missing)
 
-    def _take_in(self, goal: Goal, tally: _Tally, max_commits: int | None, progress: Progress | None) -> bool:
+    def _take_in(self, goal: Goal, tally: _Tally, bounds: Bounds, progress: Progress | None) -> bool:
         """Commit what is unread, batch by batch; return whether it stopped early with lines left."""
         done, total = 0, unread_bytes(goal.segments, self._known_offsets())
         while True:
@@ -185,7 +185,7 @@ class Ingester:
                 done += sum(advance.end - advance.start for advance in advances.values())
                 if progress is not None:
                     progress(done, max(done, total))
-            if tally.commits == max_commits:
+            if bounds.are_reached(tally.commits):
                 return bool(goal.unread(self._known_offsets()))
 
     def _commit(self, batch: Batch, advances: Mapping[str, Advance], tally: _Tally) -> bool:
@@ -206,6 +206,7 @@ class Ingester:
             rollups.append_deltas(con, deltas)
             commit.update_pending(con, filled, batch.settled)
             outcome_sums.queue_hours(con, hours)
+            outcome_sums.queue_labels(con, filled)
             commit.record(con, advances, now_us)
             con.execute("COMMIT")
         self._known_offsets().update((name, advance.end) for name, advance in advances.items())
@@ -222,25 +223,23 @@ class Ingester:
         behind = {segment.worker for segment in goal.segments if segment.size > offsets.get(segment.name, 0)}
         finished = sorted(goal.dead - behind - goal.missing.keys())
         if finished:
-            with self._file.attached(self._now_us()) as con:
-                orphans = read_orphans(con, finished)
-            if orphans.n_rows:
+            orphans = read_orphans(self._lookup, finished)
+            if orphans.settled:
                 self._commit(orphans, {}, tally)
         retire(self._home.spool, goal.read_to_the_end(offsets))
         for worker in finished:
             lock_path(self._home.spool, worker).unlink(missing_ok=True)
 
-    def _update_sums(self, max_steps: int | None = None) -> None:
+    def _update_sums(self, bounds: Bounds) -> None:
         """Compute the outcome sums of queued hours, some at a time, and fold rollups that have grown."""
-        steps, grown = 0, list[str]()
+        grown: list[str] = []
         while self._sums_are_stale:
-            if steps == max_steps:
-                return
-            steps += 1
             step = outcome_sums.compute_step(self._lookup)
             with self._file.attached(self._now_us()) as con:
                 self._sums_are_stale = outcome_sums.apply_step(con, step, self._now_us())
                 grown = folding.rollups_to_fold(con)
+            if bounds.are_reached():  # fresh lines come first
+                break
         for rollup in grown:
             for fold in folding.plan_folds(self._lookup, rollup):
                 with self._file.attached(self._now_us()) as con:
@@ -259,7 +258,7 @@ class Ingester:
         with self._file.attached(self._now_us()) as con:
             outcome_sums.queue_all_hours(con)
         self._sums_are_stale = True
-        self._update_sums()
+        self._update_sums(Bounds(None, None, time.monotonic))
 
     def _tidy(self) -> None:
         gone = self._archive.tidy(self._known_offsets(), wall_clock_us() / 1e6)
@@ -292,18 +291,22 @@ def ingest_once(
         sums: Compute all hourly sums anew from the rows, too.
 
     Raises:
-        LogBusyError: Readers have kept the file open for too long; nothing is lost.
+        LogBusyError: Readers have kept the file open for too long, or another process writes the log that is to be made
+            anew; nothing is lost.
         LogUnavailableError: The file cannot be opened now; nothing is lost.
         ConfigError: The home or the file is unusable.
     """
     clock = now_us or wall_clock_us
     with access.elected(home.create()) as is_mine:
         if not is_mine:
+            if rebuild or sums:
+                message = f"a background process writes {home.log}; stop it first, tierwise doctor names it"
+                raise access.LogBusyError(message)
             return IngestReport(busy=True)
         replaced = set_aside(home.log, wall_clock_us()) if rebuild else None
         ingester = Ingester(home, now_us=clock if as_of_us is None else lambda: as_of_us, keep_days=keep_days)
         try:
-            report = replace(ingester.tick(progress=progress), replaced=replaced)
+            report = replace(ingester.tick(progress=progress), replaced=None if replaced is None else str(replaced))
             if sums:
                 ingester.recompute_sums()
             return report

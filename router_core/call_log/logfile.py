@@ -46,7 +46,8 @@ class LogFile:
         self._is_ready = False
         self.held_s: list[float] = []
         self.con = duckdb.connect(":memory:")
-        for setting in _SETTINGS:
+        spill = str(home.root / "stage" / "spill").replace("'", "''")
+        for setting in (*_SETTINGS, f"SET temp_directory = '{spill}'"):
             # a setting that this DuckDB does not know only costs time
             with suppress(duckdb.CatalogException):
                 self.con.execute(setting)
@@ -112,8 +113,8 @@ class LogFile:
             version = self._version()
             if version > SCHEMA_VERSION:
                 raise access.newer_schema(self._home.log, version, SCHEMA_VERSION)
-            if version < SCHEMA_VERSION:
-                self._create(now_us)
+            if version < SCHEMA_VERSION or self._lacks_tables():
+                self._create(now_us, version)
         except duckdb.Error:
             with suppress(duckdb.Error):
                 self.con.execute("ROLLBACK")
@@ -122,11 +123,17 @@ class LogFile:
             self.con.execute("USE memory")
         self._is_ready = True
 
-    def _create(self, now_us: int) -> None:
+    def _lacks_tables(self) -> bool:
+        """Return whether the file was made before a table for bookkeeping was thought of."""
+        found = self.con.execute("SELECT table_name FROM duckdb_tables() WHERE database_name = 'log'").fetchall()
+        return not ddl.BOOKKEEPING.keys() <= {name for (name,) in found}
+
+    def _create(self, now_us: int, version: int) -> None:
         self.con.execute("BEGIN")
         for statement in (*ddl.create_tables(), *ddl.create_views()):
             self.con.execute(statement)
-        self.con.execute("INSERT INTO schema_version VALUES (?, make_timestamp(?))", [SCHEMA_VERSION, now_us])
+        if version < SCHEMA_VERSION:
+            self.con.execute("INSERT INTO schema_version VALUES (?, make_timestamp(?))", [SCHEMA_VERSION, now_us])
         self.con.execute("COMMIT")
 
     def _version(self) -> int:

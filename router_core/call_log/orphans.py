@@ -4,13 +4,15 @@ import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, Final
 
 from router_core.call_log.lines import Batch
+from router_core.call_log.lookup import Lookup, Question
 from router_core.call_log.schema import ATTEMPT_COLUMNS
 
-if TYPE_CHECKING:
-    from duckdb import DuckDBPyConnection
+_ENDED: Final = "SELECT attempt_id FROM log.attempts WHERE attempt_id IN (SELECT unnest(?))"
+_CLOSED: Final = "SELECT call_id FROM log.calls WHERE call_id IN (SELECT unnest(?))"
+_KNOWN: Final = "SELECT call_id, role, cost_nusd FROM log.attempts WHERE call_id IN (SELECT unnest(?))"
 
 
 @dataclass(slots=True)
@@ -32,40 +34,48 @@ class _Sums:
         self.fallbacks += role == "fallback"
 
 
-def read_orphans(con: "DuckDBPyConnection", workers: Sequence[str]) -> Batch:
-    """Return a batch with the rows that dead workers' open items become; it is empty when they left none.
+def read_orphans(lookup: Lookup, workers: Sequence[str]) -> Batch:
+    """Return a batch with the rows that dead workers' open items become; it settles nobody when they left none.
 
     An item whose attempt line is there after all (another process wrote it) is left out, and so is such a call.
 
     Args:
-        con: The writer's connection, with the log attached.
+        lookup: Answers questions about the log.
         workers: Dead workers whose segments are read to the end.
     """
+    attempts, calls = lookup.ask(
+        Question(
+            """SELECT attempt_id, CAST(facts AS VARCHAR) FROM log.pending_attempts
+               WHERE worker IN (SELECT unnest(?)) ORDER BY rowid""",
+            (workers,),
+        ),
+        Question(
+            """SELECT call_id, any_value(worker), CAST(arg_min(facts, rank) AS VARCHAR) FROM log.pending_calls
+               WHERE worker IN (SELECT unnest(?)) GROUP BY call_id ORDER BY min(rowid)""",
+            (workers,),
+        ),
+    )
+    if not attempts and not calls:
+        return Batch()
     batch = Batch(may_repeat=True, settled=tuple(workers))
-    open_attempts = con.execute(
-        """SELECT facts FROM log.pending_attempts
-           WHERE worker IN (SELECT unnest(?)) AND attempt_id NOT IN (SELECT attempt_id FROM log.attempts)""",
-        [list(workers)],
-    ).fetchall()
-    open_calls = con.execute(
-        """SELECT call_id, any_value(worker), arg_min(facts, rank) FROM log.pending_calls
-           WHERE worker IN (SELECT unnest(?)) AND call_id NOT IN (SELECT call_id FROM log.calls)
-           GROUP BY call_id""",
-        [list(workers)],
-    ).fetchall()
+    ended, closed, known = lookup.ask(
+        Question(_ENDED, ([attempt_id for attempt_id, _ in attempts],)),
+        Question(_CLOSED, ([call_id for call_id, _, _ in calls],)),
+        Question(_KNOWN, ([call_id for call_id, _, _ in calls],)),
+    )
     sums: defaultdict[str, _Sums] = defaultdict(_Sums)
-    known = con.execute(
-        "SELECT call_id, role, cost_nusd FROM log.attempts WHERE call_id IN (SELECT unnest(?))",
-        [[call_id for call_id, _, _ in open_calls]],
-    ).fetchall()
     for call_id, role, cost_nusd in known:
         sums[call_id].add(role, cost_nusd)
-    for (text,) in open_attempts:
-        attempt = _unknown_attempt(json.loads(text))
-        sums[attempt["call_id"]].add(attempt.get("role"), attempt["cost_nusd"])
-        batch.add_row("attempt", attempt)
-    for call_id, worker, text in open_calls:
-        batch.add_row("call", _interrupted_call(call_id, worker, json.loads(text), sums[call_id]))
+    are_ended = {attempt_id for (attempt_id,) in ended}
+    for attempt_id, text in attempts:
+        if attempt_id not in are_ended:
+            attempt = _unknown_attempt(json.loads(text))
+            sums[attempt["call_id"]].add(attempt.get("role"), attempt["cost_nusd"])
+            batch.add_row("attempt", attempt)
+    are_closed = {call_id for (call_id,) in closed}
+    for call_id, worker, text in calls:
+        if call_id not in are_closed:
+            batch.add_row("call", _interrupted_call(call_id, worker, json.loads(text), sums[call_id]))
     return batch
 
 

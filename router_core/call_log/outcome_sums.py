@@ -13,6 +13,10 @@ if TYPE_CHECKING:
 
 # a step looks at the calls of so many hours, and is then locked for the few rows that result
 HOURS_PER_STEP: Final = 48
+_UNPLACED: Final = "SELECT call_id FROM log.unplaced_outcomes ORDER BY rowid LIMIT 20000"
+_UNPLACED_HOURS: Final = (
+    f"SELECT DISTINCT epoch_us(date_trunc('hour', ts)) FROM log.calls WHERE call_id IN ({_UNPLACED})"
+)
 _QUEUED: Final = f"""
     SELECT DISTINCT epoch_us(hour) AS hour FROM log.outcome_queue ORDER BY hour NULLS FIRST LIMIT {HOURS_PER_STEP}"""
 _COLUMNS: Final = ", ".join(ROLLUP_OUTCOMES_COLUMNS)
@@ -20,35 +24,36 @@ _COLUMNS: Final = ", ".join(ROLLUP_OUTCOMES_COLUMNS)
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """Some queued hours and the rows that their sums have become.
+    """Some queued hours and the rows that their sums have become. Hours are microseconds, None that of undated calls.
 
     Attributes:
-        hours: Microseconds since the epoch; None is the hour of undated calls.
-        rows: Rows of the outcome rollup.
+        hours: Hours whose sums were computed.
+        rows: Rows of the outcome rollup for them.
+        placed: Calls of labels whose hours were looked up.
+        later: Those of these hours that were not computed yet.
     """
 
     hours: list[int | None]
     rows: list[Sequence[Any]]
+    placed: list[str]
+    later: list[int | None]
 
 
 def touched_hours(con: "DuckDBPyConnection", lookup: Lookup, kinds: set[str]) -> list[int | None]:
-    """Return the hours of calls whose label may change: by a staged outcome, or by the staged call it meant."""
-    labelled = _strings(con, "stage_outcome") if "outcome" in kinds else []
-    called = _strings(con, "stage_call") if "call" in kinds else []
-    questions: list[Question] = []
-    if labelled:
-        of_known = "SELECT DISTINCT epoch_us(date_trunc('hour', ts)) FROM log.calls WHERE call_id IN (SELECT unnest(?))"
-        questions.append(Question(of_known, (labelled,)))
-    if called:
-        known = "SELECT DISTINCT call_id FROM log.outcomes WHERE call_id IN (SELECT unnest(?))"
-        questions.append(Question(known, (called,)))
-    answers = lookup.ask(*questions) if questions else []
-    hours: set[int | None] = {hour for (hour,) in answers[0]} if labelled else set()
-    if called:
-        meant = [*labelled, *(call_id for (call_id,) in answers[-1])]
-        staged = "SELECT DISTINCT epoch_us(date_trunc('hour', ts)) FROM stage_call WHERE call_id IN (SELECT unnest(?))"
-        hours |= {hour for (hour,) in con.execute(staged, [meant]).fetchall()}
-    return list(hours)
+    """Return the hours of staged calls whose labels came before them."""
+    if "call" not in kinds:
+        return []
+    called = [call_id for (call_id,) in con.execute("SELECT DISTINCT call_id FROM stage_call").fetchall()]
+    known = "SELECT DISTINCT call_id FROM log.outcomes WHERE call_id IN (SELECT unnest(?))"
+    (meant,) = lookup.ask(Question(known, (called,)))
+    staged = "SELECT DISTINCT epoch_us(date_trunc('hour', ts)) FROM stage_call WHERE call_id IN (SELECT unnest(?))"
+    return [hour for (hour,) in con.execute(staged, [[call_id for (call_id,) in meant]]).fetchall()]
+
+
+def queue_labels(con: "DuckDBPyConnection", kinds: set[str]) -> None:
+    """Remember the calls of staged labels; the hours of these calls are looked up when their sums are computed."""
+    if "outcome" in kinds:
+        con.execute("INSERT INTO log.unplaced_outcomes SELECT DISTINCT call_id FROM stage_outcome")
 
 
 def queue_hours(con: "DuckDBPyConnection", hours: Sequence[int | None]) -> None:
@@ -66,9 +71,16 @@ def queue_all_hours(con: "DuckDBPyConnection") -> None:
 
 
 def compute_step(lookup: Lookup) -> Step:
-    """Compute the sums of the first queued hours from the raw rows; there are no hours when the queue is empty."""
-    ((*queued,),) = lookup.ask(Question(_QUEUED))
-    hours = [hour for (hour,) in queued]
+    """Compute the sums of the first queued hours from the raw rows; there are no hours when nothing is queued."""
+    asked = (Question(_UNPLACED), Question(_UNPLACED_HOURS), Question(_QUEUED))
+    placed, fresh, queued = ([value for (value,) in rows] for rows in lookup.ask(*asked))
+    waiting = sorted({*fresh, *queued}, key=lambda hour: (hour is not None, hour or 0))
+    hours, later = waiting[:HOURS_PER_STEP], waiting[HOURS_PER_STEP:]
+    rows = _compute(lookup, hours)
+    return Step(hours=hours, rows=rows, placed=placed, later=[hour for hour in later if hour in set(fresh)])
+
+
+def _compute(lookup: Lookup, hours: Sequence[int | None]) -> list[Sequence[Any]]:
     dated = [hour for hour in hours if hour is not None]
     questions: list[Question] = []
     if dated:
@@ -80,7 +92,7 @@ def compute_step(lookup: Lookup) -> Step:
     if len(dated) < len(hours):
         questions.append(Question(_sums("c.ts IS NULL")))
     answers = lookup.ask(*questions) if questions else []
-    return Step(hours, [row for rows in answers for row in rows])
+    return [row for rows in answers for row in rows]
 
 
 def apply_step(con: "DuckDBPyConnection", step: Step, as_of_us: int) -> bool:
@@ -92,6 +104,9 @@ def apply_step(con: "DuckDBPyConnection", step: Step, as_of_us: int) -> bool:
         con.execute(f"DELETE FROM log.{table} WHERE {touched}", [hours])
         if len(hours) < len(step.hours):
             con.execute(f"DELETE FROM log.{table} WHERE hour IS NULL")
+    if step.placed:
+        con.execute("DELETE FROM log.unplaced_outcomes WHERE call_id IN (SELECT unnest(?))", [step.placed])
+    queue_hours(con, step.later)
     if step.rows:
         unnested = ", ".join(
             f"make_timestamp(unnest(?::BIGINT[])) AS {name}"
@@ -101,16 +116,13 @@ def apply_step(con: "DuckDBPyConnection", step: Step, as_of_us: int) -> bool:
         )
         columns = [list(column) for column in zip(*step.rows, strict=True)]
         con.execute(f"INSERT INTO log.rollup_outcomes ({_COLUMNS}) SELECT {unnested}", columns)
-    left = con.execute("SELECT count(*) FROM log.outcome_queue").fetchone() != (0,)
+    queues = "SELECT (SELECT count(*) FROM log.outcome_queue) + (SELECT count(*) FROM log.unplaced_outcomes)"
+    left = con.execute(queues).fetchone() != (0,)
     if not left:
         con.execute("DELETE FROM log.progress WHERE name = 'outcomes'")
         con.execute("INSERT INTO log.progress VALUES ('outcomes', make_timestamp(?))", [as_of_us])
     con.execute("COMMIT")
     return left
-
-
-def _strings(con: "DuckDBPyConnection", table: str) -> list[str]:
-    return [value for (value,) in con.execute(f"SELECT DISTINCT call_id FROM {table}").fetchall()]
 
 
 def _sums(of_hours: str) -> str:

@@ -1,5 +1,6 @@
-"""How many rows one commit may bring in, so that readers do not wait for long."""
+"""How much one commit and one tick bring in, so that readers and fresh lines do not wait for long."""
 
+from collections.abc import Callable
 from typing import Final
 
 MAX_ROWS_PER_COMMIT: Final = 5_000
@@ -24,3 +25,24 @@ def next_rows(rows: int, brought: int, held_s: float) -> int:
     else:
         wanted = rows * min(_AIM_S / max(held_s, 1e-6), _MOST_CHANGE)
     return min(MAX_ROWS_PER_COMMIT, max(_MIN_ROWS, round(wanted)))
+
+
+class Bounds:
+    """How long a tick may go on.
+
+    Args:
+        max_commits: Transactions; None = any number.
+        max_s: Seconds; None = as long as it takes.
+        now_s: The present instant, seconds of a monotonic clock.
+    """
+
+    def __init__(self, max_commits: int | None, max_s: float | None, now_s: Callable[[], float]) -> None:
+        self._max_commits = max_commits
+        self._now_s = now_s
+        self._until_s = None if max_s is None else now_s() + max_s
+
+    def are_reached(self, commits: int | None = None) -> bool:
+        """Return whether it is to stop, after so many commits if it is about those."""
+        if commits is not None and commits == self._max_commits:
+            return True
+        return self._until_s is not None and self._now_s() >= self._until_s

@@ -13,6 +13,7 @@ from router_core.call_log.segments import Segment, is_alive, list_segments, list
 
 _LINES_PER_ROW: Final = 4
 _MIN_SHARE: Final = 500
+_IMPORTS_EVERY: Final = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,8 +64,20 @@ class SpoolReader:
         oldest: dict[str, Segment] = {}
         for segment in goal.unread(offsets):
             oldest.setdefault(segment.worker, segment)
-        waiting = list(oldest.values())
         self._turn += 1
+        # rows that may be there already take long to look up: lines of living writers are not to wait for that
+        of_writers = [segment for segment in oldest.values() if not segment.is_import]
+        of_imports = [segment for segment in oldest.values() if segment.is_import]
+        ordered = (of_writers, of_imports) if self._turn % _IMPORTS_EVERY else (of_imports, of_writers)
+        for waiting in ordered:
+            batch, advances = self._read(waiting, goal, offsets, max_rows)
+            if advances:
+                return batch, advances
+        return Batch(), {}
+
+    def _read(
+        self, waiting: list[Segment], goal: Goal, offsets: Mapping[str, int], max_rows: int
+    ) -> tuple[Batch, dict[str, Advance]]:
         first = self._turn % max(1, len(waiting))
         share = max(min(_MIN_SHARE, max_rows), max_rows // max(1, len(waiting)))
         batch = Batch()

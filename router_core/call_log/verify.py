@@ -166,7 +166,10 @@ def _outcome_sums(week: Week) -> tuple[str, str, str, str]:
     selected = ", ".join(
         f"round({name}, 6) AS {name}" if kind == "DOUBLE" else name for name, kind in ROLLUP_OUTCOMES_COLUMNS.items()
     )
-    settled = "NOT EXISTS (SELECT 1 FROM outcome_queue AS q WHERE q.hour IS NOT DISTINCT FROM x.hour)"
+    settled = f"""NOT EXISTS (
+        SELECT 1 FROM (FROM outcome_queue UNION ALL SELECT date_trunc('hour', ts) FROM calls
+                       WHERE call_id IN (SELECT call_id FROM unplaced_outcomes) AND {week.holds("ts")}) AS q
+        WHERE q.hour IS NOT DISTINCT FROM x.hour)"""
     labelled = f"""
         SELECT call_id, date_trunc('hour', ts) AS hour, source, payload_type, tier_served, model_served,
                served_attempt_id, error_cost_nusd

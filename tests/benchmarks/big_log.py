@@ -104,5 +104,6 @@ def _commit(ingester: Ingester, con: "DuckDBPyConnection", now_us: int) -> None:
         commit.insert(con, filled, now_us)
         rollups.append_deltas(con, deltas)
         outcome_sums.queue_hours(con, hours)
+        outcome_sums.queue_labels(con, filled)
         commit.record(con, {}, now_us)
         con.execute("COMMIT")

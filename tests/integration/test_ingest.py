@@ -236,6 +236,7 @@ def test_item_whose_line_another_process_wrote_is_not_counted_again(home: Home, 
 
     assert _rows(home, "SELECT attempt_id, status FROM attempts ORDER BY 1") == [("a-1", "ok"), ("a-9", "ok")]
     assert _rows(home, "SELECT status FROM calls") == [("ok",)]
+    assert _rows(home, "SELECT attempt_id FROM pending_attempts UNION ALL SELECT call_id FROM pending_calls") == []
 
 
 def test_segments_of_dead_workers_are_put_away_and_remembered(home: Home, spool: Spool) -> None:

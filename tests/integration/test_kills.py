@@ -54,7 +54,8 @@ def _last_line_offset(home: Home, segment: str) -> int:
     return data.rfind(b"\n") + 1
 
 
-def test_killed_writers_lose_and_repeat_nothing(home: Home) -> None:
+@pytest.mark.parametrize("politely", [False, True], ids=["kill -9", "SIGTERM"])
+def test_killed_writers_lose_and_repeat_nothing(home: Home, politely: bool) -> None:
     rng = random.Random(20)
     acks = Acks()
     ingester = start(ingest_forever, home.root)
@@ -63,8 +64,8 @@ def test_killed_writers_lose_and_repeat_nothing(home: Home) -> None:
         writer = start(write_calls, home.root, acks.sender, kill * 100_000)
         wanted += rng.randrange(1, 400)
         acks.wait_for(wanted)
-        end([writer])
-    end([ingester])
+        end([writer], politely=politely)
+    end([ingester], politely=politely)
     acked = acks.all()
     ingest_once(home)
 
@@ -124,3 +125,27 @@ def test_two_ingesters_at_once_take_every_line_in_once(home: Home) -> None:
 
     _assert_all_there_once(home, acks.all())
     assert _rows(home, "SELECT count(*), count(*) FILTER (status = 'ok') FROM calls") == [(2000, 2000)]
+
+
+def test_log_file_that_is_deleted_again_and_again_loses_and_repeats_nothing(home: Home) -> None:
+    """Its watcher goes on, and makes it anew each time from what is kept; now and then it is killed as well."""
+    rng = random.Random(22)
+    acks = Acks()
+    writers = [start(write_calls, home.root, acks.sender, n * 1_000_000, None, 0.003) for n in range(2)]
+    ingester = start(ingest_forever, home.root)
+    wanted = 0
+    for deletion in range(8):
+        wanted += rng.randrange(50, 200)
+        acks.wait_for(wanted)
+        if deletion % 3 == 2:
+            end([ingester])
+        home.log.unlink(missing_ok=True)
+        if deletion % 3 == 2:
+            ingester = start(ingest_forever, home.root)
+        if deletion == 4:
+            end(writers[:1])
+    end([*writers, ingester])
+    acked = acks.all()
+    ingest_once(home)
+
+    _assert_all_there_once(home, acked)

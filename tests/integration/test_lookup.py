@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 
 from router_core.call_log import folding, lookup
@@ -127,17 +128,14 @@ def test_process_ends_with_the_one_that_asks(home: Home, asked: LookupProcess) -
     process.stdin = None
 
 
-def test_outcome_sums_of_many_hours_take_several_steps_and_say_when_they_are_complete(
-    home: Home, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("router_core.call_log.ingest._SUM_STEPS_PER_TICK", 1)
+def test_outcome_sums_of_many_hours_take_several_steps_and_say_when_they_are_complete(home: Home) -> None:
     spool = Spool(home.spool)
     for n in range(100):
         spool.write(make_call_line(call_id=f"c-{n}", ts=START_US + n * HOUR_US), make_outcome_line(call_id=f"c-{n}"))
     ingester = Ingester(home, now_us=lambda: START_US)
     done: list[tuple[int, int]] = []
     for _ in range(4):
-        ingester.tick(max_commits=20)
+        ingester.tick(max_s=0)
         with reading(home) as con:
             queued = con.execute("SELECT count(*) FROM outcome_queue").fetchall()[0][0]
             complete = con.execute("SELECT count(*) FROM progress WHERE name = 'outcomes'").fetchall()[0][0]
@@ -186,3 +184,30 @@ def test_interrupting_the_writer_does_not_spoil_its_process(home: Home) -> None:
 
     assert process.ask(Question("SELECT 2")) == [[[2]]]
     process.close()
+
+
+def test_import_is_read_although_a_living_writer_has_half_a_line(home: Home) -> None:
+    spool = Spool(home.spool, worker="w")
+    spool.write(make_call_line(call_id="c-1"))
+    with home.spool.joinpath("w-1.jsonl").open("ab") as file:
+        file.write(b'{"k": "call", "ca')
+    line = b'{"k": "call", "call_id": "i-1", "payload_type": "t", "status": "ok"}\n'
+    home.spool.joinpath("import.x-1.jsonl").write_bytes(line)
+    ingest_once(home)
+    spool.close()
+
+    assert [row[0] for row in _dump(home)["calls"]] == ["c-1", "i-1"]
+
+
+def test_log_made_before_a_table_of_bookkeeping_was_added_gets_it(home: Home) -> None:
+    ingest_once(home)
+    with duckdb.connect(str(home.log)) as con:
+        con.execute("DROP TABLE unplaced_outcomes")
+    spool = Spool(home.spool)
+    spool.write(make_call_line(call_id="c-1"), make_outcome_line(call_id="c-1"))
+    ingest_once(home)
+    spool.close()
+
+    with reading(home) as con:
+        assert con.execute("SELECT version FROM schema_version").fetchall() == [(1,)]
+    assert len(_dump(home)["rollup_outcomes"]) == 1

@@ -4,6 +4,7 @@ import datetime as dt
 import gzip
 import os
 import stat
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ from typing import Any
 import duckdb
 import pytest
 
+from router_core.backends.simulated import SimulatedBackend
+from router_core.call_log.access import LogBusyError, elected
 from router_core.call_log.archive import Archive
 from router_core.call_log.doctor import diagnose
 from router_core.call_log.home import Home
@@ -21,7 +24,16 @@ from router_core.call_log.segments import list_segments
 from router_core.call_log.spool import Spool
 from router_core.call_log.verify import missing_numbers, prove, verify
 from router_core.errors import ConfigError
-from tests.builders import START_US, make_attempt_line, make_call_line, make_outcome_line, make_started_line
+from router_core.router import Router
+from tests.builders import (
+    START_US,
+    make_attempt_line,
+    make_call_line,
+    make_config_bytes,
+    make_outcome_line,
+    make_started_line,
+)
+from tests.command_line import Tierwise
 from tests.log_files import write_log
 from tests.log_processes import write_call
 
@@ -149,7 +161,14 @@ def test_spoilt_log_is_set_aside_and_made_anew(home: Home, spool: Spool) -> None
 
     assert _rows(home, DUMP) == before
     assert report.replaced is not None
-    assert report.replaced.read_bytes().startswith(b"not a database")
+    assert Path(report.replaced).read_bytes().startswith(b"not a database")
+
+
+@pytest.mark.parametrize(("rebuild", "sums"), [(True, False), (False, True)])
+def test_log_that_another_process_writes_is_not_made_anew_beside_it(home: Home, rebuild: bool, sums: bool) -> None:
+    ingest_once(home)
+    with elected(home), pytest.raises(LogBusyError, match="stop it first"):
+        ingest_once(home, rebuild=rebuild, sums=sums)
 
 
 def test_old_segments_are_removed_only_when_the_log_has_them(home: Home, spool: Spool) -> None:
@@ -303,3 +322,83 @@ def test_days_are_right_and_nothing_is_lost_when_clocks_are_hours_apart(home: Ho
     summed = "SELECT date_trunc('day', hour) AS day, sum(n) FROM rollup_calls GROUP BY 1 ORDER BY 1"
     assert _rows(home, by_day.format("ts", "calls")) == _rows(home, summed)
     assert {result.differing for result in verify(home)} == {0}
+
+
+# --- as typed
+
+
+@pytest.fixture
+def tierwise(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, home: Home) -> Tierwise:
+    monkeypatch.chdir(home.root.parent)
+    monkeypatch.setenv("TIERWISE_HOME", str(home.root))
+    return Tierwise(capsys)
+
+
+def test_commands_rebuild_verify_and_mend_a_log(tierwise: Tierwise, home: Home, spool: Spool) -> None:
+    _fill(home, spool)
+    spool.close()
+    ingest_once(home)
+    with duckdb.connect(str(home.log)) as con:
+        con.execute("UPDATE rollup_calls SET n = n + 1")
+    found = tierwise("doctor", "--verify")
+    mended = tierwise("ingest", "--sums")
+    after = tierwise("doctor", "--verify", "--json")
+    rebuilt = tierwise("ingest", "--rebuild")
+    as_json = tierwise("ingest", "--rebuild", "--json").json()
+
+    assert (found.code, "tierwise ingest --sums" in found.out) == (1, True)
+    assert (mended.code, after.code, rebuilt.code) == (0, 0, 0)
+    assert {row["state"] for row in after.json() if row["name"].startswith("rollup")} == {"ok"}
+    assert "The log was made anew; what it replaced is kept as" in rebuilt.out
+    assert as_json["rows"] == {"attempts": 41, "calls": 21, "outcomes": 10}
+    assert Path(as_json["replaced"]).is_file()
+
+
+def test_segments_are_removed_only_when_that_is_asked_for(
+    tierwise: Tierwise, home: Home, spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_call(spool, "c-0000001")
+    spool.close()
+    tierwise("ingest")
+    (kept,) = list_kept(home.spool)
+    os.utime(kept.path, (0, 0))
+    tierwise("ingest")
+    still_there = len(list_kept(home.spool))
+    monkeypatch.setenv("TIERWISE_KEEP_DAYS", "365")
+    tierwise("ingest")
+
+    assert (still_there, list_kept(home.spool)) == (1, [])
+
+
+def test_commands_and_routers_refuse_a_network_file_system_unless_they_may(
+    tierwise: Tierwise, home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("router_core.call_log.filesystems.filesystem_of", lambda *_: "nfs4")
+    config = home.root.parent / "routing.yaml"
+    config.write_bytes(make_config_bytes())
+    refused = tierwise("ingest")
+    with pytest.raises(ConfigError, match="network file system"):
+        Router.open(config, home=home.root, backend=SimulatedBackend())
+    monkeypatch.setenv("TIERWISE_ALLOW_NETWORK_HOME", "1")
+    allowed = tierwise("ingest")
+    Router.open(config, home=home.root, backend=SimulatedBackend()).close()
+
+    assert (refused.code, "TIERWISE_ALLOW_NETWORK_HOME=1" in refused.err) == (2, True)
+    assert allowed.code == 0
+
+
+def test_router_writes_as_durably_as_its_config_says_also_after_an_edit(home: Home, tmp_path: Path) -> None:
+    config = tmp_path / "routing.yaml"
+    config.write_bytes(make_config_bytes(log={"durability": "fsync"}))
+    router = Router.open(config, home=home.root, backend=SimulatedBackend())
+    at_first = router._spool._syncs_each
+    config.write_bytes(make_config_bytes(log={"durability": "fast"}))
+    pause = threading.Event()
+    for _ in range(200):
+        router.complete("invoice.extract", messages=[{"role": "user", "content": "x"}])
+        if not router._spool._syncs_each:
+            break
+        pause.wait(0.05)
+    router.close()
+
+    assert (at_first, router._spool._syncs_each) == (True, False)
