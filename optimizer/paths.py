@@ -103,7 +103,9 @@ def shadow_edits(config: RoutingConfig, name: str, rule: dict[str, Any], budget_
         if (each.get("tier"), each.get("on", "accepted")) == (rule["tier"], rule["on"]):
             rate: Location = (*location, place, "rate")
             return (*edits, ConfigEdit(path=rate, before=each.get("rate"), after=rule["rate"]))
-    edits.append(ConfigEdit(path=location, before=before, after=[*(before or []), rule]))
+    # what holds anyway is not written
+    written = {key: value for key, value in rule.items() if (key, value) != ("on", "accepted")}
+    edits.append(ConfigEdit(path=location, before=before, after=[*(before or []), written]))
     return tuple(edits)
 
 

@@ -147,6 +147,7 @@ def _inner(node: Node) -> tuple[Node, ...]:
 
 
 def _replaced(text: str, node: Node, value: Any) -> Iterator[Edit]:
+    yield from _appended(text, node, value)
     start, end, written = node.place.start, _content_end(text, node), flow(value)
     if isinstance(node, Mapping | Sequence) and not node.flow:
         block = _block(text, node, value)
@@ -164,6 +165,21 @@ def _replaced(text: str, node: Node, value: Any) -> Iterator[Edit]:
     else:
         yield Edit(start, end, written)
         yield Edit(start, end, f" {written}")
+
+
+def _appended(text: str, node: Node, value: Any) -> Iterator[Edit]:
+    """Yield the edit that adds one item at a list's end; whether the other items stay is seen when it is read again."""
+    if not isinstance(node, Sequence) or not isinstance(value, list) or not node.items:
+        return
+    wanted = cast("list[Any]", value)
+    if len(wanted) != len(node.items) + 1:
+        return
+    item, end = flow(wanted[-1]), _content_end(text, node.items[-1])
+    if node.flow:
+        yield Edit(end, end, f", {item}")
+    else:
+        line_end = _line_end(text, end)
+        yield Edit(line_end, line_end, f"{_line_break(text, line_end)}{' ' * node.place.column}- {item}")
 
 
 def _block(text: str, node: Mapping | Sequence, value: Any) -> str | None:

@@ -54,6 +54,25 @@ def test_an_edit_changes_one_line_and_leaves_its_comment(path: tuple[Any, ...], 
 
 
 @pytest.mark.parametrize(
+    ("path", "items", "before", "after"),
+    [
+        (("types", "classify", "path"), ["cheap", "top", "best"], "[cheap, top]", "[cheap, top, best]"),
+        (("types", "extract", "path"), ["cheap", "top", "best"], "    - top    # two", "    - top    # two\n    - best"),
+        (
+            ("tiers", "cheap"),
+            [{"model": "a/small", "timeout_s": 20}, {"model": "b/small", "on": "all"}],
+            "timeout_s: 20}]",
+            'timeout_s: 20}, {model: b/small, "on": all}]',
+        ),
+    ],
+)
+def test_an_item_is_added_and_its_siblings_stay_as_they_are_written(
+    path: tuple[Any, ...], items: list[Any], before: str, after: str
+) -> None:
+    assert splice(FILE.encode(), path, items).decode() == FILE.replace(before, after)
+
+
+@pytest.mark.parametrize(
     ("path", "after", "line"),
     [
         (("types", "extract", "critical"), "      text\n", "    critical: true\n"),
