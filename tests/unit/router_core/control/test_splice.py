@@ -57,7 +57,7 @@ def test_an_edit_changes_one_line_and_leaves_its_comment(path: tuple[Any, ...], 
     ("path", "items", "before", "after"),
     [
         (("types", "classify", "path"), ["cheap", "top", "best"], "[cheap, top]", "[cheap, top, best]"),
-        (("types", "extract", "path"), ["cheap", "top", "best"], "    - top    # two", "    - top    # two\n    - best"),
+        (("types", "extract", "path"), ["cheap", "top", "best"], "    # two\n", "    # two\n    - best\n"),
         (
             ("tiers", "cheap"),
             [{"model": "a/small", "timeout_s": 20}, {"model": "b/small", "on": "all"}],
