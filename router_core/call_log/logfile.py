@@ -22,6 +22,11 @@ _SETTINGS: Final = (
 )
 
 
+# a commit's rows are a block of their own until enough of them are merged, under the lock: at 122,880 rows, which is what
+# DuckDB does when not told otherwise, that takes 0.9 s and 600 MB
+_ROW_GROUP_ROWS: Final = 30_720
+
+
 class LogFile:
     """An in-memory connection that attaches the log as ``log``, for as short as possible.
 
@@ -98,7 +103,7 @@ class LogFile:
     def _try_attach(self) -> bool:
         path = str(self._home.log).replace("'", "''")
         try:
-            self.con.execute(f"ATTACH '{path}' AS log (STORAGE_VERSION 'v1.5.0')")
+            self.con.execute(f"ATTACH '{path}' AS log (STORAGE_VERSION 'v1.5.0', ROW_GROUP_SIZE {_ROW_GROUP_ROWS})")
         except duckdb.Error as error:
             if access.is_lock_error(error):
                 return False
