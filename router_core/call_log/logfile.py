@@ -22,8 +22,8 @@ _SETTINGS: Final = (
 )
 
 
-# a commit's rows are a block of their own until enough of them are merged, under the lock: at 122,880 rows, which is what
-# DuckDB does when not told otherwise, that takes 0.9 s and 600 MB
+# a commit's rows are a block of their own until enough of them are merged, under the lock: at 122,880 rows, as DuckDB
+# does when not told otherwise, that takes 0.9 s and 600 MB
 _ROW_GROUP_ROWS: Final = 30_720
 
 
