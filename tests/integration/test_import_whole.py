@@ -1,11 +1,8 @@
 """What holds for imported logs of every kind: each request once, whole or not at all, no texts, calls that add up."""
 
-import datetime as dt
 import json
-import multiprocessing
-import os
-import signal
-from dataclasses import replace
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -13,11 +10,8 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from router_core.call_log.home import Home
-from router_core.call_log.importers.litellm_maps import SPEND_LOGS
 from router_core.call_log.importers.maps import MapEdits
-from router_core.call_log.importers.reading import ImportRules, LogSource, Tally, read_rows
-from router_core.call_log.importers.records import open_records
-from router_core.errors import ConfigError, RouterError
+from router_core.errors import ConfigError
 from tests.log_sources import (
     NOW_US,
     at,
@@ -27,7 +21,6 @@ from tests.log_sources import (
     helicone_row,
     langfuse_row,
     payload_row,
-    price_of,
     spend_row,
     table_row,
     us,
@@ -38,6 +31,9 @@ from tests.log_sources import (
 Rows = list[dict[str, Any]]
 TOKENS = "input_tokens, cached_tokens, cache_write_5m_tokens, cache_write_1h_tokens, output_tokens, reasoning_tokens"
 COSTS = "cost_nusd, cost_source_nusd, cost_status"
+
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -161,50 +157,9 @@ def test_rollups_count_what_was_imported(home: Home, tmp_path: Path) -> None:
 # --- in two processes
 
 
-def split_source(file: Path) -> LogSource:
-    return LogSource(name=file.name, sha256="0" * 64, open=lambda: open_records(file), size=1 << 30)
-
-
-def rules() -> ImportRules:
-    return ImportRules(zone=dt.UTC, price_of=price_of, tier_of=lambda _: None)
-
-
-def test_two_processes_read_what_one_reads(tmp_path: Path) -> None:
-    rows = [spend_row(i, **({"spend": "dear"} if i % 700 == 3 else {})) for i in range(3_300)]
-    file = write_csv(tmp_path / "x.csv", rows)
-    found: list[tuple[Tally, list[bytes]]] = []
-    for name, source in {"one": replace(split_source(file), size=0), "two": split_source(file)}.items():
-        folder = tmp_path / name
-        folder.mkdir()
-        tally, paths = read_rows(source, SPEND_LOGS, rules(), folder)
-        assert len(paths) == {"one": 1, "two": 2}[name]
-        found.append((tally, sorted(line for path in paths for line in path.read_bytes().splitlines())))
-    (one, lines), (two, same) = found
-    assert lines == same
-    assert (one.read, one.skipped(), one.preview, one.zoneless, one.models) == (
-        two.read, two.skipped(), two.preview, two.zoneless, two.models,
-    )  # fmt: skip
-
-
-def test_error_in_the_second_process_is_said(tmp_path: Path) -> None:
-    file = write_csv(tmp_path / "x.csv", [spend_row(i) for i in range(900)])
-
-    def broken(model: str) -> str | None:
-        if multiprocessing.parent_process() is not None:
-            raise RuntimeError("no such tier")
-        return model
-
-    with pytest.raises(RouterError, match="RuntimeError: no such tier"):
-        read_rows(split_source(file), SPEND_LOGS, replace(rules(), tier_of=broken), tmp_path)
-
-
-def test_death_of_the_second_process_is_said(tmp_path: Path) -> None:
-    file = write_csv(tmp_path / "x.csv", [spend_row(i) for i in range(900)])
-
-    def deadly(model: str) -> str | None:
-        if multiprocessing.parent_process() is not None:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return model
-
-    with pytest.raises(RouterError, match="has died"):
-        read_rows(split_source(file), SPEND_LOGS, replace(rules(), tier_of=deadly), tmp_path)
+@pytest.mark.parametrize("how", ["whole", "broken", "killed"])
+def test_second_process_reads_a_share_and_its_trouble_is_said(tmp_path: Path, how: str) -> None:
+    """In an interpreter of its own: one with threads, as a test session may be, is not forked."""
+    command = [sys.executable, "-m", "tests.split_reading", how, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (0, "as it should\n"), done.stderr
