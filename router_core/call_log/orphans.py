@@ -12,7 +12,9 @@ from router_core.call_log.schema import ATTEMPT_COLUMNS
 
 _ENDED: Final = "SELECT attempt_id FROM log.attempts WHERE attempt_id IN (SELECT unnest(?))"
 _CLOSED: Final = "SELECT call_id FROM log.calls WHERE call_id IN (SELECT unnest(?))"
-_KNOWN: Final = "SELECT call_id, role, cost_nusd FROM log.attempts WHERE call_id IN (SELECT unnest(?))"
+_KNOWN: Final = """
+    SELECT call_id, role, CAST(coalesce(sum(cost_nusd), 0) AS BIGINT), count(*) FROM log.attempts
+    WHERE call_id IN (SELECT unnest(?)) GROUP BY call_id, role"""
 
 
 @dataclass(slots=True)
@@ -24,14 +26,14 @@ class _Sums:
     escalations: int = 0
     fallbacks: int = 0
 
-    def add(self, role: str | None, cost_nusd: int | None) -> None:
-        """Count one attempt."""
+    def add(self, role: str | None, cost_nusd: int | None, attempts: int = 1) -> None:
+        """Count attempts of one role."""
         if role == "shadow":
             return
         self.cost_nusd += cost_nusd or 0
-        self.attempts += 1
-        self.escalations += role in {"escalate", "correct"}
-        self.fallbacks += role == "fallback"
+        self.attempts += attempts
+        self.escalations += attempts * (role in {"escalate", "correct"})
+        self.fallbacks += attempts * (role == "fallback")
 
 
 def read_orphans(lookup: Lookup, workers: Sequence[str]) -> Batch:
@@ -64,8 +66,8 @@ def read_orphans(lookup: Lookup, workers: Sequence[str]) -> Batch:
         Question(_KNOWN, ([call_id for call_id, _, _ in calls],)),
     )
     sums: defaultdict[str, _Sums] = defaultdict(_Sums)
-    for call_id, role, cost_nusd in known:
-        sums[call_id].add(role, cost_nusd)
+    for call_id, role, cost_nusd, count in known:
+        sums[call_id].add(role, cost_nusd, count)
     are_ended = {attempt_id for (attempt_id,) in ended}
     for attempt_id, text in attempts:
         if attempt_id not in are_ended:

@@ -121,7 +121,9 @@ def _write(root: Path, results: Any, name: int, per_s: float | None, seconds: fl
     while (now := time.perf_counter() - began) < seconds:
         if per_s is not None:
             time.sleep(max(0.0, n / per_s - now))
-        line = usual_line(0) | {"attempt_id": f"live-{name}-{n}", "started_at": wall_clock_us()}
+        # a shadow's line stands alone: it opens no call that would have to be closed
+        ids = {"attempt_id": f"live-{name}-{n}", "call_id": f"live-{name}-{n}", "role": "shadow"}
+        line = usual_line(0) | ids | {"started_at": wall_clock_us()}
         before = time.perf_counter_ns()
         spool.write(line)
         taken.append(time.perf_counter_ns() - before)
