@@ -20,6 +20,7 @@ INTERNAL = {
     "progress",
     "rollup_state",
     "schema_version",
+    "unplaced_outcomes",
 }
 Columns = dict[str, dict[str, str]]
 
