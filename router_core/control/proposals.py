@@ -122,12 +122,6 @@ def live_types(con: sqlite3.Connection, states: Iterable[ProposalState]) -> froz
     return frozenset(row[0] for state in states for row in con.execute(query, (state,)))
 
 
-def of_seq(con: sqlite3.Connection, seq: int, now_us: int) -> tuple[Entry, ...]:
-    """Return the proposals that a config version applied."""
-    rows = con.execute(f"SELECT n, {_COLUMNS} FROM proposal_states WHERE seq = ? ORDER BY n", (seq,))
-    return tuple(_entry(con, n, as_of(standing, now_us)) for n, standing in map(_row, rows.fetchall()))
-
-
 def settle(con: sqlite3.Connection, now_us: int) -> None:
     """Write down what time alone has changed."""
     for n, standing in _lapsed(con, now_us):

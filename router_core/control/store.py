@@ -41,7 +41,6 @@ CREATE INDEX proposal_states_by_state ON proposal_states (state, n);
 CREATE INDEX proposal_states_by_type ON proposal_states (payload_type, state, n);
 CREATE INDEX proposal_states_by_change ON proposal_states (payload_type, change, state, n);
 CREATE INDEX proposal_states_lapsing ON proposal_states (lapses_us, state, expires_us) WHERE lapses_us IS NOT NULL;
-CREATE INDEX proposal_states_by_seq ON proposal_states (seq) WHERE seq IS NOT NULL;
 CREATE TABLE proposal_counts (state TEXT PRIMARY KEY, n INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TRIGGER proposal_states_counted AFTER INSERT ON proposal_states BEGIN
     INSERT INTO proposal_counts (state, n) VALUES (NEW.state, 1) ON CONFLICT (state) DO UPDATE SET n = n + 1;
