@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from router_core.decide.plan import Plan, PlanTarget
-from router_core.types import AttemptStatus, CallStatus, CheckResult, Confidence, Receipt, Role, Usage
+from router_core.types import AttemptStatus, CallStatus, CheckResult, Confidence, Price, Receipt, Role, Usage
 
 Line = dict[str, Any]
 _NO_USAGE = Usage()
@@ -159,12 +159,7 @@ def attempt_line(plan: Plan, call: CallFacts, sent: Sent, ended: Ended) -> Line:
         "prompt_hash": call.prompt_hash,
         "response_model": ended.response_model,
         "service_tier": ended.service_tier,
-        "input_tokens": usage.input_tokens,
-        "output_tokens": usage.output_tokens,
-        "cached_tokens": usage.cached_tokens or None,
-        "cache_write_5m_tokens": usage.cache_write_5m_tokens or None,
-        "cache_write_1h_tokens": usage.cache_write_1h_tokens or None,
-        "reasoning_tokens": usage.reasoning_tokens or None,
+        **token_columns(usage),
         "cost_source_nusd": receipt.cost_source_nusd,
         "error_type": ended.error_type,
         "ttft_ms": ended.ttft_ms,
@@ -173,9 +168,7 @@ def attempt_line(plan: Plan, call: CallFacts, sent: Sent, ended: Ended) -> Line:
     }
     line.update({key: value for key, value in optional.items() if value is not None})
     if price is not None:
-        line["price_in"], line["price_cached"] = price.input_nusd_per_m, price.cached_nusd_per_m
-        line["price_write"], line["price_out"] = price.write_5m_nusd_per_m, price.output_nusd_per_m
-        line["price_source"], line["price_date"] = price.source, price.date
+        line.update(price_columns(price))
     if ended.confidence is not None:
         line["confidence"], line["confidence_source"] = ended.confidence.value, ended.confidence.source
         line["calibration"] = ended.confidence.calibration
@@ -191,9 +184,37 @@ def attempt_line(plan: Plan, call: CallFacts, sent: Sent, ended: Ended) -> Line:
 
 def _attempt_extra(ended: Ended) -> Line:
     """Return what belongs to a row and has no column: seldom used prices and counts, and what a replay needs."""
-    price, usage = ended.receipt.price, ended.usage
+    facts: Line = {} if ended.facts is None else {"facts": ended.facts}
+    return facts | price_extra(ended.usage, ended.receipt.price)
+
+
+def token_columns(usage: Usage) -> Line:
+    """Return the columns of a request's tokens; None where there are none or nobody told."""
+    return {
+        "input_tokens": usage.input_tokens,
+        "output_tokens": usage.output_tokens,
+        "cached_tokens": usage.cached_tokens or None,
+        "cache_write_5m_tokens": usage.cache_write_5m_tokens or None,
+        "cache_write_1h_tokens": usage.cache_write_1h_tokens or None,
+        "reasoning_tokens": usage.reasoning_tokens or None,
+    }
+
+
+def price_columns(price: Price) -> Line:
+    """Return the columns of the price row that a request was costed with."""
+    return {
+        "price_in": price.input_nusd_per_m,
+        "price_cached": price.cached_nusd_per_m,
+        "price_write": price.write_5m_nusd_per_m,
+        "price_out": price.output_nusd_per_m,
+        "price_source": price.source,
+        "price_date": price.date,
+    }
+
+
+def price_extra(usage: Usage, price: Price | None) -> Line:
+    """Return the seldom used prices and counts that a receipt needs and no column has."""
     optional: Line = {
-        "facts": ended.facts,
         "price_write_1h": price.write_1h_nusd_per_m if price is not None and usage.cache_write_1h_tokens else None,
         "price_reasoning": price.reasoning_nusd_per_m if price is not None and usage.reasoning_tokens else None,
         "media_tokens": usage.media_tokens or None,

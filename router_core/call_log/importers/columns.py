@@ -5,6 +5,7 @@ from typing import Any, Final, cast
 
 from router_core.call_log.importers import values
 from router_core.call_log.importers.costs import Cost
+from router_core.lines import price_columns, price_extra, token_columns
 from router_core.types import Usage
 
 Columns = dict[str, Any]
@@ -90,24 +91,17 @@ def cost_columns(usage: Usage, cost: Cost) -> Columns:
     """Return tokens, costs and prices; ``price_extra`` holds what has no column."""
     columns: Columns = {
         "cost_status": cost.status,
-        "input_tokens": usage.input_tokens,
-        "output_tokens": usage.output_tokens,
-        "cached_tokens": usage.cached_tokens or None,
-        "cache_write_5m_tokens": usage.cache_write_5m_tokens or None,
-        "cache_write_1h_tokens": usage.cache_write_1h_tokens or None,
-        "reasoning_tokens": usage.reasoning_tokens or None,
+        **token_columns(usage),
         "cost_nusd": cost.nusd,
         "cost_source_nusd": cost.source_nusd,
         "computed_nusd": cost.computed_nusd,
     }
     row = {name: value for name, value in columns.items() if value is not None}
-    price = cost.price
-    if price is not None:
-        row["price_in"], row["price_cached"] = price.input_nusd_per_m, price.cached_nusd_per_m
-        row["price_write"], row["price_out"] = price.write_5m_nusd_per_m, price.output_nusd_per_m
-        row["price_source"], row["price_date"] = price.source, price.date
-        if usage.cache_write_1h_tokens:
-            row["price_extra"] = {"price_write_1h": price.write_1h_nusd_per_m}
+    if cost.price is not None:
+        row |= price_columns(cost.price)
+        extra = price_extra(usage, cost.price)
+        if extra:
+            row["price_extra"] = extra
     return row
 
 
