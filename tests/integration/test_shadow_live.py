@@ -288,6 +288,10 @@ def test_forked_child_makes_shadows_of_its_own_and_leaves_the_parents_to_it(tmp_
 def test_signal_handler_may_close_the_router_while_shadows_run(tmp_path: Path) -> None:
     backend = Backend()
     router = open_router(tmp_path, backend)
+    # the first ones import what they need, and an import that is interrupted keeps every shadow waiting for it
+    for _ in range(5):
+        ask(router)
+    wait_for(lambda: len(backend.seen) == 5 and not backend.inside)
 
     def close(*_: object) -> None:
         router.close()
@@ -299,7 +303,14 @@ def test_signal_handler_may_close_the_router_while_shadows_run(tmp_path: Path) -
             ask_forever(router)
     finally:
         signal.signal(signal.SIGALRM, before)
-    assert rows(tmp_path, "SELECT count(*) FROM attempts WHERE role = 'shadow' AND status <> 'ok'") == [(0,)]
+    query = "SELECT status, count(*), count(DISTINCT attempt_id) FROM attempts WHERE role = 'shadow' GROUP BY 1"
+    ended = {status: (lines, shadows) for status, lines, shadows in rows(tmp_path, query)}
+    # the handler may have stopped its thread inside a lock that running shadows need to end: these, at most four, are
+    # cancelled; none stays open (unknown), fails, or has two lines
+    assert ended.keys() <= {"ok", "cancelled"}
+    assert all(lines == shadows for lines, shadows in ended.values())
+    assert ended.get("cancelled", (0, 0))[0] <= 4
+    assert ended["ok"][0] >= 5
 
 
 FORKING = """
