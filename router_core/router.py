@@ -1,9 +1,7 @@
 """The router: an application's one object for calling models by payload type."""
 
-import atexit
 import os
 import threading
-import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, get_args
 from zoneinfo import ZoneInfo
 
+from router_core.admission import admit
 from router_core.backends import Backend
 from router_core.background import Inline, Threads
 from router_core.call_log.filesystems import NETWORK_VARIABLE, refuse_network
@@ -20,13 +19,15 @@ from router_core.checks import CheckFunction
 from router_core.clock import Clock, SystemClock, VirtualClock
 from router_core.control.budgets import Guardrail
 from router_core.decide.plan import Plan, under_guard
-from router_core.errors import ConfigError, Problem, RequestRejectedError
-from router_core.flow import CallFlow, Effect, Flow, Pause, Send
+from router_core.driving import adrive, drive
+from router_core.errors import RequestRejectedError
+from router_core.flow import CallFlow, Flow
+from router_core.lifetime import close_at_exit, follow_forks
 from router_core.lines import CallFacts, Closed, call_line
 from router_core.shadow import AnswerFunction, Shadows
 from router_core.state import Observed, RouterState
 from router_core.task import ConfidenceFunction, Task, refuse_unusable, template_hash
-from router_core.types import NANO, Answer, Message, OutcomeSource, Response
+from router_core.types import NANO, Answer, Message, OutcomeSource
 
 # beyond this an amount is a slip of the keyboard, and would overflow the log's nano-dollars
 _MOST_USD = 1e9
@@ -35,7 +36,6 @@ if TYPE_CHECKING:  # the config brings pydantic: loaded when a router is opened
     from router_core.control.config_file import ConfigFile
     from router_core.control.recorder import Recorder
     from router_core.decide.compile import Plans
-    from router_core.prices import PriceBook
 
 _OUTCOME_SOURCES = frozenset[str](get_args(OutcomeSource))
 
@@ -82,7 +82,7 @@ class Router:
         )
         self._recorder: Recorder | None = None
         self._routing = self._make_routing(config_file.current)
-        _follow_forks(self)
+        follow_forks(self)
 
     @classmethod
     def open(
@@ -132,7 +132,7 @@ class Router:
         if clock is None:
             config_file.record = router._recorder = Recorder(place, file, now_us, router._config_event)
             config_file.start()
-        _close_at_exit(router)
+        close_at_exit(router)
         return router
 
     def complete(
@@ -178,7 +178,7 @@ class Router:
             tags=tags,
             params=params,
         )
-        return self._drive(self._begin(task))
+        return drive(self._begin(task), self._backend, self._clock)
 
     async def acomplete(
         self,
@@ -205,7 +205,7 @@ class Router:
             tags=tags,
             params=params,
         )
-        return await self._adrive(self._begin(task))
+        return await adrive(self._begin(task), self._backend, self._clock)
 
     def outcome(
         self,
@@ -322,46 +322,6 @@ class Router:
             f"'*' entry for all unknown ones; known are {', '.join(known[:20]) or 'none'}"
         )
 
-    def _drive(self, flow: Flow) -> Answer:
-        try:
-            effect = next(flow)
-            while True:
-                try:
-                    response = self._perform(effect)
-                except BaseException as error:  # noqa: BLE001 - the flow logs it and raises what is to be raised
-                    effect = flow.throw(error)
-                else:
-                    effect = flow.send(response)
-        except StopIteration as stop:
-            return stop.value
-
-    async def _adrive(self, flow: Flow) -> Answer:
-        try:
-            effect = next(flow)
-            while True:
-                try:
-                    response = await self._aperform(effect)
-                except BaseException as error:  # noqa: BLE001 - the flow logs it and raises what is to be raised
-                    effect = flow.throw(error)
-                else:
-                    effect = flow.send(response)
-        except StopIteration as stop:
-            return stop.value
-
-    def _perform(self, effect: Effect) -> Response | None:
-        match effect:
-            case Send(request=request):
-                return self._backend.complete(request)
-            case Pause(seconds=seconds):
-                return self._clock.sleep(seconds)
-
-    async def _aperform(self, effect: Effect) -> Response | None:
-        match effect:
-            case Send(request=request):
-                return await self._backend.acomplete(request)
-            case Pause(seconds=seconds):
-                return await self._clock.asleep(seconds)
-
     def _current(self) -> _Routing:
         routing, config = self._routing, self._config_file.current
         if routing.config is config:
@@ -412,66 +372,3 @@ class Router:
 
     def _config_event(self, name: str, details: dict[str, object]) -> None:
         self._event(name, details, self._clock.now_us())
-
-
-def admit(config: "RoutingConfig", source: str, now_us: int) -> None:
-    """Do nothing for a config that this version can run.
-
-    Raises:
-        ConfigError: It asks for something that is not built yet, or for models whose price nobody knows.
-    """
-    from router_core.config import unsupported
-    from router_core.prices import PriceBook
-
-    prices = PriceBook(config.prices, config.on_unpriced, version=config.content_hash)
-    problems = [*unsupported(config), *unpriced(config, prices, now_us)]
-    if problems:
-        raise ConfigError(source, problems)
-
-
-def unpriced(config: "RoutingConfig", prices: "PriceBook", at_us: int) -> tuple[Problem, ...]:
-    """Return a problem for every target whose price nobody knows, unless the config says what such models count at."""
-    return tuple(
-        config.problem(
-            ("tiers", tier, index, "model"),
-            f"no price is known for {target.model!r}; add it to prices (USD per million tokens, 0 = free), "
-            "or set on_unpriced: {pessimistic: {input: ..., output: ...}}",
-        )
-        for tier, targets in config.tiers.items()
-        for index, target in enumerate(targets)
-        if prices.price(target.model, at_us) is None
-    )
-
-
-def _follow_forks(router: Router) -> None:
-    alive = weakref.ref(router)
-    held: list[Guardrail | Recorder] = []
-
-    def hold() -> None:
-        still = alive()
-        for user in () if still is None else still.store_users():
-            user.before_fork()
-            held.append(user)
-
-    def go_on() -> None:
-        while held:
-            held.pop().after_fork_in_parent()
-
-    def renew() -> None:
-        held.clear()
-        still = alive()
-        if still is not None:
-            still.renew_after_fork()
-
-    os.register_at_fork(before=hold, after_in_parent=go_on, after_in_child=renew)
-
-
-def _close_at_exit(router: Router) -> None:
-    alive = weakref.ref(router)
-
-    def close() -> None:
-        still = alive()
-        if still is not None:
-            still.close()
-
-    atexit.register(close)
