@@ -2,11 +2,11 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, cast
 
 from router_core.decide.compare import unfenced
+from router_core.record import record
 from router_core.types import CheckResult
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ CheckFunction = Callable[[Any], Any]
 """Gets the parsed answer (the text when no format was asked for); falsy or an exception = failed, None = passed."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Checked:
     """The result of all free checks of one answer.
 

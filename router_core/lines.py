@@ -1,17 +1,17 @@
 """What happened → spool lines. Column names and units: ``call_log/schema.py``."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from router_core.decide.plan import Plan, PlanTarget
+from router_core.record import record
 from router_core.types import AttemptStatus, CallStatus, CheckResult, Confidence, Price, Receipt, Role, Usage
 
 Line = dict[str, Any]
 _NO_USAGE = Usage()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class CallFacts:
     """What is the same on every line of one call.
 
@@ -34,7 +34,7 @@ class CallFacts:
     prompt_hash: str | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Sent:
     """One request that was sent.
 
@@ -65,7 +65,7 @@ class Sent:
     propensity: float | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Ended:
     """How a request ended.
 
@@ -223,7 +223,7 @@ def price_extra(usage: Usage, price: Price | None) -> Line:
     return {name: value for name, value in optional.items() if value is not None}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Closed:
     """How a call ended.
 

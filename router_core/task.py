@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import lru_cache
 from typing import Any, cast
 
@@ -11,6 +11,7 @@ from router_core.decide.confidence import measure
 from router_core.decide.plan import Plan
 from router_core.inflight import InFlight
 from router_core.lines import Sent
+from router_core.record import record
 from router_core.types import Message, Request
 
 # what the client knows as arguments and the router decides by itself
@@ -20,7 +21,7 @@ ConfidenceFunction = Callable[[Any], float | None]
 """Gets the parsed answer (the text when no format was asked for); returns 0..1 or None."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Task:
     """What the caller asks for; see ``Router.complete``."""
 

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from router_core.record import record
 from router_core.types import Receipt, Usage
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 TOKENS_PER_PRICE: Final = 1_000_000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class TokenClasses:
     """Tokens of one request in disjoint classes, none negative.
 
