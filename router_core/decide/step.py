@@ -121,6 +121,8 @@ class Merged:
 
 
 Fact = Opened | Failed | Returned | Checked | Merged
+# what ends a request
+_ENDED = (Failed, Returned)
 
 
 @record
@@ -329,7 +331,11 @@ def _is_over(plan: Plan, trace: Trace, facts: Facts) -> bool:
 
 
 def _made(trace: Trace) -> int:
-    return sum(isinstance(fact, Failed | Returned) for fact in trace)
+    made = 0
+    for fact in trace:
+        if isinstance(fact, _ENDED):
+            made += 1
+    return made
 
 
 def _left_us(plan: Plan, facts: Facts) -> int:
@@ -346,18 +352,19 @@ def _finish(trace: Trace, reason: ExhaustedReason) -> Accept | Exhausted:
 
 
 def _usable(step: PlanStep, facts: Facts, spent: frozenset[int]) -> int | None:
+    down, unaffordable = facts.down, facts.unaffordable
     for index, target in enumerate(step.targets):
-        if index not in spent and target.model not in facts.down and target.model not in facts.unaffordable:
+        if index not in spent and target.model not in down and target.model not in unaffordable:
             return index
     return None
 
 
 def _spent_targets(trace: Trace, step: int) -> frozenset[int]:
-    return frozenset(fact.target for fact in trace if isinstance(fact, Failed | Returned) and fact.step == step)
+    return frozenset(fact.target for fact in trace if isinstance(fact, _ENDED) and fact.step == step)
 
 
 def _tries(trace: Trace, step: int, target: int) -> int:
-    return sum(isinstance(fact, Failed | Returned) and fact.step == step and fact.target == target for fact in trace)
+    return sum(isinstance(fact, _ENDED) and fact.step == step and fact.target == target for fact in trace)
 
 
 def _best_valid(trace: Trace) -> int | None:
