@@ -154,4 +154,4 @@ class CallTime:
 
 def make_id(now_us: int, noise: int) -> str:
     """Return an id that sorts by its instant: 14 hex digits of microseconds, 12 of noise."""
-    return f"{now_us:014x}{noise:012x}"
+    return f"{now_us << 48 | noise:026x}"

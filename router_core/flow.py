@@ -31,7 +31,7 @@ from router_core.decide.trace import facts_extra, opened_extra
 from router_core.errors import CallError, RouteExhaustedError
 from router_core.inflight import InFlight, receipt_of_answer, receipt_of_failure, record_of, retry_after_us
 from router_core.lines import CallFacts, Closed, Line, Sent, attempt_line, call_line, started_line
-from router_core.record import record
+from router_core.record import maker, record
 from router_core.shadow import ServedCall, Shadows
 from router_core.state import RouterState, tokens_of
 from router_core.task import Task, examine, make_request
@@ -54,6 +54,16 @@ class Pause:
 
 Effect = Send | Pause
 _UPWARDS: frozenset[Role] = frozenset({"escalate", "correct"})
+_NOTHING_ASKED = Facts()
+
+_make_send = maker(Send)
+_make_sent = maker(Sent)
+_make_facts = maker(Facts)
+_make_opened = maker(Opened)
+_make_returned = maker(Returned)
+_make_checked = maker(Checked)
+_make_closed = maker(Closed)
+_make_answer = maker(Answer)
 Flow = Generator[Effect, Response | None, Answer]
 
 
@@ -102,7 +112,7 @@ class CallFlow:
 
     def _run(self) -> Flow:
         opening = self._facts(self._call.opened_us)
-        self._trace.append(Opened(facts=opening))
+        self._trace.append(_make_opened(facts=opening))
         while True:
             action = decide(self._plan, tuple(self._trace))
             line = self._log_line(action)
@@ -143,7 +153,7 @@ class CallFlow:
         started_us = self._now_us()
         price = state.prices.price(target.model, started_us)
         reserved = state.estimate_nusd(self._task.payload_type, target, self._input_tokens, price)
-        sent = Sent(
+        sent = _make_sent(
             attempt_id=f"{self._call.call_id}-{action.n}",
             n=action.n,
             role=action.role,
@@ -159,7 +169,7 @@ class CallFlow:
         request = self._unlogged = InFlight(sent, reservation, price)
         state.log(started_line(plan, self._call, sent))
         try:
-            response = yield Send(
+            response = yield _make_send(
                 request=make_request(self._task, plan, self._call.call_id, sent, action.timeout_us / 1e6)
             )
         except CallError as error:
@@ -175,7 +185,7 @@ class CallFlow:
         self._settle(request, got, self._now_us())
         state.answered(self._task.payload_type, sent.target.model, response.usage)
         self._answers[sent.n] = request
-        self._trace.append(Returned(n=sent.n, step=sent.step, target=sent.target_index))
+        self._trace.append(_make_returned(n=sent.n, step=sent.step, target=sent.target_index))
 
     def _check(self, n: int) -> None:
         request = self._answers[n]
@@ -183,14 +193,14 @@ class CallFlow:
         # what is served anyway needs no look at the world
         step = self._plan.steps[request.sent.step]
         settled = valid and request.sent.draft is None and served_at(self._plan, step, request.confidence)
-        fact = Checked(
+        fact = _make_checked(
             n=n,
             step=request.sent.step,
             target=request.sent.target_index,
             valid=valid,
             confidence=request.confidence,
             corrects=request.sent.draft,
-            facts=Facts() if settled else self._facts(self._now_us()),
+            facts=_NOTHING_ASKED if settled else self._facts(self._now_us()),
         )
         self._trace.append(fact)
 
@@ -254,7 +264,7 @@ class CallFlow:
         guard = (
             "normal" if plan.critical else state.guardrail.verdict(now_us).state if self._trace else plan.guard_state
         )
-        return Facts(
+        return _make_facts(
             elapsed_us=now_us - self._call.opened_us,
             guard=guard,
             down=state.down(now_us),
@@ -270,7 +280,7 @@ class CallFlow:
         self._close("ok", why, ended_us, served=served, confidence=request.confidence, line=line, opening=opening)
         if plan.shadows:
             self._shadow(served, Given(text=text, parsed=request.parsed))
-        return Answer(
+        return _make_answer(
             text=text,
             parsed=request.parsed,
             confidence=request.confidence,
@@ -334,7 +344,7 @@ class CallFlow:
                 fallbacks += 1
             elif made.role in _UPWARDS:
                 escalations += 1
-        closed = Closed(
+        closed = _make_closed(
             status=status,
             reason=reason,
             ended_us=ended_us,

@@ -11,7 +11,7 @@ from router_core.decide.confidence import measure
 from router_core.decide.plan import Plan
 from router_core.inflight import InFlight
 from router_core.lines import Sent
-from router_core.record import record
+from router_core.record import maker, record
 from router_core.types import Message, Request
 
 # what the client knows as arguments and the router decides by itself
@@ -19,6 +19,8 @@ _ROUTED = frozenset({"model", "stream", "num_retries", "max_retries", "fallbacks
 
 ConfidenceFunction = Callable[[Any], float | None]
 """Gets the parsed answer (the text when no format was asked for); returns 0..1 or None."""
+
+_make_request = maker(Request)
 
 
 @record
@@ -43,8 +45,10 @@ def refuse_unusable(task: Task) -> None:
         TypeError, ValueError: One of its parts is not what ``Router.complete`` takes.
     """
     _refuse_label("payload_type", task.payload_type)
-    _refuse_label("run", task.run)
-    _refuse_label("step", task.step)
+    if task.run is not None:
+        _refuse_label("run", task.run)
+    if task.step is not None:
+        _refuse_label("step", task.step)
     if task.tags is not None:
         _refuse_tags(task.tags)
     messages = cast("object", task.messages)
@@ -65,7 +69,7 @@ def refuse_unusable(task: Task) -> None:
 
 
 def _refuse_label(name: str, value: object) -> None:
-    if value is not None and not isinstance(value, str):
+    if not isinstance(value, str):
         raise TypeError(f"{name} must be text, not {type(value).__name__}")
 
 
@@ -79,7 +83,7 @@ def _refuse_tags(tags: object) -> None:
 
 def make_request(task: Task, plan: Plan, call_id: str, sent: Sent, timeout_s: float) -> Request:
     """Return the request that a backend is given for one attempt of a call."""
-    return Request(
+    return _make_request(
         request_id=sent.attempt_id,
         call_id=call_id,
         payload_type=task.payload_type,
