@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Coroutine
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from router_core.backends.litellm_chunks import TokenCounter, piece_of, prompt_text, response_of_chunks
 from router_core.backends.litellm_errors import translated
@@ -155,7 +155,9 @@ class LiteLLMReading:
             came = self._next()
             if isinstance(came, BaseException):
                 self._is_ended = True
-                _raise(came, self._request)
+                if isinstance(came, CallError):
+                    raise came
+                raise translated(came, self._request.model) from came
             if came is _END:
                 self._is_ended = True
                 self._gathered.end()
@@ -247,9 +249,12 @@ class AsyncLiteLLMReading:
             except TimeoutError:
                 await self.aclose()
                 raise _late(self._request) from None
+            except CallError:
+                self._is_ended = True
+                raise
             except Exception as error:
                 self._is_ended = True
-                _raise(error, self._request, outer)
+                raise translated(error, self._request.model, outer=outer) from error
             if raw is _END:
                 self._is_ended = True
                 self._gathered.end()
@@ -298,12 +303,6 @@ def _wait_s(request: "Request", until_s: float | None) -> float:
     """Return how long to wait for the next chunk."""
     wait_s = request.timeout_s + GRACE_S
     return wait_s if until_s is None else max(0.0, min(wait_s, until_s - time.monotonic()))
-
-
-def _raise(error: BaseException, request: "Request", outer: BaseException | None = None) -> NoReturn:
-    if isinstance(error, CallError):
-        raise error
-    raise translated(error, request.model, outer=outer) from error
 
 
 def _late(request: "Request") -> CallError:
