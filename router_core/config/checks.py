@@ -12,6 +12,7 @@ from typing import Any, TypeVar, cast
 from pydantic import ValidationError
 
 from router_core.config.messages import suggestion
+from router_core.config.rules import pre_check_problems
 from router_core.config.sections import (
     SHADOW_BUDGET,
     Budget,
@@ -140,6 +141,7 @@ def _payload_type(location: Location, raw: object, facts: _Facts) -> Iterator[Fo
         message = f"{minimum!r} is above every tier of the path, so a limit would raise calls to it; lower it"
         yield (*location, "min_tier"), message
     yield from _shadows((*location, "shadow"), settings.get("shadow"), facts)
+    yield from pre_check_problems((*location, "pre_checks"), _items(settings.get("pre_checks")))
     yield from _path((*location, "holdback", "path"), _mapping(settings.get("holdback")).get("path"), facts)
     calibration = settings.get("calibration")
     if isinstance(calibration, str) and calibration not in facts.calibrations:
