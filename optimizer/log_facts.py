@@ -1,8 +1,9 @@
 """What the optimizer asks of the log: sums per payload type, and the calls with answers of several tiers.
 
 Left out: calls that a limit degraded (they did not take their path; counted apart), calls rejected or interrupted,
-calls that a cache or a pre-check answered or an earlier run paid for in part, and rows of source ``logger``, which no routing
-config decided about. All sums are of integers, so that the same log gives the same figures whatever order it is read in.
+calls that a cache or a pre-check answered or an earlier run paid for in part, and rows of source ``logger``, which no
+routing config decided about. All sums are of integers, so that the same log gives the same figures whatever order it is
+read in.
 """
 
 from dataclasses import dataclass

@@ -188,9 +188,8 @@ class RetryCache:
                 result = use(self._store, limits.ttl_us)
             except (sqlite3.Error, OSError) as failure:
                 self._retry_us = at_us
-                if _is_busy(failure):
-                    return None
-                self._close()
+                if not _is_busy(failure):
+                    self._close()
                 if _is_broken(failure):
                     remove(self._path)  # a cache may be lost
                 self._say(str(failure), at_us)

@@ -10,6 +10,8 @@ from decimal import Decimal
 from typing import Any, Literal
 
 NANO = 1_000_000_000
+PRE_CHECK = "pre_check"
+"""What a call that a free rule has answered has as its reason, and in place of the tier that served."""
 
 Role = Literal["serve", "retry", "fallback", "escalate", "correct", "judge", "sample", "shadow"]
 AttemptStatus = Literal["ok", "failed", "invalid", "cancelled", "unknown"]

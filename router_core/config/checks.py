@@ -24,6 +24,7 @@ from router_core.config.sections import (
     Target,
 )
 from router_core.config.tree import Location
+from router_core.types import PRE_CHECK
 
 Found = tuple[Location, str]
 S = TypeVar("S", bound=Section)
@@ -54,6 +55,7 @@ def semantic_problems(raw: Mapping[str, Any], calibrations: Collection[str]) -> 
     )
     return [
         *_timezone(raw.get("timezone")),
+        *_tier_names(_mapping(raw.get("tiers"))),
         *_targets(_mapping(raw.get("tiers"))),
         *_limits(("defaults",), defaults),
         *(found for name, each in types.items() for found in _payload_type(("payload_types", name), each, facts)),
@@ -106,6 +108,11 @@ def _timezone(zone: object) -> Iterator[Found]:
         hint = suggestion(zone, known) or "; write an IANA name such as Europe/Berlin"
         missing = "; this machine has no time zone data: install the package tzdata" if not known else ""
         yield ("timezone",), f"unknown time zone {zone!r}{missing or hint}"
+
+
+def _tier_names(tiers: Mapping[Any, Any]) -> Iterator[Found]:
+    if PRE_CHECK in tiers:
+        yield ("tiers", PRE_CHECK), "is the name that answers of pre-checks are counted under; choose another"
 
 
 def _targets(tiers: Mapping[Any, Any]) -> Iterator[Found]:

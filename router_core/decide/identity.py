@@ -37,7 +37,8 @@ def key_of(
 
 def target_of(target: PlanTarget) -> str:
     """Return what tells answers of a target from another's: model, address, and the longest answer it may give."""
-    return f"{target.model} {target.api_base or ''} {target.max_output_tokens or ''}"
+    # no name in a config holds a line break
+    return f"{target.model}\n{target.api_base or ''}\n{target.max_output_tokens or ''}"
 
 
 def _schema(response_format: Any) -> Any:

@@ -21,8 +21,6 @@ AcceptReason = Literal[
 ]
 ExhaustedReason = Literal["no_valid_answer", "limits", "guard", "bad_request", "content_policy"]
 
-PRE_CHECK = "pre_check"
-"""Reason of a call that a free rule has answered: nothing was decided about it."""
 RECALLED = 0
 """Number of an answer that an earlier run has paid for; requests are numbered from 1."""
 

@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, cast
 
 from router_core.decide.plan import Plan
-from router_core.decide.step import PRE_CHECK, Accept, Action, Call, Exhausted, replay
+from router_core.decide.step import Accept, Action, Call, Exhausted, replay
 from router_core.decide.trace import ON_PATH, recalled_row, trace_from_rows
+from router_core.types import PRE_CHECK
 
 Row = Mapping[str, Any]
 
