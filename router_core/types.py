@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Literal
 
+from router_core.record import record
+
 NANO = 1_000_000_000
 PRE_CHECK = "pre_check"
 """What a call that a free rule has answered has as its reason, and in place of the tier that served."""
@@ -29,7 +31,7 @@ def usd_to_nusd(usd: Decimal) -> int:
     return int(usd * NANO)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Usage:
     """Tokens of one request, as the provider counts them.
 
@@ -91,7 +93,7 @@ class Price:
     is_text_only: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Receipt:
     """What one request cost.
 
@@ -108,7 +110,7 @@ class Receipt:
     price: Price | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Confidence:
     """How sure an answer is, and who says so.
 
@@ -126,7 +128,7 @@ class Confidence:
 NO_CONFIDENCE = Confidence(value=None, source="none")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class CheckResult:
     """Verdict of one free check.
 
@@ -143,7 +145,7 @@ class CheckResult:
     detail: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Request:
     """One request to one target, as a backend receives it.
 
@@ -176,7 +178,7 @@ class Request:
     api_key_env: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Response:
     """What a backend returns for one request.
 
@@ -203,7 +205,7 @@ class Response:
     raw: Any = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class AttemptRecord:
     """One request made for one call, as the caller may inspect it.
 
@@ -267,7 +269,7 @@ class ShadowAnswer:
     parsed: Any = field(default=None, repr=False)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Answer:
     """The answer to one call.
 

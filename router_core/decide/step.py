@@ -4,11 +4,12 @@ The driver appends a fact for everything that happened and asks again; the same 
 a call can be replayed from its log.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal
 
 from router_core.decide.plan import Plan, PlanStep
 from router_core.errors import ErrorKind
+from router_core.record import record
 from router_core.types import Confidence, GuardState, Role
 
 AcceptReason = Literal[
@@ -31,7 +32,7 @@ _BACKOFF_US = 500_000
 _PATIENCE_US = 2_000_000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Facts:
     """The world at the moment of a decision, as the driver saw it.
 
@@ -48,14 +49,14 @@ class Facts:
     unaffordable: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Opened:
     """The call began."""
 
     facts: Facts
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Failed:
     """Attempt ``n`` failed.
 
@@ -78,7 +79,7 @@ class Failed:
     facts: Facts
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Returned:
     """Attempt ``n`` came back with an answer, not yet checked."""
 
@@ -87,7 +88,7 @@ class Returned:
     target: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Checked:
     """The answer of attempt ``n`` was checked.
 
@@ -113,7 +114,7 @@ class Checked:
     facts: Facts
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Merged:
     """The correction of attempt ``n`` was merged into its draft."""
 
@@ -126,9 +127,11 @@ class Merged:
 
 
 Fact = Opened | Failed | Returned | Checked | Merged
+# what ends a request
+_ENDED = (Failed, Returned)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Call:
     """Make one request.
 
@@ -151,14 +154,14 @@ class Call:
     draft: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Check:
     """Check the answer of attempt ``n`` and measure its confidence."""
 
     n: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Merge:
     """Merge the correction of attempt ``n`` into the draft of attempt ``draft``."""
 
@@ -166,7 +169,7 @@ class Merge:
     draft: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Accept:
     """Serve the answer of attempt ``n``, or the one that was ``RECALLED``."""
 
@@ -174,7 +177,7 @@ class Accept:
     reason: AcceptReason
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Exhausted:
     """There is nothing to serve and nothing left to try."""
 
@@ -334,7 +337,11 @@ def _is_over(plan: Plan, trace: Trace, facts: Facts) -> bool:
 
 
 def _made(trace: Trace) -> int:
-    return sum(isinstance(fact, Failed | Returned) for fact in trace)
+    made = 0
+    for fact in trace:
+        if isinstance(fact, _ENDED):
+            made += 1
+    return made
 
 
 def _left_us(plan: Plan, facts: Facts) -> int:
@@ -351,18 +358,19 @@ def _finish(trace: Trace, reason: ExhaustedReason) -> Accept | Exhausted:
 
 
 def _usable(step: PlanStep, facts: Facts, spent: frozenset[int]) -> int | None:
+    down, unaffordable = facts.down, facts.unaffordable
     for index, target in enumerate(step.targets):
-        if index not in spent and target.model not in facts.down and target.model not in facts.unaffordable:
+        if index not in spent and target.model not in down and target.model not in unaffordable:
             return index
     return None
 
 
 def _spent_targets(trace: Trace, step: int) -> frozenset[int]:
-    return frozenset(fact.target for fact in trace if isinstance(fact, Failed | Returned) and fact.step == step)
+    return frozenset(fact.target for fact in trace if isinstance(fact, _ENDED) and fact.step == step)
 
 
 def _tries(trace: Trace, step: int, target: int) -> int:
-    return sum(isinstance(fact, Failed | Returned) and fact.step == step and fact.target == target for fact in trace)
+    return sum(isinstance(fact, _ENDED) and fact.step == step and fact.target == target for fact in trace)
 
 
 def _best_valid(trace: Trace) -> int | None:
