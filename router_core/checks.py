@@ -114,7 +114,8 @@ def _parse(text: str, response_format: Any) -> Any:
     """
     body = unfenced(text)
     if isinstance(response_format, type):
-        return cast("type[BaseModel]", response_format).model_validate_json(body)
+        model: type[BaseModel] = response_format
+        return model.model_validate_json(body)
     import orjson
 
     value = orjson.loads(body)

@@ -1,6 +1,7 @@
 """What happened → spool lines. Column names and units: ``call_log/schema.py``."""
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from router_core.decide.plan import Plan, PlanTarget
@@ -322,6 +323,7 @@ def _add_served(line: Line, plan: Plan, closed: Closed) -> None:
             line["calibration"] = confidence.calibration
 
 
+@lru_cache(maxsize=1024)
 def provider_of(model: str) -> str:
     """Return the provider part of ``provider/model``; the whole name when it has none."""
     return model.partition("/")[0]

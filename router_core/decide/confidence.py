@@ -31,7 +31,7 @@ def measure(
         token_logprobs: Natural log-probabilities of the answer's tokens, shape ``(n_tokens,)``.
     """
     auto = source == "auto"
-    if auto or source == "caller":
+    if caller is not None and (auto or source == "caller"):
         value = _fraction(caller)
         if value is not None:
             return _make_confidence(value=value, source="caller")

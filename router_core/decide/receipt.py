@@ -189,7 +189,7 @@ def receipt(
         estimated: Whether the token counts are an estimate.
     """
     tokens = token_classes(usage)
-    row = None if price is None else row_for(price, tokens.input)
+    row = price if price is None or price.long_price is None else row_for(price, tokens.input)
     if reported_nusd is not None:
         return Receipt(cost_nusd=reported_nusd, cost_status="provider", cost_source_nusd=reported_nusd, price=row)
     if row is None:
@@ -205,7 +205,7 @@ def estimate(input_tokens: int, output_tokens: int, price: "Price | None") -> in
     """Return the cost of a request of this size without any caching, nano-dollars; None without a price."""
     if price is None:
         return None
-    row = row_for(price, input_tokens)
+    row = price if price.long_price is None else row_for(price, input_tokens)
     return _round_half_even(input_tokens * row.input_nusd_per_m + output_tokens * row.output_nusd_per_m)
 
 
