@@ -156,12 +156,13 @@ class Request:
         model: ``provider/model`` of the target.
         messages: Chat messages, as the caller gave them.
         response_format: pydantic model class or JSON schema the answer should follow.
-        timeout_s: Seconds after which the request is given up.
+        timeout_s: Seconds after which the request is given up; of a stream, the longest wait for its next chunk.
         max_output_tokens: Limit of the target, if it has one.
         logprobs: Whether token log-probabilities are wanted.
         params: The caller's extra keyword arguments, unchanged.
         api_base: Address of the target's API; None = the provider's own.
         api_key_env: Name of the environment variable with the target's key; None = the provider's usual one.
+        total_s: Seconds that a stream may take from its start to its end; None = no such limit.
     """
 
     request_id: str
@@ -176,6 +177,20 @@ class Request:
     params: Mapping[str, Any] = field(default_factory=dict[str, Any])
     api_base: str | None = None
     api_key_env: str | None = None
+    total_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A piece of a streamed answer.
+
+    Attributes:
+        text: What it adds to the answer's text; "" of a piece that carries something else (a tool call, reasoning).
+        raw: The client's own object.
+    """
+
+    text: str
+    raw: Any = field(default=None, repr=False)
 
 
 @record
@@ -192,6 +207,7 @@ class Response:
         token_logprobs: Natural log-probabilities of the answer's tokens, shape ``(n_tokens,)``; empty if none came.
         ttft_ms: Time to the first token, for streams.
         raw: The client's own response object, for the caller.
+        is_counted: Whether tokens were counted on this side, because the provider has not (yet) told them all.
     """
 
     text: str
@@ -203,6 +219,7 @@ class Response:
     token_logprobs: tuple[float, ...] = ()
     ttft_ms: float | None = None
     raw: Any = None
+    is_counted: bool = False
 
 
 @record
