@@ -14,7 +14,10 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
 CheckFunction = Callable[[Any], Any]
-"""Gets the parsed answer (the text when no format was asked for); falsy or an exception = failed, None = passed."""
+"""Gets the parsed answer (the text when no format was asked for); falsy or an exception = failed, None = passed.
+
+A float above 0 and up to 1 has passed, and grades how well.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,14 +83,16 @@ def refuse_unusable_format(response_format: Any) -> None:
 
 
 def _timed(name: str, check: CheckFunction, subject: Any) -> CheckResult:
-    began = time.perf_counter_ns()
+    began, grade = time.perf_counter_ns(), None
     try:
         said = check(subject)
     except Exception as error:  # noqa: BLE001 - a caller's check may raise anything; that is a verdict, not a crash
         verdict, detail = "error", f"{type(error).__name__}: {error}"
     else:
         verdict, detail = ("passed" if said is None or said else "failed"), None
-    return CheckResult(name=name, ms=(time.perf_counter_ns() - began) / 1e6, verdict=verdict, detail=detail)
+        grade = said if isinstance(said, float) and 0 <= said <= 1 else None
+    ms = (time.perf_counter_ns() - began) / 1e6
+    return CheckResult(name=name, ms=ms, verdict=verdict, detail=detail, grade=grade)
 
 
 def _name(check: CheckFunction) -> str:

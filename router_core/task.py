@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Any, cast
 
 from router_core.checks import CheckFunction, refuse_unusable_format, run_checks
-from router_core.decide.confidence import measure
+from router_core.decide.confidence import Signals, measure
 from router_core.decide.plan import Plan
 from router_core.inflight import InFlight
 from router_core.lines import Sent
@@ -96,13 +96,15 @@ def examine(task: Task, plan: Plan, request: InFlight) -> bool:
     request.parsed, request.checks = checked.parsed, checked.results
     if checked.valid and response is not None:
         said = _caller_confidence(task.confidence, text if task.response_format is None else checked.parsed)
-        request.confidence = measure(
-            plan.confidence_source,
-            caller=said,
+        signals = Signals(
+            text=text,
             parsed=checked.parsed,
-            field=plan.confidence_field,
+            caller=said,
+            checks=checked.results,
             token_logprobs=response.token_logprobs,
+            tokens=response.tokens,
         )
+        request.confidence = measure(plan.confidence_source, signals, field=plan.confidence_field)
     return checked.valid
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
 from typing import Any, Final, cast
 
-from router_core.types import NANO, Response, Usage
+from router_core.types import NANO, Response, Token, Usage
 
 _SCHEMA_FORMATS: Final = frozenset({"json_schema", "json_object", "text"})
 _NAME: Final = 64
@@ -24,6 +24,7 @@ def response_of(raw: object) -> Response | None:
         return None
     text = _get(message, "content")
     usage = _get(raw, "usage")
+    tokens = _tokens(choice)
     return Response(
         text=text if isinstance(text, str) else "",
         usage=usage_of(usage),
@@ -31,7 +32,8 @@ def response_of(raw: object) -> Response | None:
         service_tier=service_tier_of(raw),
         finish_reason=_text(_get(choice, "finish_reason")),
         cost_nusd=reported_nusd(usage),
-        token_logprobs=_logprobs(choice),
+        token_logprobs=tuple(token.logprob for token in tokens),
+        tokens=tokens if all(token.text for token in tokens) else (),
         raw=raw,
     )
 
@@ -120,12 +122,28 @@ def response_format_of(wanted: Any) -> Any:
     return {"type": "json_schema", "json_schema": inner}
 
 
-def _logprobs(choice: object) -> tuple[float, ...]:
+def _tokens(choice: object) -> tuple[Token, ...]:
+    """Return the answer's tokens; one whose text nobody told has none."""
     content = _get(_get(choice, "logprobs"), "content")
     if not isinstance(content, Sequence):
         return ()
-    values = [_get(token, "logprob") for token in cast("Sequence[object]", content)]
-    return tuple(float(value) for value in values if isinstance(value, int | float))
+    found: list[Token] = []
+    for token in cast("Sequence[object]", content):
+        logprob = _get(token, "logprob")
+        if isinstance(logprob, int | float):
+            text = _text(_get(token, "token")) or ""
+            found.append(Token(text=text, logprob=float(logprob), others=_others(token)))
+    return tuple(found)
+
+
+def _others(token: object) -> tuple[tuple[str, float], ...]:
+    listed = _get(token, "top_logprobs")
+    if not isinstance(listed, Sequence):
+        return ()
+    pairs = ((_get(other, "token"), _get(other, "logprob")) for other in cast("Sequence[object]", listed))
+    return tuple(
+        (text, float(value)) for text, value in pairs if isinstance(text, str) and isinstance(value, int | float)
+    )
 
 
 def _get(thing: object, name: str) -> object:
