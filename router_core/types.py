@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Literal
 
+from router_core.record import record
+
 NANO = 1_000_000_000
 
 Role = Literal["serve", "retry", "fallback", "escalate", "correct", "judge", "sample", "shadow"]
@@ -27,7 +29,7 @@ def usd_to_nusd(usd: Decimal) -> int:
     return int(usd * NANO)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Usage:
     """Tokens of one request, as the provider counts them.
 
@@ -89,7 +91,7 @@ class Price:
     is_text_only: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Receipt:
     """What one request cost.
 
@@ -106,7 +108,7 @@ class Receipt:
     price: Price | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Confidence:
     """How sure an answer is, and who says so.
 
@@ -128,7 +130,7 @@ class Confidence:
 NO_CONFIDENCE = Confidence(value=None, source="none")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class CheckResult:
     """Verdict of one free check.
 
@@ -162,7 +164,7 @@ class Question:
     text: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Request:
     """One request to one target, as a backend receives it.
 
@@ -217,7 +219,7 @@ class Token:
     others: tuple[tuple[str, float], ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Response:
     """What a backend returns for one request.
 
@@ -246,7 +248,7 @@ class Response:
     raw: Any = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class AttemptRecord:
     """One request made for one call, as the caller may inspect it.
 
@@ -312,7 +314,7 @@ class ShadowAnswer:
     parsed: Any = field(default=None, repr=False)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Answer:
     """The answer to one call.
 

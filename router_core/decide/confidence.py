@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final, cast
 
 from router_core.decide.tokens import Span, answer_logprobs, geometric_mean, json_values, label_margin
+from router_core.record import record
 from router_core.types import NO_CONFIDENCE, CheckResult, Confidence, ConfidenceSource, Token
 
 PAID: Final = frozenset({"judge", "agreement"})
@@ -32,7 +33,7 @@ class LabelField:
     labels: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Signals:
     """What an answer offers to be judged by.
 

@@ -1,14 +1,14 @@
 """Whether to pay for another request that tells how sure an answer is: a judge's, or one more sample."""
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 from router_core.decide.confidence import PAID
 from router_core.decide.plan import Plan, PlanTarget
+from router_core.record import record
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Score:
     """Make one request that tells how sure the answer of attempt ``about`` is.
 
@@ -29,7 +29,7 @@ class Score:
     timeout_us: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Place:
     """Where an answer stands in its call.
 
@@ -54,20 +54,20 @@ def asks_more(plan: Plan, step: int) -> bool:
 
 
 def next_score(
-    plan: Plan, answer: Place, answered: Sequence[bool], *, made: int, left_us: int, barred: Collection[str]
+    plan: Plan, answer: Place, told: Sequence[bool], *, made: int, left_us: int, barred: Collection[str]
 ) -> Score | None:
     """Return the next request about a valid answer, or None when there is none to make, or no room for it.
 
     Args:
         plan: The call's plan.
         answer: The answer.
-        answered: Of each earlier request about it, whether it was answered.
+        told: Of each earlier request about it, whether it was answered and told anything.
         made: Requests that the call has made.
         left_us: Microseconds that it has left.
         barred: Models that cool down, or cost more than the call may still spend.
     """
     wanted = plan.samples if plan.confidence_source == "agreement" else 1
-    if not asks_more(plan, answer.step) or len(answered) >= wanted or not all(answered):
+    if not asks_more(plan, answer.step) or len(told) >= wanted or not all(told):
         return None
     # what is learned must leave room to act on it
     if made + _has_step_above(plan, answer.step) >= plan.attempts or left_us <= 0:

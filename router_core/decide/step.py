@@ -4,13 +4,14 @@ The driver appends a fact for everything that happened and asks again; the same 
 a call can be replayed from its log.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal
 
 from router_core.decide.confidence import PAID
 from router_core.decide.plan import Plan, PlanStep
 from router_core.decide.score import Place, Score, next_score
 from router_core.errors import ErrorKind
+from router_core.record import record
 from router_core.types import Confidence, GuardState, Role
 
 AcceptReason = Literal[
@@ -30,7 +31,7 @@ _BACKOFF_US = 500_000
 _PATIENCE_US = 2_000_000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Facts:
     """The world at the moment of a decision, as the driver saw it.
 
@@ -47,14 +48,14 @@ class Facts:
     unaffordable: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Opened:
     """The call began."""
 
     facts: Facts
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Failed:
     """Attempt ``n`` failed.
 
@@ -77,7 +78,7 @@ class Failed:
     facts: Facts
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Returned:
     """Attempt ``n`` came back with an answer, not yet checked."""
 
@@ -86,7 +87,7 @@ class Returned:
     target: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Checked:
     """The answer of attempt ``n`` was checked.
 
@@ -109,7 +110,7 @@ class Checked:
     facts: Facts
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Merged:
     """The correction of attempt ``n`` was merged into its draft."""
 
@@ -121,7 +122,7 @@ class Merged:
     facts: Facts
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Scored:
     """Request ``n``, which was to tell how sure the answer of attempt ``about`` is, has ended.
 
@@ -146,9 +147,12 @@ class Scored:
 
 Fact = Opened | Failed | Returned | Checked | Merged | Scored
 Answered = Checked | Merged | Scored
+# what ends a request
+_ENDED = (Failed, Returned)
+_MADE = (*_ENDED, Scored)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Call:
     """Make one request.
 
@@ -171,14 +175,14 @@ class Call:
     draft: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Check:
     """Check the answer of attempt ``n`` and measure its confidence."""
 
     n: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Merge:
     """Merge the correction of attempt ``n`` into the draft of attempt ``draft``."""
 
@@ -186,7 +190,7 @@ class Merge:
     draft: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Accept:
     """Serve the answer of attempt ``n``."""
 
@@ -194,7 +198,7 @@ class Accept:
     reason: AcceptReason
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Exhausted:
     """There is nothing to serve and nothing left to try."""
 
@@ -287,7 +291,11 @@ def _score(plan: Plan, trace: Trace, answered: Answered, n: int) -> Score | None
     return next_score(
         plan,
         Place(n=n, step=answered.step, target=answered.target),
-        [fact.answered for fact in trace if isinstance(fact, Scored) and fact.about == n],
+        [
+            fact.answered and fact.confidence.value is not None
+            for fact in trace
+            if isinstance(fact, Scored) and fact.about == n
+        ],
         made=_made(trace),
         left_us=_left_us(plan, facts),
         barred=facts.down | facts.unaffordable,
@@ -394,7 +402,11 @@ def _is_over(plan: Plan, trace: Trace, facts: Facts) -> bool:
 
 
 def _made(trace: Trace) -> int:
-    return sum(isinstance(fact, Failed | Returned | Scored) for fact in trace)
+    made = 0
+    for fact in trace:
+        if isinstance(fact, _MADE):
+            made += 1
+    return made
 
 
 def _left_us(plan: Plan, facts: Facts) -> int:
@@ -411,18 +423,19 @@ def _finish(trace: Trace, reason: ExhaustedReason) -> Accept | Exhausted:
 
 
 def _usable(step: PlanStep, facts: Facts, spent: frozenset[int]) -> int | None:
+    down, unaffordable = facts.down, facts.unaffordable
     for index, target in enumerate(step.targets):
-        if index not in spent and target.model not in facts.down and target.model not in facts.unaffordable:
+        if index not in spent and target.model not in down and target.model not in unaffordable:
             return index
     return None
 
 
 def _spent_targets(trace: Trace, step: int) -> frozenset[int]:
-    return frozenset(fact.target for fact in trace if isinstance(fact, Failed | Returned) and fact.step == step)
+    return frozenset(fact.target for fact in trace if isinstance(fact, _ENDED) and fact.step == step)
 
 
 def _tries(trace: Trace, step: int, target: int) -> int:
-    return sum(isinstance(fact, Failed | Returned) and fact.step == step and fact.target == target for fact in trace)
+    return sum(isinstance(fact, _ENDED) and fact.step == step and fact.target == target for fact in trace)
 
 
 def _best_valid(trace: Trace) -> int | None:
