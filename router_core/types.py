@@ -178,6 +178,7 @@ class Request:
         timeout_s: Seconds after which the request is given up.
         max_output_tokens: Limit of the target, if it has one.
         logprobs: Whether token log-probabilities are wanted, where the target has them.
+        alternatives: Whether the likeliest other tokens are wanted beside them.
         only_known_logprobs: Whether they are wanted only where that is certain: a target that merely may have them
             could refuse the request for asking.
         params: The caller's extra keyword arguments, unchanged.
@@ -196,6 +197,7 @@ class Request:
     timeout_s: float = 60.0
     max_output_tokens: int | None = None
     logprobs: bool = False
+    alternatives: bool = False
     only_known_logprobs: bool = False
     params: Mapping[str, Any] = field(default_factory=dict[str, Any])
     api_base: str | None = None

@@ -128,7 +128,9 @@ class LiteLLMBackend:
         if "logprobs" not in supported:
             return {}
         asked: dict[str, Any] = {"logprobs": True}
-        return asked | {"top_logprobs": _ALTERNATIVES} if "top_logprobs" in supported else asked
+        if request.alternatives and "top_logprobs" in supported:
+            asked["top_logprobs"] = _ALTERNATIVES
+        return asked
 
     def _is_known(self, request: "Request") -> bool:
         """Return whether the client's list has the model.
