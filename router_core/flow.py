@@ -14,6 +14,7 @@ from router_core.decide.plan import Plan
 from router_core.decide.score import Score, asks_more
 from router_core.decide.shadow import Served
 from router_core.decide.step import (
+    RECALLED,
     Accept,
     Action,
     Call,
@@ -217,8 +218,9 @@ class CallFlow:
             told = told_by_sample(self._task, plan, request, response, answer, matches)
             matches += [] if request.answer_match is None else [request.answer_match]
         request.confidence = answer.confidence = told.confidence
-        place = action.about - 1
-        self._records[place] = replace(self._records[place], confidence=told.confidence)
+        if action.about != RECALLED:
+            place = action.about - 1
+            self._records[place] = replace(self._records[place], confidence=told.confidence)
         fact = self._scored(action, answered=True)
         self._write_attempt(request, told.status, None if told.status == "ok" else "invalid", None, fact)
 

@@ -12,6 +12,8 @@ from typing import Any, Literal
 from router_core.record import record
 
 NANO = 1_000_000_000
+PRE_CHECK = "pre_check"
+"""What a call that a free rule has answered has as its reason, and in place of the tier that served."""
 
 Role = Literal["serve", "retry", "fallback", "escalate", "correct", "judge", "sample", "shadow"]
 AttemptStatus = Literal["ok", "failed", "invalid", "cancelled", "unknown"]
@@ -175,7 +177,7 @@ class Request:
         model: ``provider/model`` of the target.
         messages: Chat messages, as the caller gave them.
         response_format: pydantic model class or JSON schema the answer should follow.
-        timeout_s: Seconds after which the request is given up.
+        timeout_s: Seconds after which the request is given up; of a stream, the longest wait for its next chunk.
         max_output_tokens: Limit of the target, if it has one.
         logprobs: Whether token log-probabilities are wanted, where the target has them.
         alternatives: Whether the likeliest other tokens are wanted beside them.
@@ -186,6 +188,7 @@ class Request:
         api_key_env: Name of the environment variable with the target's key; None = the provider's usual one.
         role: Why it is made.
         question: What a judge is asked about, for role ``judge``; it stands in the messages too.
+        total_s: Seconds that a stream may take from its start to its end; None = no such limit.
     """
 
     request_id: str
@@ -204,6 +207,20 @@ class Request:
     api_key_env: str | None = None
     role: Role = "serve"
     question: Question | None = None
+    total_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A piece of a streamed answer.
+
+    Attributes:
+        text: What it adds to the answer's text; "" of a piece that carries something else (a tool call, reasoning).
+        raw: The client's own object.
+    """
+
+    text: str
+    raw: Any = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -236,6 +253,7 @@ class Response:
         tokens: The same tokens with their texts, shape ``(n_tokens,)``; empty if the target did not tell these.
         ttft_ms: Time to the first token, for streams.
         raw: The client's own response object, for the caller.
+        is_counted: Whether tokens were counted on this side, because the provider has not (yet) told them all.
     """
 
     text: str
@@ -248,6 +266,7 @@ class Response:
     tokens: tuple[Token, ...] = ()
     ttft_ms: float | None = None
     raw: Any = None
+    is_counted: bool = False
 
 
 @record

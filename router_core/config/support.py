@@ -10,7 +10,7 @@ from router_core.errors import Problem
 Place = tuple[Location, str]
 
 _NOT_YET = "is not yet supported; remove it"
-_TYPE_KEYS = ("pack", "holdback", "pre_checks")
+_TYPE_KEYS = ("pack", "holdback")
 _TARGET_KEYS = ("capabilities", "context_tokens")
 
 
@@ -65,8 +65,6 @@ def _budget(budget: Budget) -> Iterator[Place]:
 
 
 def _sections(config: RoutingConfig) -> Iterator[Place]:
-    if config.cache.enabled:
-        yield ("cache", "enabled"), _NOT_YET
     if config.storage.sink != "duckdb":
         yield ("storage", "sink"), f"{config.storage.sink} is not yet supported; write duckdb"
     yield from _set(config.storage, ("storage",), ("catalog", "data"))

@@ -24,6 +24,9 @@ AcceptReason = Literal[
 ]
 ExhaustedReason = Literal["no_valid_answer", "limits", "guard", "bad_request", "content_policy"]
 
+RECALLED = 0
+"""Number of an answer that an earlier run has paid for; requests are numbered from 1."""
+
 _SURFACED: frozenset[ErrorKind] = frozenset({"bad_request", "content_policy"})
 _RETRYABLE: frozenset[ErrorKind] = frozenset({"rate_limit", "timeout", "server", "connection", "bad_response"})
 _BACKOFF_US = 500_000
@@ -91,8 +94,11 @@ class Returned:
 class Checked:
     """The answer of attempt ``n`` was checked.
 
+    With number ``RECALLED`` it is a valid answer that an earlier run has paid for, checked again: it stands before
+    every request, is none itself, and the path goes on from its step. Of several kept ones it is the furthest up.
+
     Attributes:
-        n: 1-based number of the attempt.
+        n: 1-based number of the attempt, or ``RECALLED``.
         step: Index of its step.
         target: Index of its target.
         valid: Whether every check passed.
@@ -192,7 +198,7 @@ class Merge:
 
 @record
 class Accept:
-    """Serve the answer of attempt ``n``."""
+    """Serve the answer of attempt ``n``, or the one that was ``RECALLED``."""
 
     n: int
     reason: AcceptReason
@@ -288,6 +294,8 @@ def _score(plan: Plan, trace: Trace, answered: Answered, n: int) -> Score | None
     facts = answered.facts
     if facts.guard != "normal" or plan.confidence_source not in PAID:
         return None
+    if not isinstance(answered, Scored) and answered.confidence.value is not None:
+        return None  # an earlier run has paid for that too
     return next_score(
         plan,
         Place(n=n, step=answered.step, target=answered.target),

@@ -1,5 +1,6 @@
 """Laws of a call, over random plans, failures, answers, guards and clocks."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import get_args
 
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 from router_core.decide.plan import JudgeRule, Plan, PlanStep, PlanTarget
 from router_core.decide.score import Score
 from router_core.decide.step import (
+    RECALLED,
     Accept,
     Action,
     Call,
@@ -97,7 +99,24 @@ class Run:
     @property
     def requests(self) -> list[Call | Score]:
         """Every request of the call, in order."""
-        return [action for action in self.actions if isinstance(action, Call | Score)]
+        return sorted([*self.calls, *self.scores], key=lambda request: request.n)
+
+    def place(self, n: int) -> dict[str, int]:
+        """Where the answer of an attempt stands, that of an earlier run included."""
+        answer = next(fact for fact in self.trace if isinstance(fact, Checked | Merged) and fact.n == n)
+        return {"step": answer.step, "target": answer.target}
+
+
+def begin(run: Run, facts: Callable[[], Facts], confidence: Callable[[], Confidence], data: st.DataObject) -> None:
+    """Open the call, perhaps with an answer that an earlier run has paid for."""
+    run.trace.append(Opened(facts=facts()))
+    if not data.draw(st.booleans()):
+        return
+    step = data.draw(st.integers(0, len(run.plan.steps) - 1))
+    target = data.draw(st.integers(0, len(run.plan.steps[step].targets) - 1))
+    kept = Checked(n=RECALLED, step=step, target=target, valid=True, confidence=confidence(), facts=facts())
+    run.actions.append(decide(run.plan, tuple(run.trace)))  # what would have been done without it
+    run.trace.append(kept)
 
 
 def drive(plan: Plan, data: st.DataObject) -> Run:
@@ -112,7 +131,7 @@ def drive(plan: Plan, data: st.DataObject) -> Run:
         fitted = data.draw(st.none() | st.just("cal-1")) if plan.is_calibrated and value is not None else None
         return Confidence(value=value, source="none" if value is None else "field", calibration=fitted)
 
-    run.trace.append(Opened(facts=facts()))
+    begin(run, facts, confidence, data)
     for _ in range(200):
         action = decide(plan, tuple(run.trace))
         run.actions.append(action)
@@ -134,11 +153,9 @@ def drive(plan: Plan, data: st.DataObject) -> Run:
                 run.scores.append(action)
                 run.started_at_us.append(clock_us)
                 clock_us += data.draw(st.integers(0, action.timeout_us))
-                answer = next(call for call in run.calls if call.n == about)
-                where = {"n": n, "about": about, "step": answer.step, "target": answer.target}
-                run.trace.append(
-                    Scored(**where, answered=data.draw(st.booleans()), confidence=confidence(), facts=facts())
-                )
+                where = {"n": n, "about": about, **run.place(about)}
+                answered = data.draw(st.booleans())
+                run.trace.append(Scored(**where, answered=answered, confidence=confidence(), facts=facts()))
             case Check(n=n):
                 last = run.trace[-1]
                 assert isinstance(last, Returned)
@@ -183,7 +200,9 @@ def test_every_call_ends_within_its_limits(plan: Plan, data: st.DataObject) -> N
 @settings(max_examples=100, deadline=None)
 @given(plans(), st.data())
 def test_tier_never_goes_down_over_a_call(plan: Plan, data: st.DataObject) -> None:
-    steps = [call.step for call in drive(plan, data).calls]
+    run = drive(plan, data)
+    kept = [fact.step for fact in run.trace if isinstance(fact, Checked) and fact.n == RECALLED]
+    steps = [*kept, *(call.step for call in run.calls)]
     assert steps == sorted(steps)
 
 
@@ -201,6 +220,21 @@ def test_only_the_highest_valid_answer_is_served(plan: Plan, data: st.DataObject
         assert end.n == whole[-1]
     else:
         assert whole == []
+
+
+@settings(max_examples=100, deadline=None)
+@given(plans(), st.data())
+def test_call_with_an_answer_that_is_paid_for_asks_higher_steps_only_and_has_an_answer(
+    plan: Plan, data: st.DataObject
+) -> None:
+    run = drive(plan, data)
+    kept = [fact for fact in run.trace if isinstance(fact, Checked) and fact.n == RECALLED]
+    for fact in kept:
+        assert all(call.step > fact.step for call in run.calls)
+        assert [request.n for request in run.requests] == list(range(1, len(run.requests) + 1))
+        assert isinstance(run.actions[-1], Accept)
+        if fact.step == len(plan.steps) - 1:
+            assert run.calls == []
 
 
 @settings(max_examples=100, deadline=None)
@@ -278,8 +312,8 @@ def test_confidence_is_paid_for_only_where_it_can_decide(plan: Plan, data: st.Da
 def test_an_answer_is_judged_once_and_sampled_as_often_as_the_config_says(plan: Plan, data: st.DataObject) -> None:
     run = drive(plan, data)
     most = {"judge": 1, "agreement": plan.samples}.get(plan.confidence_source, 0)
-    for call in run.calls:
-        assert sum(score.about == call.n for score in run.scores) <= most
+    for n in {RECALLED, *(call.n for call in run.calls)}:
+        assert sum(score.about == n for score in run.scores) <= most
     valid = {fact.n for fact in run.trace if isinstance(fact, Checked | Merged) and fact.valid}
     assert {score.about for score in run.scores} <= valid
     failed = [fact for fact in run.trace if isinstance(fact, Scored) and not fact.answered]
@@ -290,10 +324,9 @@ def test_an_answer_is_judged_once_and_sampled_as_often_as_the_config_says(plan: 
 @given(plans(), st.data())
 def test_a_judge_is_one_that_may_judge_the_model_that_answered(plan: Plan, data: st.DataObject) -> None:
     run = drive(plan, data)
-    by_n = {call.n: call for call in run.calls}
     for score in run.scores:
-        answered = by_n[score.about]
-        model = plan.steps[answered.step].targets[answered.target].model
+        place = run.place(score.about)
+        model = plan.steps[place["step"]].targets[place["target"]].model
         if score.role == "judge":
             assert plan.judge is not None
             assert asked_model(plan, score) in plan.judge.may_judge[model]
