@@ -5,11 +5,13 @@ the response, or has the failure thrown in.
 """
 
 from collections.abc import Generator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from router_core.clock import CallTime
 from router_core.decide.compare import Given
 from router_core.decide.plan import Plan
+from router_core.decide.score import Score, asks_more
 from router_core.decide.shadow import Served
 from router_core.decide.step import (
     RECALLED,
@@ -25,15 +27,17 @@ from router_core.decide.step import (
     Merge,
     Opened,
     Returned,
+    Scored,
     decide,
     served_at,
 )
-from router_core.decide.trace import facts_extra, opened_extra, recalled_extra
+from router_core.decide.trace import ON_PATH, facts_extra, opened_extra, recalled_extra
 from router_core.errors import CallError, RouteExhaustedError
 from router_core.free import Recalled, Start
 from router_core.inflight import InFlight, receipt_of_answer, receipt_of_failure, record_of, retry_after_us
 from router_core.lines import CallFacts, Closed, Line, Sent, attempt_line, call_line, checks_column, started_line
 from router_core.record import maker, record
+from router_core.scoring import judged_kind, score_request, size_kind, told_by_judge, told_by_sample, whom
 from router_core.shadow import ServedCall, Shadows
 from router_core.state import RouterState, tokens_of
 from router_core.task import Task, examine, make_request
@@ -43,6 +47,7 @@ from router_core.types import (
     AttemptRecord,
     AttemptStatus,
     Confidence,
+    Price,
     Receipt,
     Request,
     Response,
@@ -114,6 +119,7 @@ class CallFlow:
         self._trace: list[Fact] = []
         self._answers: dict[int, InFlight] = {}
         self._records: list[AttemptRecord] = []
+        self._matches: dict[int, list[bool]] = {}
         self._unlogged: InFlight | None = None
         self._cost_nusd = 0
         self._is_closed = False
@@ -158,6 +164,10 @@ class CallFlow:
                     if line is not None:
                         self._state.log(line)
                     yield from self._request(action)
+                case Score():
+                    if line is not None:
+                        self._state.log(line)
+                    yield from self._score(action)
                 case Check(n=n):
                     self._check(n)
                 case Accept(n=n, reason=reason):
@@ -182,7 +192,7 @@ class CallFlow:
             return
         cause = "internal" if isinstance(error, Exception) else "cancelled"
         now_us = self._now_us()
-        request, self._unlogged = self._unlogged, None
+        request = self._unlogged
         if request is not None:
             if request.receipt is None:
                 self._settle(request, receipt_of_failure(None, request.price, request.sent), now_us)
@@ -198,7 +208,6 @@ class CallFlow:
         target = step.targets[action.target]
         started_us = self._now_us()
         price = state.prices.price(target.model, started_us)
-        reserved = state.estimate_nusd(self._task.payload_type, target, self._input_tokens, price)
         sent = _make_sent(
             attempt_id=f"{self._call.call_id}-{action.n}",
             n=action.n,
@@ -206,14 +215,12 @@ class CallFlow:
             tier=step.tier,
             target=target,
             started_us=started_us,
-            reserved_nusd=reserved,
+            reserved_nusd=state.estimate_nusd(self._task.payload_type, target, self._input_tokens, price),
             step=action.step,
             target_index=action.target,
             draft=action.draft,
         )
-        reservation = state.guardrail.reserve(started_us, reserved, critical=plan.critical)
-        request = self._unlogged = InFlight(sent, reservation, price)
-        state.log(started_line(plan, self._call, sent))
+        request = self._begin(sent, price)
         try:
             response = yield _make_send(
                 request=make_request(self._task, plan, self._call.call_id, sent, action.timeout_us / 1e6)
@@ -221,9 +228,83 @@ class CallFlow:
         except CallError as error:
             self._failed(request, error)
         else:
-            if not isinstance(response, Response):
-                raise TypeError(f"a backend must return a Response, not {type(response).__name__}")
-            self._returned(request, response)
+            self._returned(request, _answered(response))
+
+    def _begin(self, sent: Sent, price: Price | None) -> InFlight:
+        """Set the money aside and log that the request begins."""
+        reservation = self._state.guardrail.reserve(sent.started_us, sent.reserved_nusd, critical=self._plan.critical)
+        request = self._unlogged = InFlight(sent, reservation, price)
+        self._state.log(started_line(self._plan, self._call, sent))
+        return request
+
+    def _score(self, action: Score) -> Generator[Effect, Response | None, None]:
+        """Ask how sure an answer is. Whatever becomes of that, the call goes on: at worst it has no confidence."""
+        state, plan, answer = self._state, self._plan, self._answers[action.about]
+        asked, started_us = whom(plan, action), self._now_us()
+        price = state.prices.price(asked.target.model, started_us)
+        kind = size_kind(self._task.payload_type, action)
+        sent = _make_sent(
+            attempt_id=f"{self._call.call_id}-{action.n}",
+            n=action.n,
+            role=action.role,
+            tier=asked.tier,
+            target=asked.target,
+            started_us=started_us,
+            reserved_nusd=state.estimate_nusd(kind, asked.target, self._input_tokens, price),
+            step=action.step,
+            target_index=action.target,
+            about_attempt_id=answer.sent.attempt_id,
+        )
+        request = self._begin(sent, price)
+        try:
+            response = yield Send(request=score_request(self._task, plan, sent, answer, action.timeout_us / 1e6))
+            self._told(action, request, _answered(response))
+        except Exception as error:  # noqa: BLE001 - an answer is there: what fails beside it must not lose it
+            self._not_told(action, request, error)
+
+    def _told(self, action: Score, request: InFlight, response: Response) -> None:
+        state, plan, answer = self._state, self._plan, self._answers[action.about]
+        got = receipt_of_answer(request, response, state.prices)
+        self._settle(request, got, self._now_us())
+        state.answered(size_kind(self._task.payload_type, action), request.sent.target.model, response.usage)
+        if action.role == "judge":
+            told = told_by_judge(plan, request, response, answer)
+        else:
+            matches = self._matches.setdefault(action.about, [])
+            told = told_by_sample(self._task, plan, request, response, answer, matches)
+            matches += [] if request.answer_match is None else [request.answer_match]
+        request.confidence = answer.confidence = told.confidence
+        if action.about != RECALLED:
+            place = action.about - 1
+            self._records[place] = replace(self._records[place], confidence=told.confidence)
+        fact = self._scored(action, answered=True)
+        self._write_attempt(request, told.status, None if told.status == "ok" else "invalid", None, fact)
+
+    def _not_told(self, action: Score, request: InFlight, error: Exception) -> None:
+        if self._unlogged is not request:
+            raise error  # it is on record already: the fault is not the request's
+        known = error if isinstance(error, CallError) else CallError(str(type(error).__name__), kind="internal")
+        now_us = self._now_us()
+        if request.receipt is None:
+            self._settle(request, receipt_of_failure(known.billed, request.price, request.sent), now_us)
+            self._state.failed(request.sent.target.model, known.kind, retry_after_us(known), now_us)
+        request.response = None
+        self._write_attempt(request, "failed", known.kind, str(known), self._scored(action, answered=False))
+
+    def _scored(self, action: Score, *, answered: bool) -> Mapping[str, Any] | None:
+        """Take note of a request about an answer; return what its row must carry beyond its columns."""
+        answer = self._answers[action.about]
+        fact = Scored(
+            n=action.n,
+            about=action.about,
+            step=answer.sent.step,
+            target=answer.sent.target_index,
+            answered=answered,
+            confidence=answer.confidence,
+            facts=self._facts(self._now_us()),
+        )
+        self._trace.append(fact)
+        return facts_extra(fact, decide(self._plan, tuple(self._trace)))
 
     def _returned(self, request: InFlight, response: Response) -> None:
         state, sent = self._state, request.sent
@@ -243,7 +324,12 @@ class CallFlow:
     def _checked(self, n: int, request: InFlight, *, valid: bool) -> Checked:
         # what is served anyway needs no look at the world
         step = self._plan.steps[request.sent.step]
-        settled = valid and request.sent.draft is None and served_at(self._plan, step, request.confidence)
+        settled = (
+            valid
+            and request.sent.draft is None
+            and not asks_more(self._plan, request.sent.step)
+            and served_at(self._plan, step, request.confidence)
+        )
         return _make_checked(
             n=n,
             step=request.sent.step,
@@ -271,7 +357,6 @@ class CallFlow:
         )
         self._trace.append(fact)
         facts = facts_extra(fact, decide(self._plan, tuple(self._trace)))
-        self._unlogged = None
         self._write_attempt(request, "failed", error.kind, str(error), facts)
 
     def _log_line(self, action: Action) -> Line | None:
@@ -289,10 +374,11 @@ class CallFlow:
         self,
         request: InFlight,
         status: AttemptStatus,
-        error_type: str,
-        message: str,
+        error_type: str | None,
+        message: str | None,
         facts: Mapping[str, Any] | None = None,
     ) -> None:
+        self._unlogged = None
         ended = request.ended(status, error_type, facts)
         self._records.append(record_of(request, ended, message))
         self._state.log(attempt_line(self._plan, self._call, request.sent, ended))
@@ -309,7 +395,10 @@ class CallFlow:
         unaffordable: frozenset[str] = frozenset()
         if plan.cost_nusd is not None:
             left = plan.cost_nusd - self._cost_nusd
-            unaffordable = state.dearer_than(left, self._task.payload_type, plan.steps, self._input_tokens, now_us)
+            kind, tokens = self._task.payload_type, self._input_tokens
+            unaffordable = state.dearer_than(left, kind, plan.steps, tokens, now_us)
+            if plan.judge is not None:
+                unaffordable |= state.dearer_than(left, judged_kind(kind), (plan.judge.step,), tokens, now_us)
         # the verdict of the call's start is in the plan; later ones can only forbid more
         guard = (
             "normal" if plan.critical else state.guardrail.verdict(now_us).state if self._trace else plan.guard_state
@@ -350,7 +439,7 @@ class CallFlow:
         escalated = any(made.role in _UPWARDS for made in self._records)
         how = Served(
             is_accepted=served.step == 0 and not escalated,
-            answered=frozenset(made.tier for made in self._records if made.status == "ok"),
+            answered=frozenset(made.tier for made in self._records if made.status == "ok" and made.role in ON_PATH),
         )
         self._shadows.after(
             self._state,
@@ -367,7 +456,7 @@ class CallFlow:
     def _exhausted(self, reason: str, line: Line | None, opening: Facts) -> RouteExhaustedError:
         last = self._records[-1].error_type if self._records else reason
         self._close("failed", reason, self._now_us(), error_type=last, line=line, opening=opening)
-        tried = "; ".join(f"{made.tier}: {_told(made)}" for made in self._records) or "nothing was tried"
+        tried = "; ".join(f"{made.tier}: {_how(made)}" for made in self._records) or "nothing was tried"
         count = len(self._records)
         return RouteExhaustedError(
             f"{self._call.payload_type}: no answer ({reason}) after {count} attempt{'s' * (count != 1)} [{tried}]",
@@ -416,7 +505,13 @@ class CallFlow:
         self._state.log_call(*lines, call_line(self._plan, self._call, closed))
 
 
-def _told(record: AttemptRecord) -> str:
+def _answered(response: object) -> Response:
+    if not isinstance(response, Response):
+        raise TypeError(f"a backend must return a Response, not {type(response).__name__}")
+    return response
+
+
+def _how(record: AttemptRecord) -> str:
     """Return how an attempt ended, in words that quote no answer; the checks' own words are in the error's attempts."""
     failed = [check.name for check in record.checks if check.verdict != "passed"]
     said = record.message or (f"invalid, failed {', '.join(failed)}" if failed else str(record.error_type))

@@ -121,6 +121,7 @@ def record_of(request: InFlight, ended: Ended, message: str | None = None) -> At
         latency_ms=(ended.ended_us - sent.started_us) / 1000,
         text=None if answer is None else answer.text,
         parsed=None if answer is None else request.parsed,
+        about_attempt_id=sent.about_attempt_id,
     )
 
 
