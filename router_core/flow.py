@@ -1,7 +1,8 @@
 """One call, start to end: asks ``decide`` what to do, and leaves doing it to whoever drives the generator.
 
 The same generator serves a thread, an event loop and a simulation: it yields ``Send`` and ``Pause`` and is given back
-the response, or has the failure thrown in.
+the response, or has the failure thrown in. A streamed call yields ``Open`` in place of ``Send``, and is given back an
+answer whose first piece is there; then ``Relay``, while that is handed out. Until then everything is as for any call.
 """
 
 from collections.abc import Generator, Mapping
@@ -28,33 +29,25 @@ from router_core.decide.step import (
     served_at,
 )
 from router_core.decide.trace import facts_extra, opened_extra
+from router_core.effects import Begun, Disowned, Effect, Flow, Open, Pause, Relay, Send, Stopped
 from router_core.errors import CallError, RouteExhaustedError
 from router_core.inflight import InFlight, receipt_of_answer, receipt_of_failure, record_of, retry_after_us
 from router_core.lines import CallFacts, Closed, Line, Sent, attempt_line, call_line, started_line
-from router_core.record import record
 from router_core.shadow import ServedCall, Shadows
 from router_core.state import RouterState, tokens_of
 from router_core.task import Task, examine, make_request
-from router_core.types import Answer, AttemptRecord, AttemptStatus, Confidence, Receipt, Request, Response, Role
+from router_core.types import (
+    Answer,
+    AttemptRecord,
+    AttemptStatus,
+    Confidence,
+    Receipt,
+    Request,
+    Response,
+    Role,
+)
 
-
-@record
-class Send:
-    """Send the request; give back the response or throw the failure."""
-
-    request: Request
-
-
-@record
-class Pause:
-    """Wait."""
-
-    seconds: float
-
-
-Effect = Send | Pause
 _UPWARDS: frozenset[Role] = frozenset({"escalate", "correct"})
-Flow = Generator[Effect, Response | None, Answer]
 
 
 class CallFlow:
@@ -84,6 +77,8 @@ class CallFlow:
         self._records: list[AttemptRecord] = []
         self._unlogged: InFlight | None = None
         self._cost_nusd = 0
+        self._opening = Facts()
+        self._partial_text = ""
         self._is_closed = False
 
     def run(self) -> Flow:
@@ -92,16 +87,22 @@ class CallFlow:
         Whatever ends it, every request has its lines, its money is booked once, and the call has its line.
 
         Raises:
-            RouteExhaustedError: No target gave a valid answer.
+            RouteExhaustedError: No target gave a valid answer, or a stream broke in the middle.
+            Stopped: It was stopped before it had begun to answer.
+            Disowned: It was.
         """
         try:
             return (yield from self._run())
+        except Disowned:
+            raise
+        except Stopped as error:
+            return self._stop(error)
         except BaseException as error:
             self._abandon(error)
             raise
 
     def _run(self) -> Flow:
-        opening = self._facts(self._call.opened_us)
+        opening = self._opening = self._facts(self._call.opened_us)
         self._trace.append(Opened(facts=opening))
         while True:
             action = decide(self._plan, tuple(self._trace))
@@ -129,12 +130,31 @@ class CallFlow:
         request, self._unlogged = self._unlogged, None
         if request is not None:
             if request.receipt is None:
-                self._settle(request, receipt_of_failure(None, request.price, request.sent), now_us)
+                self._settle(request, self._lost(request, billed=None), now_us)
             status: AttemptStatus = "failed" if cause == "internal" else "cancelled"
             self._write_attempt(request, status, cause, type(error).__name__)
         self._close("failed", cause, now_us, error_type=cause)
 
-    def _request(self, action: Call) -> Generator[Effect, Response | None, None]:
+    def _stop(self, stopped: Stopped) -> Answer:
+        """Serve what has come of a streamed answer that the caller does not want to the end."""
+        request, now_us = self._unlogged, self._now_us()
+        if request is None or request.reading is None or request.receipt is not None:
+            self._abandon(stopped)
+            raise stopped
+        self._unlogged = None
+        self._settle(request, self._lost(request, billed=None), now_us)
+        ended = request.ended("cancelled", None, None)
+        self._records.append(record_of(request, ended))
+        line = attempt_line(self._plan, self._call, request.sent, ended)
+        return self._answer(request, "stopped", line, self._opening)
+
+    def _lost(self, request: InFlight, *, billed: bool | None) -> Receipt:
+        """Return what a request cost that did not come to its end: at least what has come of it, if anything has."""
+        if request.reading is None:
+            return receipt_of_failure(billed, request.price, request.sent)
+        return receipt_of_answer(request, request.reading.received(), self._state.prices)
+
+    def _request(self, action: Call) -> Generator[Effect, Response | Begun | None, None]:
         if action.wait_us:
             yield Pause(seconds=action.wait_us / 1e6)
         state, plan = self._state, self._plan
@@ -159,15 +179,31 @@ class CallFlow:
         request = self._unlogged = InFlight(sent, reservation, price)
         state.log(started_line(plan, self._call, sent))
         try:
-            response = yield Send(
-                request=make_request(self._task, plan, self._call.call_id, sent, action.timeout_us / 1e6)
-            )
+            if self._task.is_streamed:
+                response = yield from self._read(request, action.timeout_us)
+            else:
+                response = yield Send(request=self._wire(sent, action.timeout_us))
         except CallError as error:
             self._failed(request, error)
         else:
             if not isinstance(response, Response):
                 raise TypeError(f"a backend must return a Response, not {type(response).__name__}")
             self._returned(request, response)
+
+    def _wire(self, sent: Sent, timeout_us: int, total_s: float | None = None) -> Request:
+        return make_request(self._task, self._plan, self._call.call_id, sent, timeout_us / 1e6, total_s)
+
+    def _read(self, request: InFlight, timeout_us: int) -> Generator[Effect, Response | Begun | None, object]:
+        sent = request.sent
+        left_us = self._plan.deadline_us - (sent.started_us - self._call.opened_us)
+        begun = yield Open(request=self._wire(sent, timeout_us, left_us / 1e6))
+        if not isinstance(begun, Begun):
+            return begun
+        if begun.first is not None:
+            request.reading = begun.reading
+            request.ttft_ms = (self._now_us() - sent.started_us) / 1000
+            yield Relay()
+        return begun.reading.received()
 
     def _returned(self, request: InFlight, response: Response) -> None:
         state, sent = self._state, request.sent
@@ -182,7 +218,8 @@ class CallFlow:
         valid = examine(self._task, self._plan, request)
         # what is served anyway needs no look at the world
         step = self._plan.steps[request.sent.step]
-        settled = valid and request.sent.draft is None and served_at(self._plan, step, request.confidence)
+        streamed = request.reading is not None
+        settled = streamed or (valid and request.sent.draft is None and served_at(self._plan, step, request.confidence))
         fact = Checked(
             n=n,
             step=request.sent.step,
@@ -190,6 +227,7 @@ class CallFlow:
             valid=valid,
             confidence=request.confidence,
             corrects=request.sent.draft,
+            streamed=streamed,
             facts=Facts() if settled else self._facts(self._now_us()),
         )
         self._trace.append(fact)
@@ -197,7 +235,9 @@ class CallFlow:
     def _failed(self, request: InFlight, error: CallError) -> None:
         state, sent = self._state, request.sent
         now_us = self._now_us()
-        self._settle(request, receipt_of_failure(error.billed, request.price, sent), now_us)
+        self._settle(request, self._lost(request, billed=error.billed), now_us)
+        if request.response is not None:
+            self._partial_text = request.response.text
         wait_us = retry_after_us(error)
         state.failed(sent.target.model, error.kind, wait_us, now_us)
         fact = Failed(
@@ -207,6 +247,7 @@ class CallFlow:
             kind=error.kind,
             retry_after_us=wait_us,
             draw=state.clock.draw(),
+            streamed=request.reading is not None,
             facts=self._facts(now_us),
         )
         self._trace.append(fact)
@@ -263,15 +304,20 @@ class CallFlow:
 
     def _serve(self, n: int, reason: str, line: Line | None, opening: Facts) -> Answer:
         request, plan = self._answers[n], self._plan
-        ended_us = self._now_us()
-        served, response = request.sent, request.response
-        why = reason if plan.reason in ("path", "default_type") else plan.reason
-        text = "" if response is None else response.text
-        self._close("ok", why, ended_us, served=served, confidence=request.confidence, line=line, opening=opening)
+        answer = self._answer(
+            request, reason if plan.reason in ("path", "default_type") else plan.reason, line, opening
+        )
         if plan.shadows:
-            self._shadow(served, Given(text=text, parsed=request.parsed))
+            self._shadow(request.sent, Given(text=answer.text, parsed=answer.parsed))
+        return answer
+
+    def _answer(self, request: InFlight, why: str, line: Line | None, opening: Facts) -> Answer:
+        """Log the end of a call that serves this request's answer, and return that."""
+        ended_us = self._now_us()
+        plan, served, response = self._plan, request.sent, request.response
+        self._close("ok", why, ended_us, served=served, confidence=request.confidence, line=line, opening=opening)
         return Answer(
-            text=text,
+            text="" if response is None else response.text,
             parsed=request.parsed,
             confidence=request.confidence,
             tier=served.tier,
@@ -288,7 +334,7 @@ class CallFlow:
     def _shadow(self, served: Sent, answer: Given) -> None:
         escalated = any(made.role in _UPWARDS for made in self._records)
         how = Served(
-            is_accepted=served.step == 0 and not escalated,
+            is_accepted=served.step == 0 and not escalated and self._records[-1].status == "ok",
             answered=frozenset(made.tier for made in self._records if made.status == "ok"),
         )
         self._shadows.after(
@@ -313,6 +359,7 @@ class CallFlow:
             call_id=self._call.call_id,
             attempts=self._records,
             cost_nusd=self._cost_nusd,
+            partial_text=self._partial_text,
         )
 
     def _close(

@@ -23,7 +23,7 @@ ConfidenceFunction = Callable[[Any], float | None]
 
 @record
 class Task:
-    """What the caller asks for; see ``Router.complete``."""
+    """What the caller asks for; see ``Router.complete`` and ``Router.stream``."""
 
     payload_type: str
     messages: Sequence[Message]
@@ -34,6 +34,7 @@ class Task:
     step: str | None = None
     tags: Mapping[str, str] | None = None
     params: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    is_streamed: bool = False
 
 
 def refuse_unusable(task: Task) -> None:
@@ -77,7 +78,9 @@ def _refuse_tags(tags: object) -> None:
             raise TypeError("tags must be a mapping of text to text")
 
 
-def make_request(task: Task, plan: Plan, call_id: str, sent: Sent, timeout_s: float) -> Request:
+def make_request(
+    task: Task, plan: Plan, call_id: str, sent: Sent, timeout_s: float, total_s: float | None = None
+) -> Request:
     """Return the request that a backend is given for one attempt of a call."""
     return Request(
         request_id=sent.attempt_id,
@@ -92,6 +95,7 @@ def make_request(task: Task, plan: Plan, call_id: str, sent: Sent, timeout_s: fl
         params=task.params,
         api_base=sent.target.api_base,
         api_key_env=sent.target.api_key_env,
+        total_s=total_s,
     )
 
 

@@ -18,6 +18,8 @@ def facts_extra(fact: Failed | Checked, action: Action) -> dict[str, Any] | None
     if isinstance(action, Accept) and action.reason in _SETTLED:
         return None
     extra = _dump(fact.facts)
+    if fact.streamed:
+        extra["streamed"] = True
     if isinstance(fact, Failed):
         extra["draw"] = fact.draw
         if fact.retry_after_us is not None:
@@ -75,7 +77,7 @@ def _facts_of(plan: Plan, row: Mapping[str, Any]) -> list[Fact]:
     models = [target.model for target in plan.steps[step].targets]
     target, n = models.index(row["request_model"]), row["n"]
     logged = _logged(row, "facts")
-    facts = _load(logged)
+    facts, streamed = _load(logged), logged.get("streamed", False)
     if row["status"] == "failed":
         return [
             Failed(
@@ -85,6 +87,7 @@ def _facts_of(plan: Plan, row: Mapping[str, Any]) -> list[Fact]:
                 kind=row["error_type"],
                 retry_after_us=logged.get("retry_after_us"),
                 draw=logged.get("draw", 0.0),
+                streamed=streamed,
                 facts=facts,
             )
         ]
@@ -93,7 +96,15 @@ def _facts_of(plan: Plan, row: Mapping[str, Any]) -> list[Fact]:
     )
     return [
         Returned(n=n, step=step, target=target),
-        Checked(n=n, step=step, target=target, valid=row["status"] == "ok", confidence=confidence, facts=facts),
+        Checked(
+            n=n,
+            step=step,
+            target=target,
+            valid=row["status"] == "ok",
+            confidence=confidence,
+            streamed=streamed,
+            facts=facts,
+        ),
     ]
 
 
