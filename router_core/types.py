@@ -12,6 +12,8 @@ from typing import Any, Literal
 from router_core.record import record
 
 NANO = 1_000_000_000
+PRE_CHECK = "pre_check"
+"""What a call that a free rule has answered has as its reason, and in place of the tier that served."""
 
 Role = Literal["serve", "retry", "fallback", "escalate", "correct", "judge", "sample", "shadow"]
 AttemptStatus = Literal["ok", "failed", "invalid", "cancelled", "unknown"]

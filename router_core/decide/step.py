@@ -23,6 +23,9 @@ AcceptReason = Literal[
 ]
 ExhaustedReason = Literal["no_valid_answer", "limits", "guard", "bad_request", "content_policy", "broken_stream"]
 
+RECALLED = 0
+"""Number of an answer that an earlier run has paid for; requests are numbered from 1."""
+
 _SURFACED: frozenset[ErrorKind] = frozenset({"bad_request", "content_policy"})
 _RETRYABLE: frozenset[ErrorKind] = frozenset({"rate_limit", "timeout", "server", "connection", "bad_response"})
 _BACKOFF_US = 500_000
@@ -92,8 +95,11 @@ class Returned:
 class Checked:
     """The answer of attempt ``n`` was checked.
 
+    With number ``RECALLED`` it is a valid answer that an earlier run has paid for, checked again: it stands before
+    every request, is none itself, and the path goes on from its step. Of several kept ones it is the furthest up.
+
     Attributes:
-        n: 1-based number of the attempt.
+        n: 1-based number of the attempt, or ``RECALLED``.
         step: Index of its step.
         target: Index of its target.
         valid: Whether every check passed.
@@ -170,7 +176,7 @@ class Merge:
 
 @record
 class Accept:
-    """Serve the answer of attempt ``n``."""
+    """Serve the answer of attempt ``n``, or the one that was ``RECALLED``."""
 
     n: int
     reason: AcceptReason
@@ -237,10 +243,9 @@ def _after_answer(plan: Plan, trace: Trace, answered: Checked | Merged) -> Actio
     if served_at(plan, plan.steps[answered.step], answered.confidence):
         unscored = answered.confidence.value is None
         return Accept(n=answered.n, reason="accepted_unscored" if unscored else "accepted")
-    if answered.step == len(plan.steps) - 1:
-        return Accept(n=answered.n, reason="last_step")
-    if answered.facts.guard != "normal":
-        return Accept(n=answered.n, reason="guard")
+    is_last = answered.step == len(plan.steps) - 1
+    if is_last or answered.facts.guard != "normal":
+        return Accept(n=answered.n, reason="last_step" if is_last else "guard")
     up = _go_up(plan, trace, answered)
     if up is not None:
         return up
