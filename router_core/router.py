@@ -18,14 +18,17 @@ from router_core.call_log.spool import Spool
 from router_core.checks import CheckFunction
 from router_core.clock import CallTime, Clock, SystemClock, VirtualClock
 from router_core.control.budgets import Guardrail
+from router_core.course import Streams
 from router_core.decide.plan import Plan, under_guard
 from router_core.driving import adrive, drive
+from router_core.effects import Flow
 from router_core.errors import RequestRejectedError
-from router_core.flow import CallFlow, Flow
+from router_core.flow import CallFlow
 from router_core.lifetime import close_at_exit, follow_forks
 from router_core.lines import CallFacts, Closed, call_line
 from router_core.shadow import AnswerFunction, Shadows
 from router_core.state import Observed, RouterState, tokens_of
+from router_core.streaming import StreamedCalls
 from router_core.task import ConfidenceFunction, Task, refuse_unusable, template_hash
 from router_core.types import NANO, Answer, Message, OutcomeSource
 
@@ -49,7 +52,7 @@ class _Routing:
     state: RouterState
 
 
-class Router:
+class Router(StreamedCalls):
     """Routes each payload type to a tier, escalates, falls back, keeps to the limit, and logs every attempt.
 
     One router serves any number of threads and tasks. Use ``Router.open``.
@@ -80,6 +83,7 @@ class Router:
             on_event=self._event,
             on_answer=on_shadow,
         )
+        self._streams = Streams()
         self._recorder: Recorder | None = None
         self._routing = self._make_routing(config_file.current)
         follow_forks(self)
@@ -272,6 +276,7 @@ class Router:
         if not self._closed:
             self._closed = True
             self._config_file.stop()
+            self._streams.close()
             self._shadows.close(self._clock.now_us())
             self._guardrail.close()
             self._shadow_budget.close()
@@ -362,6 +367,7 @@ class Router:
         self._switch = threading.Lock()
         for part in self.store_users():
             part.after_fork()
+        self._streams.after_fork()
         self._shadows.after_fork()
         self._observed.after_fork()
 
