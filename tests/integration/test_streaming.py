@@ -4,6 +4,8 @@ import asyncio
 import gc
 import itertools
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +14,9 @@ from typing import Any
 import pytest
 
 from router_core import CallError, Chunk, RequestRejectedError, RouteExhaustedError, Router, RouterError, Stream
+from router_core.call_log.home import Home
+from router_core.call_log.ingest import ingest_once
+from router_core.call_log.read import reading
 from router_core.clock import SystemClock
 from router_core.config import parse
 from router_core.decide.compile import compile_plans
@@ -22,6 +27,7 @@ from router_core.testing import reply as plain_reply
 from router_core.types import Request, Response
 from tests.routers import MESSAGES, ROUTING, SCHEMA, Bench, open_bench, reply
 
+ROOT = Path(__file__).resolve().parents[2]
 BUDGET = ROUTING + "budgets: [{name: daily, usd: 1}]\n"
 FIVE = plain_reply("one two three four five", output_tokens=50)
 
@@ -279,6 +285,35 @@ def test_another_process_leaves_a_stream_to_its_parent(tmp_path: Path) -> None:
     assert [line["k"] for line in bench.lines()] == ["started"]
     assert len(list(stream)) == 4
     assert [line["k"] for line in bench.lines()] == ["started", "attempt", "call"]
+
+
+LEAVING = """
+import os, signal, sys
+from router_core.clock import SystemClock
+from router_core.testing import FakeBackend, make_router
+from tests.routers import MESSAGES, ROUTING
+router = make_router(sys.argv[1], ROUTING, FakeBackend(default="one two three"), clock=SystemClock())
+stream = router.stream("x.extract", messages=MESSAGES)
+next(stream)
+if sys.argv[2] == "killed":
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.parametrize(
+    ("how", "status", "cost_status", "call"),
+    [("ended", "cancelled", "estimated", "ok"), ("killed", "unknown", "unknown", "interrupted")],
+)
+def test_process_that_ends_in_the_middle_leaves_its_stream_in_the_log(
+    tmp_path: Path, how: str, status: str, cost_status: str, call: str
+) -> None:
+    subprocess.run([sys.executable, "-c", LEAVING, str(tmp_path), how], cwd=ROOT, check=how == "ended", timeout=60)
+    home = Home(tmp_path / ".tierwise")
+    ingest_once(home)
+    with reading(home) as con:
+        attempts = con.execute("SELECT status, cost_status, cost_nusd > 0 FROM attempts").fetchall()
+        calls = con.execute("SELECT status FROM calls").fetchall()
+    assert (attempts, calls) == ([(status, cost_status, True)], [(call,)])
 
 
 def test_unknown_payload_type_and_closed_router_are_refused_at_the_first_piece(tmp_path: Path, pieces: Any) -> None:
