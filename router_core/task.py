@@ -60,6 +60,8 @@ def refuse_unusable(task: Task) -> None:
         if not callable(function):
             raise TypeError(f"checks and confidence must be functions, not {type(function).__name__}")
     if task.params and not _ROUTED.isdisjoint(task.params):
+        if "stream" in task.params:
+            raise TypeError("stream: use router.stream(...), or router.astream(...) in an event loop")
         routed = sorted(_ROUTED & task.params.keys())
         raise TypeError(f"{', '.join(routed)}: the routing config decides this, not the call")
     refuse_unusable_format(task.response_format)

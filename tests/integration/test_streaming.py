@@ -330,6 +330,8 @@ def test_what_cannot_be_sent_is_refused_at_once(tmp_path: Path) -> None:
     wrong: Any = "text"
     with pytest.raises(TypeError, match="messages"):
         bench.router.stream("x.extract", messages=wrong)
+    with pytest.raises(TypeError, match=r"use router\.stream"):
+        bench.router.complete("x.extract", messages=MESSAGES, stream=True)
     with pytest.raises(TypeError, match="model"):
         bench.router.stream("x.extract", messages=MESSAGES, model="other")
 

@@ -398,6 +398,20 @@ def test_stream_that_is_stopped_hangs_up_and_is_paid_for_what_came(read: Read, w
     assert bench.server.request_ids() == [line["request_id"]]
 
 
+def test_stream_closed_by_another_thread_wakes_the_one_that_waits_for_it(wired: Callable[..., Wired]) -> None:
+    bench = wired(timeout_s=30.0)
+    bench.server.script("small-1", after(streamed("Hello ", "you", " there"), 3, HANG))
+    stream = bench.router.stream("invoice.extract", messages=MESSAGES)
+    assert next(stream).text == "Hello "
+    assert next(stream).text == "you"
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(lambda: list(stream))
+        stream.close()
+        assert waiting.result(10) == []
+    assert (stream.answer.text, stream.answer.reason) == ("Hello you", "stopped")
+    assert bench.server.wait_for_leaving(bench.lines("attempt")[0]["request_id"])
+
+
 @pytest.mark.parametrize(("event", "kind"), [(CUT, "connection"), (HANG, "timeout")], ids=["breaks", "falls silent"])
 def test_stream_that_ends_in_the_middle_asks_nobody_else(
     event: str, kind: str, read: Read, wired: Callable[..., Wired]
