@@ -33,6 +33,7 @@ from router_core.effects import Begun, Disowned, Effect, Flow, Open, Pause, Rela
 from router_core.errors import CallError, RouteExhaustedError
 from router_core.inflight import InFlight, receipt_of_answer, receipt_of_failure, record_of, retry_after_us
 from router_core.lines import CallFacts, Closed, Line, Sent, attempt_line, call_line, started_line
+from router_core.record import maker
 from router_core.shadow import ServedCall, Shadows
 from router_core.state import RouterState, tokens_of
 from router_core.task import Task, examine, make_request
@@ -42,12 +43,21 @@ from router_core.types import (
     AttemptStatus,
     Confidence,
     Receipt,
-    Request,
     Response,
     Role,
 )
 
 _UPWARDS: frozenset[Role] = frozenset({"escalate", "correct"})
+_NOTHING_ASKED = Facts()
+
+_make_send = maker(Send)
+_make_sent = maker(Sent)
+_make_facts = maker(Facts)
+_make_opened = maker(Opened)
+_make_returned = maker(Returned)
+_make_checked = maker(Checked)
+_make_closed = maker(Closed)
+_make_answer = maker(Answer)
 
 
 class CallFlow:
@@ -103,7 +113,7 @@ class CallFlow:
 
     def _run(self) -> Flow:
         opening = self._opening = self._facts(self._call.opened_us)
-        self._trace.append(Opened(facts=opening))
+        self._trace.append(_make_opened(facts=opening))
         while True:
             action = decide(self._plan, tuple(self._trace))
             line = self._log_line(action)
@@ -163,7 +173,7 @@ class CallFlow:
         started_us = self._now_us()
         price = state.prices.price(target.model, started_us)
         reserved = state.estimate_nusd(self._task.payload_type, target, self._input_tokens, price)
-        sent = Sent(
+        sent = _make_sent(
             attempt_id=f"{self._call.call_id}-{action.n}",
             n=action.n,
             role=action.role,
@@ -182,7 +192,9 @@ class CallFlow:
             if self._task.is_streamed:
                 response = yield from self._read(request, action.timeout_us)
             else:
-                response = yield Send(request=self._wire(sent, action.timeout_us))
+                response = yield _make_send(
+                    request=make_request(self._task, plan, self._call.call_id, sent, action.timeout_us / 1e6)
+                )
         except CallError as error:
             self._failed(request, error)
         else:
@@ -190,13 +202,11 @@ class CallFlow:
                 raise TypeError(f"a backend must return a Response, not {type(response).__name__}")
             self._returned(request, response)
 
-    def _wire(self, sent: Sent, timeout_us: int, total_s: float | None = None) -> Request:
-        return make_request(self._task, self._plan, self._call.call_id, sent, timeout_us / 1e6, total_s)
-
     def _read(self, request: InFlight, timeout_us: int) -> Generator[Effect, Response | Begun | None, object]:
         sent = request.sent
         left_us = self._plan.deadline_us - (sent.started_us - self._call.opened_us)
-        begun = yield Open(request=self._wire(sent, timeout_us, left_us / 1e6))
+        wire = make_request(self._task, self._plan, self._call.call_id, sent, timeout_us / 1e6, left_us / 1e6)
+        begun = yield Open(request=wire)
         if not isinstance(begun, Begun):
             return begun
         if begun.first is not None:
@@ -211,7 +221,7 @@ class CallFlow:
         self._settle(request, got, self._now_us())
         state.answered(self._task.payload_type, sent.target.model, response.usage)
         self._answers[sent.n] = request
-        self._trace.append(Returned(n=sent.n, step=sent.step, target=sent.target_index))
+        self._trace.append(_make_returned(n=sent.n, step=sent.step, target=sent.target_index))
 
     def _check(self, n: int) -> None:
         request = self._answers[n]
@@ -220,7 +230,7 @@ class CallFlow:
         step = self._plan.steps[request.sent.step]
         streamed = request.reading is not None
         settled = streamed or (valid and request.sent.draft is None and served_at(self._plan, step, request.confidence))
-        fact = Checked(
+        fact = _make_checked(
             n=n,
             step=request.sent.step,
             target=request.sent.target_index,
@@ -228,7 +238,7 @@ class CallFlow:
             confidence=request.confidence,
             corrects=request.sent.draft,
             streamed=streamed,
-            facts=Facts() if settled else self._facts(self._now_us()),
+            facts=_NOTHING_ASKED if settled else self._facts(self._now_us()),
         )
         self._trace.append(fact)
 
@@ -295,7 +305,7 @@ class CallFlow:
         guard = (
             "normal" if plan.critical else state.guardrail.verdict(now_us).state if self._trace else plan.guard_state
         )
-        return Facts(
+        return _make_facts(
             elapsed_us=now_us - self._call.opened_us,
             guard=guard,
             down=state.down(now_us),
@@ -316,7 +326,7 @@ class CallFlow:
         ended_us = self._now_us()
         plan, served, response = self._plan, request.sent, request.response
         self._close("ok", why, ended_us, served=served, confidence=request.confidence, line=line, opening=opening)
-        return Answer(
+        return _make_answer(
             text="" if response is None else response.text,
             parsed=request.parsed,
             confidence=request.confidence,
@@ -333,8 +343,10 @@ class CallFlow:
 
     def _shadow(self, served: Sent, answer: Given) -> None:
         escalated = any(made.role in _UPWARDS for made in self._records)
+        # a streamed answer is served even if it turns out invalid
+        invalid = any(made.attempt_id == served.attempt_id and made.status == "invalid" for made in self._records)
         how = Served(
-            is_accepted=served.step == 0 and not escalated and self._records[-1].status == "ok",
+            is_accepted=served.step == 0 and not escalated and not invalid,
             answered=frozenset(made.tier for made in self._records if made.status == "ok"),
         )
         self._shadows.after(
@@ -381,7 +393,7 @@ class CallFlow:
                 fallbacks += 1
             elif made.role in _UPWARDS:
                 escalations += 1
-        closed = Closed(
+        closed = _make_closed(
             status=status,
             reason=reason,
             ended_us=ended_us,

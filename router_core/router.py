@@ -26,6 +26,7 @@ from router_core.errors import RequestRejectedError
 from router_core.flow import CallFlow
 from router_core.lifetime import close_at_exit, follow_forks
 from router_core.lines import CallFacts, Closed, call_line
+from router_core.record import maker
 from router_core.shadow import AnswerFunction, Shadows
 from router_core.state import Observed, RouterState, tokens_of
 from router_core.streaming import StreamedCalls
@@ -41,6 +42,9 @@ if TYPE_CHECKING:  # the config brings pydantic: loaded when a router is opened
     from router_core.decide.compile import Plans
 
 _OUTCOME_SOURCES = frozenset[str](get_args(OutcomeSource))
+
+_make_task = maker(Task)
+_make_call = maker(CallFacts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,7 +175,7 @@ class Router(StreamedCalls):
             TypeError, ValueError: An argument cannot be used; nothing was sent.
             RouteExhaustedError: No target of the path gave a valid answer.
         """
-        task = Task(
+        task = _make_task(
             payload_type=payload_type,
             messages=messages,
             response_format=response_format,
@@ -198,7 +202,7 @@ class Router(StreamedCalls):
         **params: Any,
     ) -> Answer:
         """Return the answer to one call without blocking the event loop; arguments and errors as ``complete``."""
-        task = Task(
+        task = _make_task(
             payload_type=payload_type,
             messages=messages,
             response_format=response_format,
@@ -296,7 +300,7 @@ class Router(StreamedCalls):
         refuse_unusable(task)
         routing, time = self._current(), CallTime(self._clock)
         state, now_us = routing.state, time.start_us
-        call = CallFacts(
+        call = _make_call(
             call_id=self._clock.new_id(now_us),
             opened_us=now_us,
             payload_type=task.payload_type,
