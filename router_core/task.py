@@ -34,7 +34,7 @@ _make_request = maker(Request)
 
 @record
 class Task:
-    """What the caller asks for; see ``Router.complete``."""
+    """What the caller asks for; see ``Router.complete`` and ``Router.stream``."""
 
     payload_type: str
     messages: Sequence[Message]
@@ -46,6 +46,7 @@ class Task:
     step: str | None = None
     tags: Mapping[str, str] | None = None
     params: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    is_streamed: bool = False
 
 
 def refuse_unusable(task: Task) -> None:
@@ -70,6 +71,8 @@ def refuse_unusable(task: Task) -> None:
     if task.confidence is not None and not callable(task.confidence):
         raise TypeError(f"confidence must be a function, not {type(task.confidence).__name__}")
     if task.params and not _ROUTED.isdisjoint(task.params):
+        if "stream" in task.params:
+            raise TypeError("stream: use router.stream(...), or router.astream(...) in an event loop")
         routed = sorted(_ROUTED & task.params.keys())
         raise TypeError(f"{', '.join(routed)}: the routing config decides this, not the call")
     refuse_unusable_format(task.response_format)
@@ -98,7 +101,9 @@ def _refuse_tags(tags: object) -> None:
             raise TypeError("tags must be a mapping of text to text")
 
 
-def make_request(task: Task, plan: Plan, call_id: str, sent: Sent, timeout_s: float) -> Request:
+def make_request(
+    task: Task, plan: Plan, call_id: str, sent: Sent, timeout_s: float, total_s: float | None = None
+) -> Request:
     """Return the request that a backend is given for one attempt of a call."""
     wanted = _logprobs(task, plan)
     return _make_request(
@@ -117,6 +122,7 @@ def make_request(task: Task, plan: Plan, call_id: str, sent: Sent, timeout_s: fl
         api_base=sent.target.api_base,
         api_key_env=sent.target.api_key_env,
         role=sent.role,
+        total_s=total_s,
     )
 
 
