@@ -1,14 +1,15 @@
 """Free checks of an answer: parse it against the wanted format, then ask the caller's own checks."""
 
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
+from types import FunctionType
 from typing import TYPE_CHECKING, Any, cast
 
 from router_core.decide.compare import unfenced
-from router_core.decide.confidence import LabelField
-from router_core.record import record
-from router_core.types import CheckResult, Comparable
+from router_core.record import maker, record
+from router_core.types import CheckResult
 
 if TYPE_CHECKING:
     from jsonschema.protocols import Validator
@@ -19,6 +20,10 @@ CheckFunction = Callable[[Any], Any]
 
 A float above 0 and up to 1 has passed, and grades how well.
 """
+Check = CheckFunction | re.Pattern[str] | type["BaseModel"] | Mapping[str, Any]
+"""A function; or what the answer's text must hold (a pattern) or be (a pydantic model class, a JSON schema)."""
+
+_NAME_LENGTH = 100
 
 
 @record
@@ -36,7 +41,11 @@ class Checked:
     valid: bool
 
 
-def run_checks(text: str, response_format: Any, checks: Sequence[CheckFunction]) -> Checked:
+_make_result = maker(CheckResult)
+_make_checked = maker(Checked)
+
+
+def run_checks(text: str, response_format: Any, checks: Sequence[Check]) -> Checked:
     """Return the verdicts of the format and of the caller's checks on an answer.
 
     Args:
@@ -47,18 +56,13 @@ def run_checks(text: str, response_format: Any, checks: Sequence[CheckFunction])
     if response_format is None and not checks:
         return Checked(parsed=None, results=(), valid=True)
     if response_format is None:
-        return _checked(None, [_timed(_name(check), check, text) for check in checks])
-    began = time.perf_counter_ns()
-    try:
-        parsed = _parse(text, response_format)
-    except Exception as error:  # noqa: BLE001 - a caller's model may raise anything; the answer does not fit it
-        detail = f"{type(error).__name__}: {error}"
-        failed = CheckResult(name="format", ms=_ms_since(began), verdict="failed", detail=detail)
-        return Checked(parsed=None, results=(failed,), valid=False)
-    fits = CheckResult(name="format", ms=_ms_since(began), verdict="passed")
+        return _checked(None, [_run(check, text, text) for check in checks])
+    parsed, fits = _fitted("format", text, response_format)
+    if fits.verdict != "passed":
+        return Checked(parsed=None, results=(fits,), valid=False)
     if not checks:
-        return Checked(parsed=parsed, results=(fits,), valid=True)
-    return _checked(parsed, [fits, *(_timed(_name(check), check, parsed) for check in checks)])
+        return _make_checked(parsed=parsed, results=(fits,), valid=True)
+    return _checked(parsed, [fits, *(_run(check, text, parsed) for check in checks)])
 
 
 def _checked(parsed: Any, results: Sequence[CheckResult]) -> Checked:
@@ -87,78 +91,62 @@ def refuse_unusable_format(response_format: Any) -> None:
             raise ValueError(f"response_format is not a JSON schema: {error.message}") from error
 
 
-def declares(response_format: Any, field: str) -> bool:
-    """Return whether a wanted format has a field of this name at its top."""
-    if isinstance(response_format, type):
-        return field in cast("type[BaseModel]", response_format).model_fields
-    schema = json_schema(response_format)
-    return schema is not None and field in cast("Mapping[str, Any]", schema.get("properties") or {})
+def refuse_unusable_check(check: object) -> None:
+    """Do nothing for a check that answers can be given to.
 
-
-def label_field(response_format: Any, comparable: Comparable | None) -> LabelField | None:
-    """Return where the answers of a classification say their label; None for answers that are more than a label.
-
-    With a format, that is its only field with a closed list of texts. Without one, it is the whole text, where the
-    payload type's answers are compared exactly.
-
-    Args:
-        response_format: What the caller wants.
-        comparable: How the payload type's answers are compared.
+    Raises:
+        TypeError: It is none of what ``Check`` names.
+        ValueError: It is a JSON schema that is none.
     """
-    if response_format is None:
-        return LabelField(key=None) if comparable == "exact" else None
-    if isinstance(response_format, type):
-        return _label_of_model(cast("type[BaseModel]", response_format))
-    schema = json_schema(response_format)
-    if schema is None:
-        return None
-    import orjson
-
-    return _label_of_schema(orjson.dumps(schema))
-
-
-@lru_cache(maxsize=256)
-def _label_of_model(model: "type[BaseModel]") -> LabelField | None:
-    import orjson
-
-    return _label_of_schema(orjson.dumps(model.model_json_schema()))
+    if type(check) is FunctionType:  # nearly all of them: asked at every call
+        return
+    if isinstance(check, re.Pattern):
+        if not isinstance(cast("re.Pattern[Any]", check).pattern, str):
+            raise TypeError("checks must be patterns of text, not of bytes")
+    elif isinstance(check, Mapping):
+        refuse_unusable_format(cast("object", check))
+    elif not callable(check):
+        raise TypeError(
+            f"checks must be functions, patterns, pydantic models or JSON schemas, not {type(check).__name__}"
+        )
 
 
-@lru_cache(maxsize=256)
-def _label_of_schema(schema: bytes) -> LabelField | None:
-    import orjson
-
-    loaded: dict[str, Any] = orjson.loads(schema)
-    defined: dict[str, Any] = loaded.get("$defs") or {}
-    found: list[LabelField] = []
-    for key, rule in cast("dict[str, Any]", loaded.get("properties") or {}).items():
-        if not isinstance(rule, dict):
-            continue
-        of = cast("dict[str, Any]", rule)
-        listed: object = defined.get(str(of.get("$ref", "")).rpartition("/")[2], of).get("enum")
-        if isinstance(listed, list) and listed and all(isinstance(each, str) for each in cast("list[object]", listed)):
-            found.append(LabelField(key=key, labels=tuple(cast("list[str]", listed))))
-    return found[0] if len(found) == 1 else None
+def _run(check: Check, text: str, parsed: Any) -> CheckResult:
+    """Return a check's verdict; patterns and schemas look at the text, functions at what was parsed of it."""
+    if isinstance(check, re.Pattern):
+        return _timed(f"regex {check.pattern}", check.search, text, needs_answer=True)
+    if isinstance(check, Mapping) or hasattr(check, "model_validate_json"):
+        return _fitted(getattr(cast("Any", check), "__name__", "schema")[:_NAME_LENGTH], text, check)[1]
+    return _timed(getattr(check, "__name__", type(check).__name__), cast("CheckFunction", check), parsed)
 
 
-def _timed(name: str, check: CheckFunction, subject: Any) -> CheckResult:
+def _fitted(name: str, text: str, wanted: Any) -> tuple[Any, CheckResult]:
+    """Return a text in the wanted format, None where it does not fit, and the verdict."""
+    began = time.perf_counter_ns()
+    try:
+        parsed = _parse(text, wanted)
+    except Exception as error:  # noqa: BLE001 - a caller's model may raise anything; the answer does not fit it
+        detail = f"{type(error).__name__}: {error}"
+        return None, CheckResult(name=name, ms=_ms_since(began), verdict="failed", detail=detail)
+    return parsed, CheckResult(name=name, ms=_ms_since(began), verdict="passed")
+
+
+def _timed(name: str, check: CheckFunction, subject: Any, *, needs_answer: bool = False) -> CheckResult:
     began, grade = time.perf_counter_ns(), None
     try:
         said = check(subject)
     except Exception as error:  # noqa: BLE001 - a caller's check may raise anything; that is a verdict, not a crash
         verdict, detail = "error", f"{type(error).__name__}: {error}"
     else:
-        verdict, detail = ("passed" if said is None or said else "failed"), None
+        passed = bool(said) or (said is None and not needs_answer)
+        verdict, detail = ("passed" if passed else "failed"), None
         grade = said if isinstance(said, float) and 0 <= said <= 1 else None
-    return CheckResult(name=name, ms=_ms_since(began), verdict=verdict, detail=detail, grade=grade)
+    ms = _ms_since(began)
+    return CheckResult(name=name[:_NAME_LENGTH], ms=ms, verdict=verdict, detail=detail, grade=grade)
 
 
 def _ms_since(began_ns: int) -> float:
     return (time.perf_counter_ns() - began_ns) / 1e6
-
-
-def _name(check: CheckFunction) -> str:
-    return getattr(check, "__name__", type(check).__name__)[:100]
 
 
 def _parse(text: str, response_format: Any) -> Any:
@@ -169,7 +157,8 @@ def _parse(text: str, response_format: Any) -> Any:
     """
     body = unfenced(text)
     if isinstance(response_format, type):
-        return cast("type[BaseModel]", response_format).model_validate_json(body)
+        model: type[BaseModel] = response_format
+        return model.model_validate_json(body)
     import orjson
 
     value = orjson.loads(body)

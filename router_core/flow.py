@@ -27,20 +27,31 @@ from router_core.decide.step import (
     Merge,
     Opened,
     Returned,
-    Scored,
     decide,
     served_at,
 )
-from router_core.decide.trace import ON_PATH, facts_extra, opened_extra
+from router_core.decide.trace import ON_PATH, facts_extra, opened_extra, recalled_extra
 from router_core.errors import CallError, RouteExhaustedError
+from router_core.free import Recalled, Start
 from router_core.inflight import InFlight, receipt_of_answer, receipt_of_failure, record_of, retry_after_us
-from router_core.lines import CallFacts, Closed, Line, Sent, attempt_line, call_line, started_line
-from router_core.record import record
-from router_core.scoring import judged_kind, score_request, size_kind, told_by_judge, told_by_sample, whom
+from router_core.lines import CallFacts, Closed, Line, Sent, attempt_line, call_line, checks_column, started_line
+from router_core.record import maker, record
+from router_core.scoring import Scoring, judged_kind, score_request
 from router_core.shadow import ServedCall, Shadows
 from router_core.state import RouterState, tokens_of
 from router_core.task import Task, examine, make_request
-from router_core.types import Answer, AttemptRecord, AttemptStatus, Confidence, Price, Receipt, Request, Response, Role
+from router_core.types import (
+    PRE_CHECK,
+    Answer,
+    AttemptRecord,
+    AttemptStatus,
+    Confidence,
+    Price,
+    Receipt,
+    Request,
+    Response,
+    Role,
+)
 
 
 @record
@@ -59,6 +70,16 @@ class Pause:
 
 Effect = Send | Pause
 _UPWARDS: frozenset[Role] = frozenset({"escalate", "correct"})
+_NOTHING_ASKED = Facts()
+
+_make_send = maker(Send)
+_make_sent = maker(Sent)
+_make_facts = maker(Facts)
+_make_opened = maker(Opened)
+_make_returned = maker(Returned)
+_make_checked = maker(Checked)
+_make_closed = maker(Closed)
+_make_answer = maker(Answer)
 Flow = Generator[Effect, Response | None, Answer]
 
 
@@ -72,10 +93,18 @@ class CallFlow:
         call: What is the same on all its log lines.
         shadows: Takes over what is to be asked once more, for evidence.
         time: Its instants.
+        start: What it begins with, and what keeps its answers.
     """
 
     def __init__(
-        self, state: RouterState, task: Task, plan: Plan, call: CallFacts, shadows: Shadows, time: CallTime
+        self,
+        state: RouterState,
+        task: Task,
+        plan: Plan,
+        call: CallFacts,
+        shadows: Shadows,
+        time: CallTime,
+        start: Start,
     ) -> None:
         self._state = state
         self._shadows = shadows
@@ -83,11 +112,13 @@ class CallFlow:
         self._plan = plan
         self._call = call
         self._now_us = time.now_us
+        self._start = start
+        self._extra: Mapping[str, Any] | None = None
         self._input_tokens = tokens_of(task.messages)
         self._trace: list[Fact] = []
         self._answers: dict[int, InFlight] = {}
         self._records: list[AttemptRecord] = []
-        self._matches: dict[int, list[bool]] = {}
+        self._scoring: Scoring | None = None
         self._unlogged: InFlight | None = None
         self._cost_nusd = 0
         self._is_closed = False
@@ -107,8 +138,23 @@ class CallFlow:
             raise
 
     def _run(self) -> Flow:
+        asked = self._start.pre_checked
+        if asked is not None:
+            self._extra = asked.extra()
+            if asked.request is not None:
+                self._answers[RECALLED] = asked.request
+                return self._serve(RECALLED, PRE_CHECK, None, Facts())
+        return (yield from self._decided(self._open()))
+
+    def _open(self) -> Facts:
+        """Begin the trace; return the world as it is."""
         opening = self._facts(self._call.opened_us)
-        self._trace.append(Opened(facts=opening))
+        self._trace.append(_make_opened(facts=opening))
+        if self._start.recalled is not None:
+            self._recall(self._start.recalled)
+        return opening
+
+    def _decided(self, opening: Facts) -> Flow:
         while True:
             action = decide(self._plan, tuple(self._trace))
             line = self._log_line(action)
@@ -129,6 +175,15 @@ class CallFlow:
                     raise self._exhausted(reason, line, opening)
                 case Merge():
                     raise NotImplementedError("corrections are refused when the config is opened")
+
+    def _recall(self, recalled: Recalled) -> None:
+        """Go on from an answer that an earlier run has paid for."""
+        request = self._answers[RECALLED] = recalled.request
+        fact = self._checked(RECALLED, request, valid=True)
+        self._trace.append(fact)
+        action = decide(self._plan, tuple(self._trace))
+        told = recalled_extra(self._plan, fact, action, request.sent.attempt_id)
+        self._extra = {"recalled": {**told, "checks": checks_column(request.checks)}}
 
     def _abandon(self, error: BaseException) -> None:
         """Log what is not logged yet of a call that ends here: cancelled, interrupted, or by a fault of the program."""
@@ -152,7 +207,7 @@ class CallFlow:
         target = step.targets[action.target]
         started_us = self._now_us()
         price = state.prices.price(target.model, started_us)
-        sent = Sent(
+        sent = _make_sent(
             attempt_id=f"{self._call.call_id}-{action.n}",
             n=action.n,
             role=action.role,
@@ -164,9 +219,9 @@ class CallFlow:
             target_index=action.target,
             draft=action.draft,
         )
-        request = self._start(sent, price)
+        request = self._begun(sent, price)
         try:
-            response = yield Send(
+            response = yield _make_send(
                 request=make_request(self._task, plan, self._call.call_id, sent, action.timeout_us / 1e6)
             )
         except CallError as error:
@@ -174,81 +229,38 @@ class CallFlow:
         else:
             self._returned(request, _answered(response))
 
-    def _start(self, sent: Sent, price: Price | None) -> InFlight:
+    def _begun(self, sent: Sent, price: Price | None) -> InFlight:
         """Set the money aside and log that the request begins."""
-        reservation = self._state.guardrail.reserve(sent.started_us, sent.reserved_nusd, critical=self._plan.critical)
+        state = self._state
+        reservation = state.guardrail.reserve(sent.started_us, sent.reserved_nusd, critical=self._plan.critical)
         request = self._unlogged = InFlight(sent, reservation, price)
-        self._state.log(started_line(self._plan, self._call, sent))
+        state.log(started_line(self._plan, self._call, sent))
         return request
 
     def _score(self, action: Score) -> Generator[Effect, Response | None, None]:
         """Ask how sure an answer is. Whatever becomes of that, the call goes on: at worst it has no confidence."""
-        state, plan, answer = self._state, self._plan, self._answers[action.about]
-        asked, started_us = whom(plan, action), self._now_us()
-        price = state.prices.price(asked.target.model, started_us)
-        kind = size_kind(self._task.payload_type, action)
-        sent = Sent(
-            attempt_id=f"{self._call.call_id}-{action.n}",
-            n=action.n,
-            role=action.role,
-            tier=asked.tier,
-            target=asked.target,
-            started_us=started_us,
-            reserved_nusd=state.estimate_nusd(kind, asked.target, self._input_tokens, price),
-            step=action.step,
-            target_index=action.target,
-            about_attempt_id=answer.sent.attempt_id,
-        )
-        request = self._start(sent, price)
+        state, answer = self._state, self._answers[action.about]
+        scoring = self._scoring = self._scoring or Scoring(state, self._task, self._plan)
+        sent = scoring.sent(action, answer, self._call.call_id, self._input_tokens, self._now_us())
+        request = self._begun(sent, state.prices.price(sent.target.model, sent.started_us))
         try:
-            response = yield Send(request=score_request(self._task, plan, sent, answer, action.timeout_us / 1e6))
-            self._told(action, request, _answered(response))
+            wire = score_request(self._task, self._plan, sent, answer, action.timeout_us / 1e6)
+            response = _answered((yield _make_send(request=wire)))
+            self._settle(request, receipt_of_answer(request, response, state.prices), self._now_us())
+            told = scoring.told(action, request, response, answer)
         except Exception as error:  # noqa: BLE001 - an answer is there: what fails beside it must not lose it
-            self._not_told(action, request, error)
-
-    def _told(self, action: Score, request: InFlight, response: Response) -> None:
-        state, plan, answer = self._state, self._plan, self._answers[action.about]
-        got = receipt_of_answer(request, response, state.prices)
-        self._settle(request, got, self._now_us())
-        state.answered(size_kind(self._task.payload_type, action), request.sent.target.model, response.usage)
-        if action.role == "judge":
-            told = told_by_judge(plan, request, response, answer)
-        else:
-            matches = self._matches.setdefault(action.about, [])
-            told = told_by_sample(self._task, plan, request, response, answer, matches)
-            matches += [] if request.answer_match is None else [request.answer_match]
-        request.confidence = answer.confidence = told.confidence
+            told, now_us = scoring.not_told(request, answer, error, self._now_us()), self._now_us()
+            if request.receipt is None:
+                self._settle(request, receipt_of_failure(told.billed, request.price, sent), now_us)
+        if told.confidence.value is not None and self._start.keeping is not None:
+            self._start.keeping.keep(self._call.call_id, answer, self._now_us(), told.confidence)
         if action.about != RECALLED:
             place = action.about - 1
             self._records[place] = replace(self._records[place], confidence=told.confidence)
-        fact = self._scored(action, answered=True)
-        self._write_attempt(request, told.status, None if told.status == "ok" else "invalid", None, fact)
-
-    def _not_told(self, action: Score, request: InFlight, error: Exception) -> None:
-        if self._unlogged is not request:
-            raise error  # it is on record already: the fault is not the request's
-        known = error if isinstance(error, CallError) else CallError(str(type(error).__name__), kind="internal")
-        now_us = self._now_us()
-        if request.receipt is None:
-            self._settle(request, receipt_of_failure(known.billed, request.price, request.sent), now_us)
-            self._state.failed(request.sent.target.model, known.kind, retry_after_us(known), now_us)
-        request.response = None
-        self._write_attempt(request, "failed", known.kind, str(known), self._scored(action, answered=False))
-
-    def _scored(self, action: Score, *, answered: bool) -> Mapping[str, Any] | None:
-        """Take note of a request about an answer; return what its row must carry beyond its columns."""
-        answer = self._answers[action.about]
-        fact = Scored(
-            n=action.n,
-            about=action.about,
-            step=answer.sent.step,
-            target=answer.sent.target_index,
-            answered=answered,
-            confidence=answer.confidence,
-            facts=self._facts(self._now_us()),
-        )
+        fact = told.fact(action, answer, self._facts(self._now_us()))
         self._trace.append(fact)
-        return facts_extra(fact, decide(self._plan, tuple(self._trace)))
+        facts = facts_extra(fact, decide(self._plan, tuple(self._trace)))
+        self._write_attempt(request, told.status, told.error_type, told.message, facts)
 
     def _returned(self, request: InFlight, response: Response) -> None:
         state, sent = self._state, request.sent
@@ -256,11 +268,16 @@ class CallFlow:
         self._settle(request, got, self._now_us())
         state.answered(self._task.payload_type, sent.target.model, response.usage)
         self._answers[sent.n] = request
-        self._trace.append(Returned(n=sent.n, step=sent.step, target=sent.target_index))
+        self._trace.append(_make_returned(n=sent.n, step=sent.step, target=sent.target_index))
 
     def _check(self, n: int) -> None:
         request = self._answers[n]
         valid = examine(self._task, self._plan, request)
+        if valid and self._start.keeping is not None and not self._plan.degraded and request.sent.draft is None:
+            self._start.keeping.keep(self._call.call_id, request, self._now_us())
+        self._trace.append(self._checked(n, request, valid=valid))
+
+    def _checked(self, n: int, request: InFlight, *, valid: bool) -> Checked:
         # what is served anyway needs no look at the world
         step = self._plan.steps[request.sent.step]
         settled = (
@@ -269,16 +286,15 @@ class CallFlow:
             and not asks_more(self._plan, request.sent.step)
             and served_at(self._plan, step, request.confidence)
         )
-        fact = Checked(
+        return _make_checked(
             n=n,
             step=request.sent.step,
             target=request.sent.target_index,
             valid=valid,
             confidence=request.confidence,
             corrects=request.sent.draft,
-            facts=Facts() if settled else self._facts(self._now_us()),
+            facts=_NOTHING_ASKED if settled else self._facts(self._now_us()),
         )
-        self._trace.append(fact)
 
     def _failed(self, request: InFlight, error: CallError) -> None:
         state, sent = self._state, request.sent
@@ -343,7 +359,7 @@ class CallFlow:
         guard = (
             "normal" if plan.critical else state.guardrail.verdict(now_us).state if self._trace else plan.guard_state
         )
-        return Facts(
+        return _make_facts(
             elapsed_us=now_us - self._call.opened_us,
             guard=guard,
             down=state.down(now_us),
@@ -357,9 +373,9 @@ class CallFlow:
         why = reason if plan.reason in ("path", "default_type") else plan.reason
         text = "" if response is None else response.text
         self._close("ok", why, ended_us, served=served, confidence=request.confidence, line=line, opening=opening)
-        if plan.shadows:
+        if plan.shadows and n != RECALLED:  # what was paid for before had its shadows then
             self._shadow(served, Given(text=text, parsed=request.parsed))
-        return Answer(
+        return _make_answer(
             text=text,
             parsed=request.parsed,
             confidence=request.confidence,
@@ -372,6 +388,7 @@ class CallFlow:
             reason=why,
             latency_ms=(ended_us - self._call.opened_us) / 1000,
             raw=None if response is None else response.raw,
+            cache_hit=n == RECALLED and self._start.recalled is not None,
         )
 
     def _shadow(self, served: Sent, answer: Given) -> None:
@@ -417,13 +434,14 @@ class CallFlow:
         opening: Facts | None = None,
     ) -> None:
         self._is_closed = True
+        recalled = self._start.recalled
         escalations = fallbacks = 0
         for made in self._records:
             if made.role == "fallback":
                 fallbacks += 1
             elif made.role in _UPWARDS:
                 escalations += 1
-        closed = Closed(
+        closed = _make_closed(
             status=status,
             reason=reason,
             ended_us=ended_us,
@@ -435,6 +453,9 @@ class CallFlow:
             escalations=escalations,
             fallbacks=fallbacks,
             opened=None if opening is None else opened_extra(opening),
+            paid_by=None if recalled is None else recalled.call_id,
+            is_recalled=recalled is not None and served is recalled.request.sent,
+            extra=self._extra,
         )
         lines = [] if line is None else [line]
         self._state.log_call(*lines, call_line(self._plan, self._call, closed))

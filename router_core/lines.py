@@ -1,6 +1,7 @@
 """What happened → spool lines. Column names and units: ``call_log/schema.py``."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from router_core.decide.plan import Plan, PlanTarget
@@ -39,7 +40,7 @@ class Sent:
     """One request that was sent.
 
     Attributes:
-        attempt_id: The attempt's id; of an unpacked request also the request's.
+        attempt_id: The attempt's id; of an unpacked request also the request's; "" where a pre-check answered.
         n: 1-based number in the call.
         role: Why it was made.
         tier: Tier of the target.
@@ -164,14 +165,12 @@ def attempt_line(plan: Plan, call: CallFacts, sent: Sent, ended: Ended) -> Line:
         line["prompt_hash"] = call.prompt_hash
     _add_answer(line, sent, ended)
     if price is not None:
-        line.update(price_columns(price))
+        add_price(line, price)
     if ended.confidence is not None:
         line["confidence"], line["confidence_source"] = ended.confidence.value, ended.confidence.source
         line["calibration"] = ended.confidence.calibration
     if ended.checks:
-        line["checks"] = [
-            {"name": check.name, "ms": round(check.ms, 3), "verdict": check.verdict} for check in ended.checks
-        ]
+        line["checks"] = checks_column(ended.checks)
     extra = _attempt_extra(ended)
     if extra:
         line["extra"] = extra
@@ -184,7 +183,7 @@ def _add_answer(line: Line, sent: Sent, ended: Ended) -> None:
         line["response_model"] = ended.response_model
     if ended.service_tier is not None:
         line["service_tier"] = ended.service_tier
-    line.update(token_columns(ended.usage))
+    add_tokens(line, ended.usage)
     if ended.receipt.cost_source_nusd is not None:
         line["cost_source_nusd"] = ended.receipt.cost_source_nusd
     if ended.error_type is not None:
@@ -208,38 +207,41 @@ def _attempt_extra(ended: Ended) -> Line:
     return extra if ended.facts is None else {"facts": ended.facts} | extra
 
 
-def token_columns(usage: Usage) -> Line:
-    """Return the columns of a request's tokens; those that are 0, or that nobody told, are left out."""
-    columns: Line = {}
+def checks_column(checks: Sequence[CheckResult]) -> list[Line]:
+    """Return the column of an answer's verdicts."""
+    return [{"name": check.name, "ms": round(check.ms, 3), "verdict": check.verdict} for check in checks]
+
+
+def add_tokens(line: Line, usage: Usage) -> None:
+    """Add the columns of a request's tokens; those that are 0, or that nobody told, are left out."""
     if usage.input_tokens is not None:
-        columns["input_tokens"] = usage.input_tokens
+        line["input_tokens"] = usage.input_tokens
     if usage.output_tokens is not None:
-        columns["output_tokens"] = usage.output_tokens
+        line["output_tokens"] = usage.output_tokens
     if usage.cached_tokens:
-        columns["cached_tokens"] = usage.cached_tokens
+        line["cached_tokens"] = usage.cached_tokens
     if usage.cache_write_5m_tokens:
-        columns["cache_write_5m_tokens"] = usage.cache_write_5m_tokens
+        line["cache_write_5m_tokens"] = usage.cache_write_5m_tokens
     if usage.cache_write_1h_tokens:
-        columns["cache_write_1h_tokens"] = usage.cache_write_1h_tokens
+        line["cache_write_1h_tokens"] = usage.cache_write_1h_tokens
     if usage.reasoning_tokens:
-        columns["reasoning_tokens"] = usage.reasoning_tokens
-    return columns
+        line["reasoning_tokens"] = usage.reasoning_tokens
 
 
-def price_columns(price: Price) -> Line:
-    """Return the columns of the price row that a request was costed with."""
-    return {
-        "price_in": price.input_nusd_per_m,
-        "price_cached": price.cached_nusd_per_m,
-        "price_write": price.write_5m_nusd_per_m,
-        "price_out": price.output_nusd_per_m,
-        "price_source": price.source,
-        "price_date": price.date,
-    }
+def add_price(line: Line, price: Price) -> None:
+    """Add the columns of the price row that a request was costed with."""
+    line["price_in"] = price.input_nusd_per_m
+    line["price_cached"] = price.cached_nusd_per_m
+    line["price_write"] = price.write_5m_nusd_per_m
+    line["price_out"] = price.output_nusd_per_m
+    line["price_source"] = price.source
+    line["price_date"] = price.date
 
 
 def price_extra(usage: Usage, price: Price | None) -> Line:
     """Return the seldom used prices and counts that a receipt needs and no column has."""
+    if not (usage.cache_write_1h_tokens or usage.reasoning_tokens or usage.media_tokens or usage.web_searches):
+        return {}
     extra: Line = {}
     if price is not None and usage.cache_write_1h_tokens:
         extra["price_write_1h"] = price.write_1h_nusd_per_m
@@ -268,6 +270,9 @@ class Closed:
         escalations: How many went a step up.
         fallbacks: How many went to another target of the tier.
         opened: What a replay needs of the world at its start.
+        paid_by: The call that has paid for what an earlier run's answer gave to this one; None = nothing did.
+        is_recalled: Whether that answer is the one that is served.
+        extra: What else belongs to the row and has no column.
     """
 
     status: CallStatus
@@ -281,6 +286,9 @@ class Closed:
     escalations: int = 0
     fallbacks: int = 0
     opened: Mapping[str, Any] | None = None
+    paid_by: str | None = None
+    is_recalled: bool = False
+    extra: Mapping[str, Any] | None = None
 
 
 def call_line(plan: Plan, call: CallFacts, closed: Closed) -> Line:
@@ -302,13 +310,15 @@ def call_line(plan: Plan, call: CallFacts, closed: Closed) -> Line:
         "attempts": closed.attempts,
         "latency_ms": (closed.ended_us - call.opened_us) / 1000,
         "status": closed.status,
-        "cache_hit": False,
+        "cache_hit": closed.is_recalled,
         "source": "router",
     }
     if call.run is not None:
         line["run"] = call.run
     if call.step is not None:
         line["step"] = call.step
+    if closed.paid_by is not None:
+        line["linked_call_id"] = closed.paid_by
     _add_served(line, plan, closed)
     if plan.error_cost_nusd is not None:
         line["error_cost_nusd"] = plan.error_cost_nusd
@@ -318,13 +328,16 @@ def call_line(plan: Plan, call: CallFacts, closed: Closed) -> Line:
         line["tags"] = call.tags
     if closed.opened is not None:
         line["extra"] = {"opened": closed.opened}
+    if closed.extra:
+        line["extra"] = {**line.get("extra", {}), **closed.extra}
     return line
 
 
 def _add_served(line: Line, plan: Plan, closed: Closed) -> None:
     served, confidence = closed.served, closed.confidence
     if served is not None:
-        line["served_attempt_id"] = served.attempt_id
+        if served.attempt_id:
+            line["served_attempt_id"] = served.attempt_id
         line["tier_served"] = served.tier
         line["model_served"] = served.target.model
     if plan.budget is not None:
@@ -337,6 +350,7 @@ def _add_served(line: Line, plan: Plan, closed: Closed) -> None:
             line["calibration"] = confidence.calibration
 
 
+@lru_cache(maxsize=1024)
 def provider_of(model: str) -> str:
     """Return the provider part of ``provider/model``; the whole name when it has none."""
     return model.partition("/")[0]

@@ -203,13 +203,14 @@ class RouterState:
 
 def tokens_of(messages: Sequence[Message]) -> int:
     """Return about how many tokens the texts of messages are, from their lengths."""
-    return sum([_length(message) for message in messages]) // _CHARS_PER_TOKEN
+    length = 0
+    for message in messages:
+        content = message.get("content")
+        length += len(content) if isinstance(content, str) else _length(content)
+    return length // _CHARS_PER_TOKEN
 
 
-def _length(message: Message) -> int:
-    content = message.get("content")
-    if isinstance(content, str):
-        return len(content)
+def _length(content: object) -> int:
     if isinstance(content, list | tuple):  # parts: text ones count, images do not
         parts = cast("Sequence[Mapping[str, object]]", content)
         return sum(len(str(part.get("text", ""))) for part in parts)

@@ -6,13 +6,15 @@ from dataclasses import field
 from functools import lru_cache, partial
 from typing import Any, cast
 
-from router_core.checks import CheckFunction, declares, label_field, refuse_unusable_format, run_checks
+from router_core.checks import Check, refuse_unusable_check, refuse_unusable_format, run_checks
 from router_core.decide.calibration import calibrate
-from router_core.decide.confidence import Signals, measure
+from router_core.decide.confidence import make_signals, measure
 from router_core.decide.plan import Plan
 from router_core.inflight import InFlight
+from router_core.labels import declares, label_field
 from router_core.lines import Sent
-from router_core.record import record
+from router_core.prechecks import PreCheckFunction, refuse_unusable_rule
+from router_core.record import maker, record
 from router_core.types import Message, Request
 
 # what the client knows as arguments and the router decides by itself
@@ -20,6 +22,8 @@ _ROUTED = frozenset({"model", "stream", "num_retries", "max_retries", "fallbacks
 
 ConfidenceFunction = Callable[[Any], float | None]
 """Gets the parsed answer (the text when no format was asked for); returns 0..1 or None."""
+
+_make_request = maker(Request)
 
 
 @record
@@ -29,7 +33,8 @@ class Task:
     payload_type: str
     messages: Sequence[Message]
     response_format: Any = None
-    checks: tuple[CheckFunction, ...] = ()
+    checks: tuple[Check, ...] = ()
+    pre_checks: tuple[PreCheckFunction, ...] = ()
     confidence: ConfidenceFunction | None = None
     run: str | None = None
     step: str | None = None
@@ -43,30 +48,39 @@ def refuse_unusable(task: Task) -> None:
     Raises:
         TypeError, ValueError: One of its parts is not what ``Router.complete`` takes.
     """
-    _refuse_label("payload_type", task.payload_type)
-    _refuse_label("run", task.run)
-    _refuse_label("step", task.step)
+    if type(task.payload_type) is not str:
+        _refuse_label("payload_type", task.payload_type)
+    if task.run is not None:
+        _refuse_label("run", task.run)
+    if task.step is not None:
+        _refuse_label("step", task.step)
     if task.tags is not None:
         _refuse_tags(task.tags)
-    messages = cast("object", task.messages)
-    is_list = type(messages) is list or (isinstance(messages, Sequence) and not isinstance(messages, str | bytes))
-    if not is_list or not messages:
-        raise TypeError("messages must be a list of chat messages, like [{'role': 'user', 'content': 'text'}]")
-    for message in cast("Sequence[object]", messages):
-        # an abstract class is asked ten times as slowly as a real one, at every call
-        if type(message) is not dict and not isinstance(message, Mapping):
-            raise TypeError(f"messages must be mappings with role and content, not {type(message).__name__}")
-    for function in task.checks if task.confidence is None else (*task.checks, task.confidence):
-        if not callable(function):
-            raise TypeError(f"checks and confidence must be functions, not {type(function).__name__}")
+    _refuse_messages(task.messages)
+    for check in task.checks:
+        refuse_unusable_check(check)
+    for function in task.pre_checks:
+        refuse_unusable_rule(function)
+    if task.confidence is not None and not callable(task.confidence):
+        raise TypeError(f"confidence must be a function, not {type(task.confidence).__name__}")
     if task.params and not _ROUTED.isdisjoint(task.params):
         routed = sorted(_ROUTED & task.params.keys())
         raise TypeError(f"{', '.join(routed)}: the routing config decides this, not the call")
     refuse_unusable_format(task.response_format)
 
 
+def _refuse_messages(messages: Any) -> None:
+    # an abstract class is asked ten times as slowly as a real one, at every call
+    is_list = type(messages) is list or (isinstance(messages, Sequence) and not isinstance(messages, str | bytes))
+    if not is_list or not messages:
+        raise TypeError("messages must be a list of chat messages, like [{'role': 'user', 'content': 'text'}]")
+    for message in cast("Sequence[object]", messages):
+        if type(message) is not dict and not isinstance(message, Mapping):
+            raise TypeError(f"messages must be mappings with role and content, not {type(message).__name__}")
+
+
 def _refuse_label(name: str, value: object) -> None:
-    if value is not None and not isinstance(value, str):
+    if not isinstance(value, str):
         raise TypeError(f"{name} must be text, not {type(value).__name__}")
 
 
@@ -81,7 +95,7 @@ def _refuse_tags(tags: object) -> None:
 def make_request(task: Task, plan: Plan, call_id: str, sent: Sent, timeout_s: float) -> Request:
     """Return the request that a backend is given for one attempt of a call."""
     wanted = _logprobs(task, plan)
-    return Request(
+    return _make_request(
         request_id=sent.attempt_id,
         call_id=call_id,
         payload_type=task.payload_type,
@@ -114,8 +128,10 @@ def examine(task: Task, plan: Plan, request: InFlight) -> bool:
     checked = run_checks(text, task.response_format, task.checks)
     request.parsed, request.checks = checked.parsed, checked.results
     if checked.valid and response is not None:
-        said = _caller_confidence(task.confidence, text if task.response_format is None else checked.parsed)
-        signals = Signals(
+        said = None
+        if task.confidence is not None:
+            said = _caller_confidence(task.confidence, text if task.response_format is None else checked.parsed)
+        signals = make_signals(
             text=text,
             parsed=checked.parsed,
             caller=said,
@@ -124,19 +140,22 @@ def examine(task: Task, plan: Plan, request: InFlight) -> bool:
             tokens=response.tokens,
             label=partial(label_field, task.response_format, plan.comparable) if response.tokens else None,
         )
-        request.confidence = calibrate(
-            measure(plan.confidence_source, signals, field=plan.confidence_field),
-            plan.calibration,
-            model=request.sent.target.model,
-            response_model=response.response_model,
-        )
+        confidence = measure(plan.confidence_source, signals, field=plan.confidence_field)
+        if plan.calibration is not None:
+            model, snapshot = request.sent.target.model, response.response_model
+            confidence = calibrate(confidence, plan.calibration, model=model, response_model=snapshot)
+        request.confidence = confidence
     return checked.valid
 
 
 def template_hash(messages: Sequence[Message]) -> str | None:
     """Return the hash of the system prompt, 16 hex digits, or None without one; texts themselves are never logged."""
-    texts = [str(message.get("content")) for message in messages if message.get("role") == "system"]
-    return _hash_of(texts[0] if len(texts) == 1 else "\x00".join(texts)) if texts else None
+    system: str | None = None
+    for message in messages:
+        if message.get("role") == "system":
+            text = str(message.get("content"))
+            system = text if system is None else f"{system}\x00{text}"
+    return None if system is None else _hash_of(system)
 
 
 @lru_cache(maxsize=512)
@@ -144,9 +163,7 @@ def _hash_of(text: str) -> str:
     return hashlib.blake2b(text.encode(errors="replace"), digest_size=8).hexdigest()
 
 
-def _caller_confidence(function: ConfidenceFunction | None, subject: Any) -> float | None:
-    if function is None:
-        return None
+def _caller_confidence(function: ConfidenceFunction, subject: Any) -> float | None:
     try:
         return function(subject)
     except Exception:  # noqa: BLE001 - the caller's function may raise anything; then it told nothing

@@ -11,13 +11,15 @@ from dataclasses import dataclass
 from typing import Any, Final, cast
 
 from router_core.decide.tokens import Span, answer_logprobs, geometric_mean, json_values, label_margin
-from router_core.record import record
+from router_core.record import maker, record
 from router_core.types import NO_CONFIDENCE, CheckResult, Confidence, ConfidenceSource, Token
 
 PAID: Final = frozenset({"judge", "agreement"})
 """Sources that take requests of their own; ``auto`` never picks them."""
 # a text of more tokens is prose, whatever its type is compared by
 _LABEL_TOKENS: Final = 12
+
+_make_confidence = maker(Confidence)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +58,9 @@ class Signals:
     label: Callable[[], LabelField | None] | None = None
 
 
+make_signals = maker(Signals)
+
+
 def measure(source: str, signals: Signals, *, field: str) -> Confidence:
     """Return the confidence that a valid answer's free signals give.
 
@@ -68,14 +73,14 @@ def measure(source: str, signals: Signals, *, field: str) -> Confidence:
         field: Name of the self-reported field.
     """
     auto = source == "auto"
-    if auto or source == "caller":
+    if signals.caller is not None and (auto or source == "caller"):
         value = fraction(signals.caller)
         if value is not None:
-            return Confidence(value=value, source="caller")
+            return _make_confidence(value=value, source="caller")
     if (auto or source == "check") and signals.checks:
         value = _share(signals.checks, graded=auto)
         if value is not None:
-            return Confidence(value=value, source="check")
+            return _make_confidence(value=value, source="check")
     if auto or source == "field":
         said = _self_reported(signals.parsed, field)
         if said is not None:
@@ -83,7 +88,7 @@ def measure(source: str, signals: Signals, *, field: str) -> Confidence:
     if (auto or source == "logprob") and (signals.token_logprobs or signals.tokens):
         value = _of_tokens(signals, field)
         if value is not None:
-            return Confidence(value=value, source="logprob")
+            return _make_confidence(value=value, source="logprob")
     return NO_CONFIDENCE
 
 

@@ -11,7 +11,7 @@ from router_core.decide.confidence import PAID
 from router_core.decide.plan import Plan, PlanStep
 from router_core.decide.score import Place, Score, next_score
 from router_core.errors import ErrorKind
-from router_core.record import record
+from router_core.record import maker, record
 from router_core.types import Confidence, GuardState, Role
 
 AcceptReason = Literal[
@@ -214,6 +214,10 @@ class Exhausted:
 Action = Call | Score | Check | Merge | Accept | Exhausted
 Trace = tuple[Fact, ...]
 
+_make_call = maker(Call)
+_make_check = maker(Check)
+_make_accept = maker(Accept)
+
 
 def decide(plan: Plan, trace: Trace) -> Action:
     """Return what to do next in a call.
@@ -226,7 +230,7 @@ def decide(plan: Plan, trace: Trace) -> Action:
         case Opened(facts=facts):
             return _begin(plan, facts)
         case Returned(n=n):
-            return Check(n=n)
+            return _make_check(n=n)
         case Failed() as failed:
             return _after_failure(plan, trace, failed)
         case Checked(n=n, corrects=int(draft), valid=True):
@@ -269,12 +273,12 @@ def _after_answer(plan: Plan, trace: Trace, answered: Answered) -> Action:
         n = answered.about
     elif not answered.valid:
         return _after_invalid(plan, trace, answered)
-    more = _score(plan, trace, answered, n)
+    more = _score(plan, trace, answered, n) if plan.confidence_source in PAID else None
     if more is not None:
         return more
     if served_at(plan, plan.steps[answered.step], answered.confidence):
         unscored = answered.confidence.value is None
-        return Accept(n=n, reason="accepted_unscored" if unscored else "accepted")
+        return _make_accept(n=n, reason="accepted_unscored" if unscored else "accepted")
     return _not_sure_enough(plan, trace, answered, n)
 
 
@@ -292,10 +296,9 @@ def _not_sure_enough(plan: Plan, trace: Trace, answered: Answered, n: int) -> Ac
 def _score(plan: Plan, trace: Trace, answered: Answered, n: int) -> Score | None:
     """Return the next request that tells how sure a valid answer is, or None when there is none to make."""
     facts = answered.facts
-    if facts.guard != "normal" or plan.confidence_source not in PAID:
+    known = not isinstance(answered, Scored) and answered.confidence.value is not None
+    if facts.guard != "normal" or known:  # known: an earlier run has paid for that too
         return None
-    if not isinstance(answered, Scored) and answered.confidence.value is not None:
-        return None  # an earlier run has paid for that too
     return next_score(
         plan,
         Place(n=n, step=answered.step, target=answered.target),
@@ -305,7 +308,7 @@ def _score(plan: Plan, trace: Trace, answered: Answered, n: int) -> Score | None
             if isinstance(fact, Scored) and fact.about == n
         ],
         made=_made(trace),
-        left_us=_left_us(plan, facts),
+        left_us=plan.deadline_us - facts.elapsed_us,
         barred=facts.down | facts.unaffordable,
     )
 
@@ -393,20 +396,23 @@ def _call(
     plan: Plan, trace: Trace, facts: Facts, *, step: int, target: int, role: Role, wait_us: int = 0
 ) -> Call | None:
     """Return the request, or None when the call's limits leave no room for it."""
-    left_us = _left_us(plan, facts) - wait_us
+    left_us = plan.deadline_us - facts.elapsed_us - wait_us
     made = _made(trace)
     if made >= plan.attempts or left_us <= 0:
         return None
-    timeout_us = min(round(plan.steps[step].targets[target].timeout_s * 1e6), left_us)
+    timeout_us = round(plan.steps[step].targets[target].timeout_s * 1e6)
+    timeout_us = min(timeout_us, left_us)
     draft = _best_valid(trace) if plan.escalation == "correct" else None
     if draft is not None and role == "escalate":
         role = "correct"
-    return Call(n=made + 1, step=step, target=target, role=role, wait_us=wait_us, timeout_us=timeout_us, draft=draft)
+    return _make_call(
+        n=made + 1, step=step, target=target, role=role, wait_us=wait_us, timeout_us=timeout_us, draft=draft
+    )
 
 
 def _is_over(plan: Plan, trace: Trace, facts: Facts) -> bool:
     """Return whether the call's own limits leave no room for any request."""
-    return _made(trace) >= plan.attempts or _left_us(plan, facts) <= 0
+    return _made(trace) >= plan.attempts or plan.deadline_us <= facts.elapsed_us
 
 
 def _made(trace: Trace) -> int:
@@ -415,10 +421,6 @@ def _made(trace: Trace) -> int:
         if isinstance(fact, _MADE):
             made += 1
     return made
-
-
-def _left_us(plan: Plan, facts: Facts) -> int:
-    return plan.deadline_us - facts.elapsed_us
 
 
 def _finish(trace: Trace, reason: ExhaustedReason) -> Accept | Exhausted:
