@@ -219,7 +219,7 @@ class CallFlow:
             target_index=action.target,
             draft=action.draft,
         )
-        request = self._begun(sent, price)
+        request = self._begin(sent, price)
         try:
             response = yield _make_send(
                 request=make_request(self._task, plan, self._call.call_id, sent, action.timeout_us / 1e6)
@@ -229,7 +229,7 @@ class CallFlow:
         else:
             self._returned(request, _answered(response))
 
-    def _begun(self, sent: Sent, price: Price | None) -> InFlight:
+    def _begin(self, sent: Sent, price: Price | None) -> InFlight:
         """Set the money aside and log that the request begins."""
         state = self._state
         reservation = state.guardrail.reserve(sent.started_us, sent.reserved_nusd, critical=self._plan.critical)
@@ -242,7 +242,7 @@ class CallFlow:
         state, answer = self._state, self._answers[action.about]
         scoring = self._scoring = self._scoring or Scoring(state, self._task, self._plan)
         sent = scoring.sent(action, answer, self._call.call_id, self._input_tokens, self._now_us())
-        request = self._begun(sent, state.prices.price(sent.target.model, sent.started_us))
+        request = self._begin(sent, state.prices.price(sent.target.model, sent.started_us))
         try:
             wire = score_request(self._task, self._plan, sent, answer, action.timeout_us / 1e6)
             response = _answered((yield _make_send(request=wire)))
