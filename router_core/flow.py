@@ -5,9 +5,8 @@ the response, or has the failure thrown in. A streamed call yields ``Open`` in p
 answer whose first piece is there; then ``Relay``, while that is handed out. Until then everything is as for any call.
 """
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator
 from dataclasses import replace
-from typing import Any
 
 from router_core.books import UPWARDS, Books
 from router_core.clock import CallTime
@@ -28,7 +27,6 @@ from router_core.decide.step import (
     Merge,
     Opened,
     Returned,
-    Scored,
     decide,
     served_at,
 )
@@ -39,7 +37,7 @@ from router_core.free import Recalled, Start
 from router_core.inflight import InFlight, receipt_of_answer, receipt_of_failure, retry_after_us
 from router_core.lines import CallFacts, Line, Sent, checks_column
 from router_core.record import maker
-from router_core.scoring import judged_kind, score_request, size_kind, told_by_judge, told_by_sample, whom
+from router_core.scoring import Scoring, judged_kind, score_request
 from router_core.shadow import ServedCall, Shadows
 from router_core.state import RouterState, tokens_of
 from router_core.task import Task, examine, make_request
@@ -96,7 +94,7 @@ class CallFlow:
         self._input_tokens = tokens_of(task.messages)
         self._trace: list[Fact] = []
         self._answers: dict[int, InFlight] = {}
-        self._matches: dict[int, list[bool]] = {}
+        self._scoring: Scoring | None = None
         self._opening = Facts()
         self._partial_text = ""
 
@@ -227,72 +225,28 @@ class CallFlow:
 
     def _score(self, action: Score) -> Generator[Effect, Response | Begun | None, None]:
         """Ask how sure an answer is. Whatever becomes of that, the call goes on: at worst it has no confidence."""
-        state, plan, answer = self._state, self._plan, self._answers[action.about]
-        asked, started_us = whom(plan, action), self._now_us()
-        price = state.prices.price(asked.target.model, started_us)
-        kind = size_kind(self._task.payload_type, action)
-        sent = _make_sent(
-            attempt_id=f"{self._call.call_id}-{action.n}",
-            n=action.n,
-            role=action.role,
-            tier=asked.tier,
-            target=asked.target,
-            started_us=started_us,
-            reserved_nusd=state.estimate_nusd(kind, asked.target, self._input_tokens, price),
-            step=action.step,
-            target_index=action.target,
-            about_attempt_id=answer.sent.attempt_id,
-        )
-        request = self._books.begin(sent, price)
+        state, answer = self._state, self._answers[action.about]
+        scoring = self._scoring = self._scoring or Scoring(state, self._task, self._plan)
+        sent = scoring.sent(action, answer, self._call.call_id, self._input_tokens, self._now_us())
+        request = self._books.begin(sent, state.prices.price(sent.target.model, sent.started_us))
         try:
-            response = yield Send(request=score_request(self._task, plan, sent, answer, action.timeout_us / 1e6))
-            self._told(action, request, _answered(response))
+            wire = score_request(self._task, self._plan, sent, answer, action.timeout_us / 1e6)
+            response = _answered((yield _make_send(request=wire)))
+            self._books.settle(request, receipt_of_answer(request, response, state.prices), self._now_us())
+            told = scoring.told(action, request, response, answer)
         except Exception as error:  # noqa: BLE001 - an answer is there: what fails beside it must not lose it
-            self._not_told(action, request, error)
-
-    def _told(self, action: Score, request: InFlight, response: Response) -> None:
-        state, plan, answer = self._state, self._plan, self._answers[action.about]
-        got = receipt_of_answer(request, response, state.prices)
-        self._books.settle(request, got, self._now_us())
-        state.answered(size_kind(self._task.payload_type, action), request.sent.target.model, response.usage)
-        if action.role == "judge":
-            told = told_by_judge(plan, request, response, answer)
-        else:
-            matches = self._matches.setdefault(action.about, [])
-            told = told_by_sample(self._task, plan, request, response, answer, matches)
-            matches += [] if request.answer_match is None else [request.answer_match]
-        request.confidence = answer.confidence = told.confidence
+            told, now_us = scoring.not_told(request, answer, error, self._now_us()), self._now_us()
+            if request.receipt is None:
+                self._books.settle(request, receipt_of_failure(told.billed, request.price, sent), now_us)
+        if told.confidence.value is not None and self._start.keeping is not None:
+            self._start.keeping.keep(self._call.call_id, answer, self._now_us(), told.confidence)
         if action.about != RECALLED:
             place = action.about - 1
             self._books.records[place] = replace(self._books.records[place], confidence=told.confidence)
-        fact = self._scored(action, answered=True)
-        self._books.write_attempt(request, told.status, None if told.status == "ok" else "invalid", None, fact)
-
-    def _not_told(self, action: Score, request: InFlight, error: Exception) -> None:
-        if self._books.unlogged is not request:
-            raise error  # it is on record already: the fault is not the request's
-        known = error if isinstance(error, CallError) else CallError(str(type(error).__name__), kind="internal")
-        now_us = self._now_us()
-        if request.receipt is None:
-            self._books.settle(request, receipt_of_failure(known.billed, request.price, request.sent), now_us)
-            self._state.failed(request.sent.target.model, known.kind, retry_after_us(known), now_us)
-        request.response = None
-        self._books.write_attempt(request, "failed", known.kind, str(known), self._scored(action, answered=False))
-
-    def _scored(self, action: Score, *, answered: bool) -> Mapping[str, Any] | None:
-        """Take note of a request about an answer; return what its row must carry beyond its columns."""
-        answer = self._answers[action.about]
-        fact = Scored(
-            n=action.n,
-            about=action.about,
-            step=answer.sent.step,
-            target=answer.sent.target_index,
-            answered=answered,
-            confidence=answer.confidence,
-            facts=self._facts(self._now_us()),
-        )
+        fact = told.fact(action, answer, self._facts(self._now_us()))
         self._trace.append(fact)
-        return facts_extra(fact, decide(self._plan, tuple(self._trace)))
+        facts = facts_extra(fact, decide(self._plan, tuple(self._trace)))
+        self._books.write_attempt(request, told.status, told.error_type, told.message, facts)
 
     def _read(self, request: InFlight, timeout_us: int) -> Generator[Effect, Response | Begun | None, object]:
         sent = request.sent
