@@ -9,6 +9,9 @@ STORAGE_TESTS := tests/contract tests/property/test_rollup_laws.py tests/propert
 	$(addprefix tests/integration/test_,$(addsuffix .py,spool disks ingest ingest_trouble import kills log_access lookup rebuild \
 	duckdb_versions))
 BROWSER_PACKAGES := chromium
+# processes that share a run of the suite, a file at a time, the long files first
+WORKERS ?= 2
+SHARED := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 ARGS ?=
 
 .DEFAULT_GOAL := help
@@ -67,12 +70,12 @@ browser:
 	fi
 
 test: check browser $(OLD_STAMP) ## check, then the whole suite, then the log's tests on duckdb 1.5.5: what CI runs
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest $(SHARED) $(ARGS)
 	@$(MAKE) --no-print-directory test-duckdb15
 
 test-duckdb15: install $(OLD_STAMP) ## the log's tests on duckdb 1.5.5 alone
 	@$(OLD_VENV)/bin/python -c "import duckdb; assert duckdb.__version__ == '1.5.5', duckdb.__version__"
-	$(OLD_VENV)/bin/python -m pytest -q $(STORAGE_TESTS)
+	$(OLD_VENV)/bin/python -m pytest -q $(SHARED) $(STORAGE_TESTS)
 
 e2e: install browser ## the browser tests alone
 	$(BIN)/pytest -m e2e $(ARGS)
