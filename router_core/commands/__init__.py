@@ -152,7 +152,11 @@ def watch(keep_days: KeepOption = None, home: HomeOption = None) -> None:
 @app.command(epilog=examples("tierwise doctor", "tierwise doctor --verify", "tierwise doctor --json"))
 def doctor(
     verify: Annotated[
-        bool, typer.Option("--verify", help="Also prove that all hourly sums are those of the rows; takes a while.")
+        bool,
+        typer.Option(
+            "--verify",
+            help="Also prove that sums are those of the rows, and costs those of their tokens; takes a while.",
+        ),
     ] = False,
     home: HomeOption = None,
     as_json: JsonOption = False,
