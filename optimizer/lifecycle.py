@@ -377,7 +377,7 @@ class Desk:
             )
 
     def _admit(self, config: "RoutingConfig") -> None:
-        from router_core.router import admit
+        from router_core.admission import admit
 
         admit(config, str(self._site.config), self._site.now_us())
 

@@ -1,12 +1,14 @@
 """Free checks of an answer: parse it against the wanted format, then ask the caller's own checks."""
 
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
+from types import FunctionType
 from typing import TYPE_CHECKING, Any, cast
 
 from router_core.decide.compare import unfenced
+from router_core.record import maker, record
 from router_core.types import CheckResult
 
 if TYPE_CHECKING:
@@ -15,9 +17,13 @@ if TYPE_CHECKING:
 
 CheckFunction = Callable[[Any], Any]
 """Gets the parsed answer (the text when no format was asked for); falsy or an exception = failed, None = passed."""
+Check = CheckFunction | re.Pattern[str] | type["BaseModel"] | Mapping[str, Any]
+"""A function; or what the answer's text must hold (a pattern) or be (a pydantic model class, a JSON schema)."""
+
+_NAME_LENGTH = 100
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Checked:
     """The result of all free checks of one answer.
 
@@ -32,7 +38,11 @@ class Checked:
     valid: bool
 
 
-def run_checks(text: str, response_format: Any, checks: Sequence[CheckFunction]) -> Checked:
+_make_result = maker(CheckResult)
+_make_checked = maker(Checked)
+
+
+def run_checks(text: str, response_format: Any, checks: Sequence[Check]) -> Checked:
     """Return the verdicts of the format and of the caller's checks on an answer.
 
     Args:
@@ -42,18 +52,17 @@ def run_checks(text: str, response_format: Any, checks: Sequence[CheckFunction])
     """
     if response_format is None and not checks:
         return Checked(parsed=None, results=(), valid=True)
-    results: list[CheckResult] = []
-    parsed: Any = None
-    if response_format is not None:
-        outcome: list[Any] = []
-        results.append(_timed("format", lambda _: outcome.append(_parse(text, response_format)), None))
-        if results[0].verdict != "passed":
-            # what does not parse is an answer that failed, not a check that broke
-            failed = CheckResult(name="format", ms=results[0].ms, verdict="failed", detail=results[0].detail)
-            return Checked(parsed=None, results=(failed,), valid=False)
-        parsed = outcome[0]
-    subject = text if response_format is None else parsed
-    results += [_timed(_name(check), check, subject) for check in checks]
+    if response_format is None:
+        return _checked(None, [_run(check, text, text) for check in checks])
+    parsed, fits = _fitted("format", text, response_format)
+    if fits.verdict != "passed":
+        return Checked(parsed=None, results=(fits,), valid=False)
+    if not checks:
+        return _make_checked(parsed=parsed, results=(fits,), valid=True)
+    return _checked(parsed, [fits, *(_run(check, text, parsed) for check in checks)])
+
+
+def _checked(parsed: Any, results: Sequence[CheckResult]) -> Checked:
     return Checked(parsed=parsed, results=tuple(results), valid=all(result.verdict == "passed" for result in results))
 
 
@@ -79,19 +88,60 @@ def refuse_unusable_format(response_format: Any) -> None:
             raise ValueError(f"response_format is not a JSON schema: {error.message}") from error
 
 
-def _timed(name: str, check: CheckFunction, subject: Any) -> CheckResult:
+def refuse_unusable_check(check: object) -> None:
+    """Do nothing for a check that answers can be given to.
+
+    Raises:
+        TypeError: It is none of what ``Check`` names.
+        ValueError: It is a JSON schema that is none.
+    """
+    if type(check) is FunctionType:  # nearly all of them: asked at every call
+        return
+    if isinstance(check, re.Pattern):
+        if not isinstance(cast("re.Pattern[Any]", check).pattern, str):
+            raise TypeError("checks must be patterns of text, not of bytes")
+    elif isinstance(check, Mapping):
+        refuse_unusable_format(cast("object", check))
+    elif not callable(check):
+        raise TypeError(
+            f"checks must be functions, patterns, pydantic models or JSON schemas, not {type(check).__name__}"
+        )
+
+
+def _run(check: Check, text: str, parsed: Any) -> CheckResult:
+    """Return a check's verdict; patterns and schemas look at the text, functions at what was parsed of it."""
+    if isinstance(check, re.Pattern):
+        return _timed(f"regex {check.pattern}", check.search, text, needs_answer=True)
+    if isinstance(check, Mapping) or hasattr(check, "model_validate_json"):
+        return _fitted(getattr(cast("Any", check), "__name__", "schema")[:_NAME_LENGTH], text, check)[1]
+    return _timed(getattr(check, "__name__", type(check).__name__), cast("CheckFunction", check), parsed)
+
+
+def _fitted(name: str, text: str, wanted: Any) -> tuple[Any, CheckResult]:
+    """Return a text in the wanted format, None where it does not fit, and the verdict."""
+    began = time.perf_counter_ns()
+    try:
+        parsed = _parse(text, wanted)
+    except Exception as error:  # noqa: BLE001 - a caller's model may raise anything; the answer does not fit it
+        detail = f"{type(error).__name__}: {error}"
+        return None, CheckResult(name=name, ms=_ms_since(began), verdict="failed", detail=detail)
+    return parsed, CheckResult(name=name, ms=_ms_since(began), verdict="passed")
+
+
+def _timed(name: str, check: CheckFunction, subject: Any, *, needs_answer: bool = False) -> CheckResult:
     began = time.perf_counter_ns()
     try:
         said = check(subject)
     except Exception as error:  # noqa: BLE001 - a caller's check may raise anything; that is a verdict, not a crash
         verdict, detail = "error", f"{type(error).__name__}: {error}"
     else:
-        verdict, detail = ("passed" if said is None or said else "failed"), None
-    return CheckResult(name=name, ms=(time.perf_counter_ns() - began) / 1e6, verdict=verdict, detail=detail)
+        passed = bool(said) or (said is None and not needs_answer)
+        verdict, detail = ("passed" if passed else "failed"), None
+    return CheckResult(name=name[:_NAME_LENGTH], ms=_ms_since(began), verdict=verdict, detail=detail)
 
 
-def _name(check: CheckFunction) -> str:
-    return getattr(check, "__name__", type(check).__name__)[:100]
+def _ms_since(began_ns: int) -> float:
+    return (time.perf_counter_ns() - began_ns) / 1e6
 
 
 def _parse(text: str, response_format: Any) -> Any:
@@ -102,7 +152,8 @@ def _parse(text: str, response_format: Any) -> Any:
     """
     body = unfenced(text)
     if isinstance(response_format, type):
-        return cast("type[BaseModel]", response_format).model_validate_json(body)
+        model: type[BaseModel] = response_format
+        return model.model_validate_json(body)
     import orjson
 
     value = orjson.loads(body)

@@ -5,13 +5,14 @@ the response, or has the failure thrown in.
 """
 
 from collections.abc import Generator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
+from router_core.clock import CallTime
 from router_core.decide.compare import Given
 from router_core.decide.plan import Plan
 from router_core.decide.shadow import Served
 from router_core.decide.step import (
+    RECALLED,
     Accept,
     Action,
     Call,
@@ -27,24 +28,36 @@ from router_core.decide.step import (
     decide,
     served_at,
 )
-from router_core.decide.trace import facts_extra, opened_extra
+from router_core.decide.trace import facts_extra, opened_extra, recalled_extra
 from router_core.errors import CallError, RouteExhaustedError
+from router_core.free import Recalled, Start
 from router_core.inflight import InFlight, receipt_of_answer, receipt_of_failure, record_of, retry_after_us
-from router_core.lines import CallFacts, Closed, Line, Sent, attempt_line, call_line, started_line
+from router_core.lines import CallFacts, Closed, Line, Sent, attempt_line, call_line, checks_column, started_line
+from router_core.record import maker, record
 from router_core.shadow import ServedCall, Shadows
-from router_core.state import RouterState
+from router_core.state import RouterState, tokens_of
 from router_core.task import Task, examine, make_request
-from router_core.types import Answer, AttemptRecord, AttemptStatus, Confidence, Receipt, Request, Response
+from router_core.types import (
+    PRE_CHECK,
+    Answer,
+    AttemptRecord,
+    AttemptStatus,
+    Confidence,
+    Receipt,
+    Request,
+    Response,
+    Role,
+)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Send:
     """Send the request; give back the response or throw the failure."""
 
     request: Request
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Pause:
     """Wait."""
 
@@ -52,6 +65,17 @@ class Pause:
 
 
 Effect = Send | Pause
+_UPWARDS: frozenset[Role] = frozenset({"escalate", "correct"})
+_NOTHING_ASKED = Facts()
+
+_make_send = maker(Send)
+_make_sent = maker(Sent)
+_make_facts = maker(Facts)
+_make_opened = maker(Opened)
+_make_returned = maker(Returned)
+_make_checked = maker(Checked)
+_make_closed = maker(Closed)
+_make_answer = maker(Answer)
 Flow = Generator[Effect, Response | None, Answer]
 
 
@@ -64,14 +88,29 @@ class CallFlow:
         plan: The call's plan.
         call: What is the same on all its log lines.
         shadows: Takes over what is to be asked once more, for evidence.
+        time: Its instants.
+        start: What it begins with, and what keeps its answers.
     """
 
-    def __init__(self, state: RouterState, task: Task, plan: Plan, call: CallFacts, shadows: Shadows) -> None:
+    def __init__(
+        self,
+        state: RouterState,
+        task: Task,
+        plan: Plan,
+        call: CallFacts,
+        shadows: Shadows,
+        time: CallTime,
+        start: Start,
+    ) -> None:
         self._state = state
         self._shadows = shadows
         self._task = task
         self._plan = plan
         self._call = call
+        self._now_us = time.now_us
+        self._start = start
+        self._extra: Mapping[str, Any] | None = None
+        self._input_tokens = tokens_of(task.messages)
         self._trace: list[Fact] = []
         self._answers: dict[int, InFlight] = {}
         self._records: list[AttemptRecord] = []
@@ -94,8 +133,23 @@ class CallFlow:
             raise
 
     def _run(self) -> Flow:
+        asked = self._start.pre_checked
+        if asked is not None:
+            self._extra = asked.extra()
+            if asked.request is not None:
+                self._answers[RECALLED] = asked.request
+                return self._serve(RECALLED, PRE_CHECK, None, Facts())
+        return (yield from self._decided(self._open()))
+
+    def _open(self) -> Facts:
+        """Begin the trace; return the world as it is."""
         opening = self._facts(self._call.opened_us)
-        self._trace.append(Opened(facts=opening))
+        self._trace.append(_make_opened(facts=opening))
+        if self._start.recalled is not None:
+            self._recall(self._start.recalled)
+        return opening
+
+    def _decided(self, opening: Facts) -> Flow:
         while True:
             action = decide(self._plan, tuple(self._trace))
             line = self._log_line(action)
@@ -113,12 +167,21 @@ class CallFlow:
                 case Merge():
                     raise NotImplementedError("corrections are refused when the config is opened")
 
+    def _recall(self, recalled: Recalled) -> None:
+        """Go on from an answer that an earlier run has paid for."""
+        request = self._answers[RECALLED] = recalled.request
+        fact = self._checked(RECALLED, request, valid=True)
+        self._trace.append(fact)
+        action = decide(self._plan, tuple(self._trace))
+        told = recalled_extra(self._plan, fact, action, request.sent.attempt_id)
+        self._extra = {"recalled": {**told, "checks": checks_column(request.checks)}}
+
     def _abandon(self, error: BaseException) -> None:
         """Log what is not logged yet of a call that ends here: cancelled, interrupted, or by a fault of the program."""
         if self._is_closed:
             return
         cause = "internal" if isinstance(error, Exception) else "cancelled"
-        now_us = self._state.clock.now_us()
+        now_us = self._now_us()
         request, self._unlogged = self._unlogged, None
         if request is not None:
             if request.receipt is None:
@@ -129,14 +192,14 @@ class CallFlow:
 
     def _request(self, action: Call) -> Generator[Effect, Response | None, None]:
         if action.wait_us:
-            yield Pause(action.wait_us / 1e6)
+            yield Pause(seconds=action.wait_us / 1e6)
         state, plan = self._state, self._plan
         step = plan.steps[action.step]
         target = step.targets[action.target]
-        started_us = state.clock.now_us()
+        started_us = self._now_us()
         price = state.prices.price(target.model, started_us)
-        reserved = state.estimate_nusd(self._task.payload_type, target, self._task.messages, price)
-        sent = Sent(
+        reserved = state.estimate_nusd(self._task.payload_type, target, self._input_tokens, price)
+        sent = _make_sent(
             attempt_id=f"{self._call.call_id}-{action.n}",
             n=action.n,
             role=action.role,
@@ -152,7 +215,9 @@ class CallFlow:
         request = self._unlogged = InFlight(sent, reservation, price)
         state.log(started_line(plan, self._call, sent))
         try:
-            response = yield Send(make_request(self._task, plan, self._call.call_id, sent, action.timeout_us / 1e6))
+            response = yield _make_send(
+                request=make_request(self._task, plan, self._call.call_id, sent, action.timeout_us / 1e6)
+            )
         except CallError as error:
             self._failed(request, error)
         else:
@@ -163,31 +228,35 @@ class CallFlow:
     def _returned(self, request: InFlight, response: Response) -> None:
         state, sent = self._state, request.sent
         got = receipt_of_answer(request, response, state.prices)
-        self._settle(request, got, state.clock.now_us())
+        self._settle(request, got, self._now_us())
         state.answered(self._task.payload_type, sent.target.model, response.usage)
         self._answers[sent.n] = request
-        self._trace.append(Returned(n=sent.n, step=sent.step, target=sent.target_index))
+        self._trace.append(_make_returned(n=sent.n, step=sent.step, target=sent.target_index))
 
     def _check(self, n: int) -> None:
         request = self._answers[n]
         valid = examine(self._task, self._plan, request)
+        if valid and self._start.keeping is not None and not self._plan.degraded and request.sent.draft is None:
+            self._start.keeping.keep(self._call.call_id, request, self._now_us())
+        self._trace.append(self._checked(n, request, valid=valid))
+
+    def _checked(self, n: int, request: InFlight, *, valid: bool) -> Checked:
         # what is served anyway needs no look at the world
         step = self._plan.steps[request.sent.step]
         settled = valid and request.sent.draft is None and served_at(self._plan, step, request.confidence)
-        fact = Checked(
+        return _make_checked(
             n=n,
             step=request.sent.step,
             target=request.sent.target_index,
             valid=valid,
             confidence=request.confidence,
             corrects=request.sent.draft,
-            facts=Facts() if settled else self._facts(self._state.clock.now_us()),
+            facts=_NOTHING_ASKED if settled else self._facts(self._now_us()),
         )
-        self._trace.append(fact)
 
     def _failed(self, request: InFlight, error: CallError) -> None:
         state, sent = self._state, request.sent
-        now_us = state.clock.now_us()
+        now_us = self._now_us()
         self._settle(request, receipt_of_failure(error.billed, request.price, sent), now_us)
         wait_us = retry_after_us(error)
         state.failed(sent.target.model, error.kind, wait_us, now_us)
@@ -240,12 +309,12 @@ class CallFlow:
         unaffordable: frozenset[str] = frozenset()
         if plan.cost_nusd is not None:
             left = plan.cost_nusd - self._cost_nusd
-            unaffordable = state.dearer_than(left, self._task.payload_type, plan.steps, self._task.messages, now_us)
+            unaffordable = state.dearer_than(left, self._task.payload_type, plan.steps, self._input_tokens, now_us)
         # the verdict of the call's start is in the plan; later ones can only forbid more
         guard = (
             "normal" if plan.critical else state.guardrail.verdict(now_us).state if self._trace else plan.guard_state
         )
-        return Facts(
+        return _make_facts(
             elapsed_us=now_us - self._call.opened_us,
             guard=guard,
             down=state.down(now_us),
@@ -254,14 +323,14 @@ class CallFlow:
 
     def _serve(self, n: int, reason: str, line: Line | None, opening: Facts) -> Answer:
         request, plan = self._answers[n], self._plan
-        ended_us = self._state.clock.now_us()
+        ended_us = self._now_us()
         served, response = request.sent, request.response
         why = reason if plan.reason in ("path", "default_type") else plan.reason
         text = "" if response is None else response.text
         self._close("ok", why, ended_us, served=served, confidence=request.confidence, line=line, opening=opening)
-        if plan.shadows:
+        if plan.shadows and n != RECALLED:  # what was paid for before had its shadows then
             self._shadow(served, Given(text=text, parsed=request.parsed))
-        return Answer(
+        return _make_answer(
             text=text,
             parsed=request.parsed,
             confidence=request.confidence,
@@ -274,13 +343,14 @@ class CallFlow:
             reason=why,
             latency_ms=(ended_us - self._call.opened_us) / 1000,
             raw=None if response is None else response.raw,
+            cache_hit=n == RECALLED and self._start.recalled is not None,
         )
 
     def _shadow(self, served: Sent, answer: Given) -> None:
-        escalated = any(record.role in ("escalate", "correct") for record in self._records)
+        escalated = any(made.role in _UPWARDS for made in self._records)
         how = Served(
             is_accepted=served.step == 0 and not escalated,
-            answered=frozenset(record.tier for record in self._records if record.status == "ok"),
+            answered=frozenset(made.tier for made in self._records if made.status == "ok"),
         )
         self._shadows.after(
             self._state,
@@ -296,8 +366,8 @@ class CallFlow:
 
     def _exhausted(self, reason: str, line: Line | None, opening: Facts) -> RouteExhaustedError:
         last = self._records[-1].error_type if self._records else reason
-        self._close("failed", reason, self._state.clock.now_us(), error_type=last, line=line, opening=opening)
-        tried = "; ".join(f"{record.tier}: {_told(record)}" for record in self._records) or "nothing was tried"
+        self._close("failed", reason, self._now_us(), error_type=last, line=line, opening=opening)
+        tried = "; ".join(f"{made.tier}: {_told(made)}" for made in self._records) or "nothing was tried"
         count = len(self._records)
         return RouteExhaustedError(
             f"{self._call.payload_type}: no answer ({reason}) after {count} attempt{'s' * (count != 1)} [{tried}]",
@@ -319,8 +389,14 @@ class CallFlow:
         opening: Facts | None = None,
     ) -> None:
         self._is_closed = True
-        roles = [record.role for record in self._records]
-        closed = Closed(
+        recalled = self._start.recalled
+        escalations = fallbacks = 0
+        for made in self._records:
+            if made.role == "fallback":
+                fallbacks += 1
+            elif made.role in _UPWARDS:
+                escalations += 1
+        closed = _make_closed(
             status=status,
             reason=reason,
             ended_us=ended_us,
@@ -328,10 +404,13 @@ class CallFlow:
             confidence=confidence,
             error_type=error_type,
             cost_nusd=self._cost_nusd,
-            attempts=len(roles),
-            escalations=sum(role in ("escalate", "correct") for role in roles),
-            fallbacks=roles.count("fallback"),
+            attempts=len(self._records),
+            escalations=escalations,
+            fallbacks=fallbacks,
             opened=None if opening is None else opened_extra(opening),
+            paid_by=None if recalled is None else recalled.call_id,
+            is_recalled=recalled is not None and served is recalled.request.sent,
+            extra=self._extra,
         )
         lines = [] if line is None else [line]
         self._state.log_call(*lines, call_line(self._plan, self._call, closed))

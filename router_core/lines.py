@@ -1,17 +1,18 @@
 """What happened → spool lines. Column names and units: ``call_log/schema.py``."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from router_core.decide.plan import Plan, PlanTarget
+from router_core.record import record
 from router_core.types import AttemptStatus, CallStatus, CheckResult, Confidence, Price, Receipt, Role, Usage
 
 Line = dict[str, Any]
 _NO_USAGE = Usage()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class CallFacts:
     """What is the same on every line of one call.
 
@@ -34,12 +35,12 @@ class CallFacts:
     prompt_hash: str | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Sent:
     """One request that was sent.
 
     Attributes:
-        attempt_id: The attempt's id; of an unpacked request also the request's.
+        attempt_id: The attempt's id; of an unpacked request also the request's; "" where a pre-check answered.
         n: 1-based number in the call.
         role: Why it was made.
         tier: Tier of the target.
@@ -65,7 +66,7 @@ class Sent:
     propensity: float | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Ended:
     """How a request ended.
 
@@ -132,7 +133,7 @@ def started_line(plan: Plan, call: CallFacts, sent: Sent) -> Line:
 
 def attempt_line(plan: Plan, call: CallFacts, sent: Sent, ended: Ended) -> Line:
     """Return the line of an ended attempt; columns that would be NULL are left out."""
-    receipt, price, usage = ended.receipt, ended.receipt.price, ended.usage
+    receipt, price = ended.receipt, ended.receipt.price
     line: Line = {
         "k": "attempt",
         "attempt_id": sent.attempt_id,
@@ -154,76 +155,97 @@ def attempt_line(plan: Plan, call: CallFacts, sent: Sent, ended: Ended) -> Line:
         "status": ended.status,
         "source": "router",
     }
-    optional: Line = {
-        "run": call.run,
-        "prompt_hash": call.prompt_hash,
-        "response_model": ended.response_model,
-        "service_tier": ended.service_tier,
-        **token_columns(usage),
-        "cost_source_nusd": receipt.cost_source_nusd,
-        "error_type": ended.error_type,
-        "ttft_ms": ended.ttft_ms,
-        "propensity": sent.propensity,
-        "answer_match": ended.answer_match,
-    }
-    line.update({key: value for key, value in optional.items() if value is not None})
+    if call.run is not None:
+        line["run"] = call.run
+    if call.prompt_hash is not None:
+        line["prompt_hash"] = call.prompt_hash
+    _add_answer(line, sent, ended)
     if price is not None:
-        line.update(price_columns(price))
+        add_price(line, price)
     if ended.confidence is not None:
         line["confidence"], line["confidence_source"] = ended.confidence.value, ended.confidence.source
         line["calibration"] = ended.confidence.calibration
     if ended.checks:
-        line["checks"] = [
-            {"name": check.name, "ms": round(check.ms, 3), "verdict": check.verdict} for check in ended.checks
-        ]
+        line["checks"] = checks_column(ended.checks)
     extra = _attempt_extra(ended)
     if extra:
         line["extra"] = extra
     return line
 
 
+def _add_answer(line: Line, sent: Sent, ended: Ended) -> None:
+    """Add what an attempt may have: one test each, because a call should not wait for a dict of what it has not."""
+    if ended.response_model is not None:
+        line["response_model"] = ended.response_model
+    if ended.service_tier is not None:
+        line["service_tier"] = ended.service_tier
+    add_tokens(line, ended.usage)
+    if ended.receipt.cost_source_nusd is not None:
+        line["cost_source_nusd"] = ended.receipt.cost_source_nusd
+    if ended.error_type is not None:
+        line["error_type"] = ended.error_type
+    if ended.ttft_ms is not None:
+        line["ttft_ms"] = ended.ttft_ms
+    if sent.propensity is not None:
+        line["propensity"] = sent.propensity
+    if ended.answer_match is not None:
+        line["answer_match"] = ended.answer_match
+
+
 def _attempt_extra(ended: Ended) -> Line:
     """Return what belongs to a row and has no column: seldom used prices and counts, and what a replay needs."""
-    facts: Line = {} if ended.facts is None else {"facts": ended.facts}
-    return facts | price_extra(ended.usage, ended.receipt.price)
+    extra = price_extra(ended.usage, ended.receipt.price)
+    return extra if ended.facts is None else {"facts": ended.facts} | extra
 
 
-def token_columns(usage: Usage) -> Line:
-    """Return the columns of a request's tokens; None where there are none or nobody told."""
-    return {
-        "input_tokens": usage.input_tokens,
-        "output_tokens": usage.output_tokens,
-        "cached_tokens": usage.cached_tokens or None,
-        "cache_write_5m_tokens": usage.cache_write_5m_tokens or None,
-        "cache_write_1h_tokens": usage.cache_write_1h_tokens or None,
-        "reasoning_tokens": usage.reasoning_tokens or None,
-    }
+def checks_column(checks: Sequence[CheckResult]) -> list[Line]:
+    """Return the column of an answer's verdicts."""
+    return [{"name": check.name, "ms": round(check.ms, 3), "verdict": check.verdict} for check in checks]
 
 
-def price_columns(price: Price) -> Line:
-    """Return the columns of the price row that a request was costed with."""
-    return {
-        "price_in": price.input_nusd_per_m,
-        "price_cached": price.cached_nusd_per_m,
-        "price_write": price.write_5m_nusd_per_m,
-        "price_out": price.output_nusd_per_m,
-        "price_source": price.source,
-        "price_date": price.date,
-    }
+def add_tokens(line: Line, usage: Usage) -> None:
+    """Add the columns of a request's tokens; those that are 0, or that nobody told, are left out."""
+    if usage.input_tokens is not None:
+        line["input_tokens"] = usage.input_tokens
+    if usage.output_tokens is not None:
+        line["output_tokens"] = usage.output_tokens
+    if usage.cached_tokens:
+        line["cached_tokens"] = usage.cached_tokens
+    if usage.cache_write_5m_tokens:
+        line["cache_write_5m_tokens"] = usage.cache_write_5m_tokens
+    if usage.cache_write_1h_tokens:
+        line["cache_write_1h_tokens"] = usage.cache_write_1h_tokens
+    if usage.reasoning_tokens:
+        line["reasoning_tokens"] = usage.reasoning_tokens
+
+
+def add_price(line: Line, price: Price) -> None:
+    """Add the columns of the price row that a request was costed with."""
+    line["price_in"] = price.input_nusd_per_m
+    line["price_cached"] = price.cached_nusd_per_m
+    line["price_write"] = price.write_5m_nusd_per_m
+    line["price_out"] = price.output_nusd_per_m
+    line["price_source"] = price.source
+    line["price_date"] = price.date
 
 
 def price_extra(usage: Usage, price: Price | None) -> Line:
     """Return the seldom used prices and counts that a receipt needs and no column has."""
-    optional: Line = {
-        "price_write_1h": price.write_1h_nusd_per_m if price is not None and usage.cache_write_1h_tokens else None,
-        "price_reasoning": price.reasoning_nusd_per_m if price is not None and usage.reasoning_tokens else None,
-        "media_tokens": usage.media_tokens or None,
-        "web_searches": usage.web_searches or None,
-    }
-    return {name: value for name, value in optional.items() if value is not None}
+    if not (usage.cache_write_1h_tokens or usage.reasoning_tokens or usage.media_tokens or usage.web_searches):
+        return {}
+    extra: Line = {}
+    if price is not None and usage.cache_write_1h_tokens:
+        extra["price_write_1h"] = price.write_1h_nusd_per_m
+    if price is not None and usage.reasoning_tokens and price.reasoning_nusd_per_m is not None:
+        extra["price_reasoning"] = price.reasoning_nusd_per_m
+    if usage.media_tokens:
+        extra["media_tokens"] = usage.media_tokens
+    if usage.web_searches:
+        extra["web_searches"] = usage.web_searches
+    return extra
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Closed:
     """How a call ended.
 
@@ -239,6 +261,9 @@ class Closed:
         escalations: How many went a step up.
         fallbacks: How many went to another target of the tier.
         opened: What a replay needs of the world at its start.
+        paid_by: The call that has paid for what an earlier run's answer gave to this one; None = nothing did.
+        is_recalled: Whether that answer is the one that is served.
+        extra: What else belongs to the row and has no column.
     """
 
     status: CallStatus
@@ -252,6 +277,9 @@ class Closed:
     escalations: int = 0
     fallbacks: int = 0
     opened: Mapping[str, Any] | None = None
+    paid_by: str | None = None
+    is_recalled: bool = False
+    extra: Mapping[str, Any] | None = None
 
 
 def call_line(plan: Plan, call: CallFacts, closed: Closed) -> Line:
@@ -273,30 +301,47 @@ def call_line(plan: Plan, call: CallFacts, closed: Closed) -> Line:
         "attempts": closed.attempts,
         "latency_ms": (closed.ended_us - call.opened_us) / 1000,
         "status": closed.status,
-        "cache_hit": False,
+        "cache_hit": closed.is_recalled,
         "source": "router",
     }
-    served, confidence = closed.served, closed.confidence
-    optional: Line = {
-        "run": call.run,
-        "step": call.step,
-        "served_attempt_id": served.attempt_id if served else None,
-        "tier_served": served.tier if served else None,
-        "model_served": served.target.model if served else None,
-        "budget_scope": plan.budget,
-        "confidence": confidence.value if confidence else None,
-        "confidence_source": confidence.source if confidence else None,
-        "calibration": confidence.calibration if confidence else None,
-        "error_cost_nusd": plan.error_cost_nusd,
-        "error_type": closed.error_type,
-        "tags": call.tags or None,
-    }
-    line.update({key: value for key, value in optional.items() if value is not None})
+    if call.run is not None:
+        line["run"] = call.run
+    if call.step is not None:
+        line["step"] = call.step
+    if closed.paid_by is not None:
+        line["linked_call_id"] = closed.paid_by
+    _add_served(line, plan, closed)
+    if plan.error_cost_nusd is not None:
+        line["error_cost_nusd"] = plan.error_cost_nusd
+    if closed.error_type is not None:
+        line["error_type"] = closed.error_type
+    if call.tags:
+        line["tags"] = call.tags
     if closed.opened is not None:
         line["extra"] = {"opened": closed.opened}
+    if closed.extra:
+        line["extra"] = {**line.get("extra", {}), **closed.extra}
     return line
 
 
+def _add_served(line: Line, plan: Plan, closed: Closed) -> None:
+    served, confidence = closed.served, closed.confidence
+    if served is not None:
+        if served.attempt_id:
+            line["served_attempt_id"] = served.attempt_id
+        line["tier_served"] = served.tier
+        line["model_served"] = served.target.model
+    if plan.budget is not None:
+        line["budget_scope"] = plan.budget
+    if confidence is not None:
+        if confidence.value is not None:
+            line["confidence"] = confidence.value
+        line["confidence_source"] = confidence.source
+        if confidence.calibration is not None:
+            line["calibration"] = confidence.calibration
+
+
+@lru_cache(maxsize=1024)
 def provider_of(model: str) -> str:
     """Return the provider part of ``provider/model``; the whole name when it has none."""
     return model.partition("/")[0]

@@ -1,9 +1,7 @@
 """The router: an application's one object for calling models by payload type."""
 
-import atexit
 import os
 import threading
-import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,22 +9,29 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, get_args
 from zoneinfo import ZoneInfo
 
+from router_core.admission import admit
 from router_core.backends import Backend
 from router_core.background import Inline, Threads
+from router_core.cache import Limits, RetryCache
 from router_core.call_log.filesystems import NETWORK_VARIABLE, refuse_network
 from router_core.call_log.home import HOME_VARIABLE, Home, home_beside
 from router_core.call_log.spool import Spool
-from router_core.checks import CheckFunction
-from router_core.clock import Clock, SystemClock, VirtualClock
+from router_core.checks import Check
+from router_core.clock import CallTime, Clock, SystemClock, VirtualClock
 from router_core.control.budgets import Guardrail
-from router_core.decide.plan import Plan, under_guard
-from router_core.errors import ConfigError, Problem, RequestRejectedError
-from router_core.flow import CallFlow, Effect, Flow, Pause, Send
+from router_core.decide.plan import Plan, as_judged, under_guard
+from router_core.driving import adrive, drive
+from router_core.errors import RequestRejectedError
+from router_core.flow import CallFlow, Flow
+from router_core.free import start_of
+from router_core.lifetime import close_at_exit, follow_forks
 from router_core.lines import CallFacts, Closed, call_line
+from router_core.prechecks import PreCheckFunction, Rules, compile_rules
+from router_core.record import maker
 from router_core.shadow import AnswerFunction, Shadows
-from router_core.state import Observed, RouterState
+from router_core.state import Observed, RouterState, tokens_of
 from router_core.task import ConfidenceFunction, Task, refuse_unusable, template_hash
-from router_core.types import NANO, Answer, Message, OutcomeSource, Response
+from router_core.types import NANO, Answer, Message, OutcomeSource
 
 # beyond this an amount is a slip of the keyboard, and would overflow the log's nano-dollars
 _MOST_USD = 1e9
@@ -35,9 +40,11 @@ if TYPE_CHECKING:  # the config brings pydantic: loaded when a router is opened
     from router_core.control.config_file import ConfigFile
     from router_core.control.recorder import Recorder
     from router_core.decide.compile import Plans
-    from router_core.prices import PriceBook
 
 _OUTCOME_SOURCES = frozenset[str](get_args(OutcomeSource))
+
+_make_task = maker(Task)
+_make_call = maker(CallFacts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +54,7 @@ class _Routing:
     config: "RoutingConfig"
     plans: "Plans"
     state: RouterState
+    rules: Rules
 
 
 class Router:
@@ -73,16 +81,18 @@ class Router:
         self._spool = Spool(home.spool)
         self._guardrail = Guardrail(home.control, self._event)
         self._shadow_budget = Guardrail(home.control, self._event)
+        background = Inline(clock) if isinstance(clock, VirtualClock) else Threads()
+        self._cache = RetryCache(home.cache, self._event, background.submit)
         self._shadows = Shadows(
             backend=backend,
             budget=self._shadow_budget,
-            background=Inline(clock) if isinstance(clock, VirtualClock) else Threads(),
+            background=background,
             on_event=self._event,
             on_answer=on_shadow,
         )
         self._recorder: Recorder | None = None
         self._routing = self._make_routing(config_file.current)
-        _follow_forks(self)
+        follow_forks(self)
 
     @classmethod
     def open(
@@ -132,7 +142,7 @@ class Router:
         if clock is None:
             config_file.record = router._recorder = Recorder(place, file, now_us, router._config_event)
             config_file.start()
-        _close_at_exit(router)
+        close_at_exit(router)
         return router
 
     def complete(
@@ -141,7 +151,8 @@ class Router:
         *,
         messages: Sequence[Message],
         response_format: Any = None,
-        checks: Sequence[CheckFunction] = (),
+        checks: Sequence[Check] = (),
+        pre_checks: Sequence[PreCheckFunction] = (),
         confidence: ConfidenceFunction | None = None,
         run: str | None = None,
         step: str | None = None,
@@ -154,11 +165,15 @@ class Router:
             payload_type: What kind of task this is; decides the path.
             messages: Chat messages.
             response_format: pydantic model class or JSON schema that the answer must fit; also sent to the model.
-            checks: Free checks. Each gets the parsed answer (the text without ``response_format``); falsy or an
-                exception means invalid, None means passed.
+            checks: Free checks. A function gets the parsed answer (the text without ``response_format``); falsy or an
+                exception means invalid, None means passed. A compiled pattern must be found in the answer's text, which
+                must fit a pydantic model class or a JSON schema.
+            pre_checks: Functions that may answer without any model, asked before those of the config. Each gets the
+                messages and returns text, or data to be written as JSON, or None.
             confidence: Tells how sure an answer is, 0..1 or None; gets what the checks get.
             run: The job this call belongs to.
-            step: The step within the job.
+            step: The step within the job; where the config has the cache enabled, a step that is run again with the
+                same request takes up what an earlier run has paid for.
             tags: Labels for reports, e.g. ``{"team": "ap"}``.
             **params: Passed to the model client unchanged (temperature, tools, ...).
 
@@ -167,18 +182,19 @@ class Router:
             TypeError, ValueError: An argument cannot be used; nothing was sent.
             RouteExhaustedError: No target of the path gave a valid answer.
         """
-        task = Task(
+        task = _make_task(
             payload_type=payload_type,
             messages=messages,
             response_format=response_format,
             checks=tuple(checks),
+            pre_checks=tuple(pre_checks),
             confidence=confidence,
             run=run,
             step=step,
             tags=tags,
             params=params,
         )
-        return self._drive(self._begin(task))
+        return drive(self._begin(task), self._backend, self._clock)
 
     async def acomplete(
         self,
@@ -186,7 +202,8 @@ class Router:
         *,
         messages: Sequence[Message],
         response_format: Any = None,
-        checks: Sequence[CheckFunction] = (),
+        checks: Sequence[Check] = (),
+        pre_checks: Sequence[PreCheckFunction] = (),
         confidence: ConfidenceFunction | None = None,
         run: str | None = None,
         step: str | None = None,
@@ -194,18 +211,19 @@ class Router:
         **params: Any,
     ) -> Answer:
         """Return the answer to one call without blocking the event loop; arguments and errors as ``complete``."""
-        task = Task(
+        task = _make_task(
             payload_type=payload_type,
             messages=messages,
             response_format=response_format,
             checks=tuple(checks),
+            pre_checks=tuple(pre_checks),
             confidence=confidence,
             run=run,
             step=step,
             tags=tags,
             params=params,
         )
-        return await self._adrive(self._begin(task))
+        return await adrive(self._begin(task), self._backend, self._clock)
 
     def outcome(
         self,
@@ -275,6 +293,7 @@ class Router:
             self._shadows.close(self._clock.now_us())
             self._guardrail.close()
             self._shadow_budget.close()
+            self._cache.close()
             self._spool.close()
 
     def __enter__(self) -> "Router":
@@ -289,10 +308,10 @@ class Router:
         if self._closed:
             raise RequestRejectedError("the router is closed")
         refuse_unusable(task)
-        routing, now_us = self._current(), self._clock.now_us()
-        state = routing.state
-        call = CallFacts(
-            call_id=self._clock.new_id(),
+        routing, time = self._current(), CallTime(self._clock)
+        state, now_us = routing.state, time.start_us
+        call = _make_call(
+            call_id=self._clock.new_id(now_us),
             opened_us=now_us,
             payload_type=task.payload_type,
             run=task.run,
@@ -303,12 +322,17 @@ class Router:
         plan = routing.plans.plan_for(task.payload_type)
         if plan is None:
             raise self._rejected(routing, call)
+        start = start_of(self._cache, routing.rules.of(plan), task, plan, now_us)
+        if start.is_answered:
+            return CallFlow(state, task, plan, call, self._shadows, time, start).run()
         verdict = state.guardrail.verdict(now_us)
-        if verdict.budget is not None:
+        if start.recalled is not None:
+            plan = as_judged(plan, verdict)
+        elif verdict.budget is not None:
             wanted = verdict.state == "capped" and not plan.critical
-            candidates = state.candidates(plan, task.messages, now_us) if wanted else ()
+            candidates = state.candidates(plan, tokens_of(task.messages), now_us) if wanted else ()
             plan = under_guard(plan, verdict, state.tiers, candidates)
-        return CallFlow(state, task, plan, call, self._shadows).run()
+        return CallFlow(state, task, plan, call, self._shadows, time, start).run()
 
     def _rejected(self, routing: _Routing, call: CallFacts) -> RequestRejectedError:
         known = sorted(routing.plans.by_type)
@@ -321,46 +345,6 @@ class Router:
             f"unknown payload type {call.payload_type!r}: add it to payload_types in {self._config_file.path}, or a "
             f"'*' entry for all unknown ones; known are {', '.join(known[:20]) or 'none'}"
         )
-
-    def _drive(self, flow: Flow) -> Answer:
-        try:
-            effect = next(flow)
-            while True:
-                try:
-                    response = self._perform(effect)
-                except BaseException as error:  # noqa: BLE001 - the flow logs it and raises what is to be raised
-                    effect = flow.throw(error)
-                else:
-                    effect = flow.send(response)
-        except StopIteration as stop:
-            return stop.value
-
-    async def _adrive(self, flow: Flow) -> Answer:
-        try:
-            effect = next(flow)
-            while True:
-                try:
-                    response = await self._aperform(effect)
-                except BaseException as error:  # noqa: BLE001 - the flow logs it and raises what is to be raised
-                    effect = flow.throw(error)
-                else:
-                    effect = flow.send(response)
-        except StopIteration as stop:
-            return stop.value
-
-    def _perform(self, effect: Effect) -> Response | None:
-        match effect:
-            case Send(request=request):
-                return self._backend.complete(request)
-            case Pause(seconds=seconds):
-                return self._clock.sleep(seconds)
-
-    async def _aperform(self, effect: Effect) -> Response | None:
-        match effect:
-            case Send(request=request):
-                return await self._backend.acomplete(request)
-            case Pause(seconds=seconds):
-                return await self._clock.asleep(seconds)
 
     def _current(self) -> _Routing:
         routing, config = self._routing, self._config_file.current
@@ -381,6 +365,11 @@ class Router:
         self._guardrail.keep_to(plans.limit, zone)
         self._shadow_budget.keep_to(plans.shadow_limit, zone)
         self._spool.keep_to(config.log.durability)
+        self._cache.keep_to(
+            Limits(ttl_us=round(config.cache.ttl_s * 1e6), max_bytes=config.cache.max_mb << 20)
+            if config.cache.enabled
+            else None
+        )
         state = RouterState(
             clock=self._clock,
             log=self._spool,
@@ -392,7 +381,7 @@ class Router:
             failures=config.health.failures,
             cooldown_us=round(config.health.cooldown_s * 1e6),
         )
-        return _Routing(config=config, plans=plans, state=state)
+        return _Routing(config=config, plans=plans, state=state, rules=compile_rules(config))
 
     def _event(self, name: str, details: dict[str, object], at_us: int) -> None:
         self._spool.write({"k": "event", "at": at_us, "worker": self._spool.worker, "event": name, "details": details})
@@ -405,73 +394,10 @@ class Router:
         self._shadows.after_fork()
         self._observed.after_fork()
 
-    def store_users(self) -> "tuple[Guardrail | Recorder, ...]":
-        """Return what uses the control store from threads of this process."""
-        budgets = (self._guardrail, self._shadow_budget)
-        return budgets if self._recorder is None else (self._recorder, *budgets)
+    def store_users(self) -> "tuple[Guardrail | Recorder | RetryCache, ...]":
+        """Return what uses SQLite from threads of this process."""
+        stores = (self._guardrail, self._shadow_budget, self._cache)
+        return stores if self._recorder is None else (self._recorder, *stores)
 
     def _config_event(self, name: str, details: dict[str, object]) -> None:
         self._event(name, details, self._clock.now_us())
-
-
-def admit(config: "RoutingConfig", source: str, now_us: int) -> None:
-    """Do nothing for a config that this version can run.
-
-    Raises:
-        ConfigError: It asks for something that is not built yet, or for models whose price nobody knows.
-    """
-    from router_core.config import unsupported
-    from router_core.prices import PriceBook
-
-    prices = PriceBook(config.prices, config.on_unpriced, version=config.content_hash)
-    problems = [*unsupported(config), *unpriced(config, prices, now_us)]
-    if problems:
-        raise ConfigError(source, problems)
-
-
-def unpriced(config: "RoutingConfig", prices: "PriceBook", at_us: int) -> tuple[Problem, ...]:
-    """Return a problem for every target whose price nobody knows, unless the config says what such models count at."""
-    return tuple(
-        config.problem(
-            ("tiers", tier, index, "model"),
-            f"no price is known for {target.model!r}; add it to prices (USD per million tokens, 0 = free), "
-            "or set on_unpriced: {pessimistic: {input: ..., output: ...}}",
-        )
-        for tier, targets in config.tiers.items()
-        for index, target in enumerate(targets)
-        if prices.price(target.model, at_us) is None
-    )
-
-
-def _follow_forks(router: Router) -> None:
-    alive = weakref.ref(router)
-    held: list[Guardrail | Recorder] = []
-
-    def hold() -> None:
-        still = alive()
-        for user in () if still is None else still.store_users():
-            user.before_fork()
-            held.append(user)
-
-    def go_on() -> None:
-        while held:
-            held.pop().after_fork_in_parent()
-
-    def renew() -> None:
-        held.clear()
-        still = alive()
-        if still is not None:
-            still.renew_after_fork()
-
-    os.register_at_fork(before=hold, after_in_parent=go_on, after_in_child=renew)
-
-
-def _close_at_exit(router: Router) -> None:
-    alive = weakref.ref(router)
-
-    def close() -> None:
-        still = alive()
-        if still is not None:
-            still.close()
-
-    atexit.register(close)

@@ -2,15 +2,17 @@
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import lru_cache
 from typing import Any, cast
 
-from router_core.checks import CheckFunction, refuse_unusable_format, run_checks
+from router_core.checks import Check, refuse_unusable_check, refuse_unusable_format, run_checks
 from router_core.decide.confidence import measure
 from router_core.decide.plan import Plan
 from router_core.inflight import InFlight
 from router_core.lines import Sent
+from router_core.prechecks import PreCheckFunction, refuse_unusable_rule
+from router_core.record import maker, record
 from router_core.types import Message, Request
 
 # what the client knows as arguments and the router decides by itself
@@ -19,15 +21,18 @@ _ROUTED = frozenset({"model", "stream", "num_retries", "max_retries", "fallbacks
 ConfidenceFunction = Callable[[Any], float | None]
 """Gets the parsed answer (the text when no format was asked for); returns 0..1 or None."""
 
+_make_request = maker(Request)
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+
+@record
 class Task:
     """What the caller asks for; see ``Router.complete``."""
 
     payload_type: str
     messages: Sequence[Message]
     response_format: Any = None
-    checks: tuple[CheckFunction, ...] = ()
+    checks: tuple[Check, ...] = ()
+    pre_checks: tuple[PreCheckFunction, ...] = ()
     confidence: ConfidenceFunction | None = None
     run: str | None = None
     step: str | None = None
@@ -41,28 +46,43 @@ def refuse_unusable(task: Task) -> None:
     Raises:
         TypeError, ValueError: One of its parts is not what ``Router.complete`` takes.
     """
-    _refuse_labels({"payload_type": task.payload_type, "run": task.run, "step": task.step}, task.tags)
-    messages = cast("object", task.messages)
-    if isinstance(messages, str | bytes | Mapping) or not isinstance(messages, Sequence) or not messages:
-        raise TypeError("messages must be a list of chat messages, like [{'role': 'user', 'content': 'text'}]")
-    for message in cast("Sequence[object]", messages):
-        if not isinstance(message, Mapping):
-            raise TypeError(f"messages must be mappings with role and content, not {type(message).__name__}")
-    for function in (*task.checks, *([] if task.confidence is None else [task.confidence])):
-        if not callable(function):
-            raise TypeError(f"checks and confidence must be functions, not {type(function).__name__}")
-    routed = _ROUTED & task.params.keys()
-    if routed:
-        raise TypeError(f"{', '.join(sorted(routed))}: the routing config decides this, not the call")
+    if type(task.payload_type) is not str:
+        _refuse_label("payload_type", task.payload_type)
+    if task.run is not None:
+        _refuse_label("run", task.run)
+    if task.step is not None:
+        _refuse_label("step", task.step)
+    if task.tags is not None:
+        _refuse_tags(task.tags)
+    _refuse_messages(task.messages)
+    for check in task.checks:
+        refuse_unusable_check(check)
+    for function in task.pre_checks:
+        refuse_unusable_rule(function)
+    if task.confidence is not None and not callable(task.confidence):
+        raise TypeError(f"confidence must be a function, not {type(task.confidence).__name__}")
+    if task.params and not _ROUTED.isdisjoint(task.params):
+        routed = sorted(_ROUTED & task.params.keys())
+        raise TypeError(f"{', '.join(routed)}: the routing config decides this, not the call")
     refuse_unusable_format(task.response_format)
 
 
-def _refuse_labels(named: Mapping[str, object], tags: object) -> None:
-    for name, value in named.items():
-        if value is not None and not isinstance(value, str):
-            raise TypeError(f"{name} must be text, not {type(value).__name__}")
-    if tags is None:
-        return
+def _refuse_messages(messages: Any) -> None:
+    # an abstract class is asked ten times as slowly as a real one, at every call
+    is_list = type(messages) is list or (isinstance(messages, Sequence) and not isinstance(messages, str | bytes))
+    if not is_list or not messages:
+        raise TypeError("messages must be a list of chat messages, like [{'role': 'user', 'content': 'text'}]")
+    for message in cast("Sequence[object]", messages):
+        if type(message) is not dict and not isinstance(message, Mapping):
+            raise TypeError(f"messages must be mappings with role and content, not {type(message).__name__}")
+
+
+def _refuse_label(name: str, value: object) -> None:
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be text, not {type(value).__name__}")
+
+
+def _refuse_tags(tags: object) -> None:
     if not isinstance(tags, Mapping):
         raise TypeError(f"tags must be a mapping of text to text, not {type(tags).__name__}")
     for key, value in cast("Mapping[object, object]", tags).items():
@@ -72,7 +92,7 @@ def _refuse_labels(named: Mapping[str, object], tags: object) -> None:
 
 def make_request(task: Task, plan: Plan, call_id: str, sent: Sent, timeout_s: float) -> Request:
     """Return the request that a backend is given for one attempt of a call."""
-    return Request(
+    return _make_request(
         request_id=sent.attempt_id,
         call_id=call_id,
         payload_type=task.payload_type,
@@ -95,7 +115,9 @@ def examine(task: Task, plan: Plan, request: InFlight) -> bool:
     checked = run_checks(text, task.response_format, task.checks)
     request.parsed, request.checks = checked.parsed, checked.results
     if checked.valid and response is not None:
-        said = _caller_confidence(task.confidence, text if task.response_format is None else checked.parsed)
+        said = None
+        if task.confidence is not None:
+            said = _caller_confidence(task.confidence, text if task.response_format is None else checked.parsed)
         request.confidence = measure(
             plan.confidence_source,
             caller=said,
@@ -108,18 +130,20 @@ def examine(task: Task, plan: Plan, request: InFlight) -> bool:
 
 def template_hash(messages: Sequence[Message]) -> str | None:
     """Return the hash of the system prompt, 16 hex digits, or None without one; texts themselves are never logged."""
-    system = tuple([str(message.get("content")) for message in messages if message.get("role") == "system"])
-    return _hash_of(system) if system else None
+    system: str | None = None
+    for message in messages:
+        if message.get("role") == "system":
+            text = str(message.get("content"))
+            system = text if system is None else f"{system}\x00{text}"
+    return None if system is None else _hash_of(system)
 
 
 @lru_cache(maxsize=512)
-def _hash_of(texts: tuple[str, ...]) -> str:
-    return hashlib.blake2b("\x00".join(texts).encode(errors="replace"), digest_size=8).hexdigest()
+def _hash_of(text: str) -> str:
+    return hashlib.blake2b(text.encode(errors="replace"), digest_size=8).hexdigest()
 
 
-def _caller_confidence(function: ConfidenceFunction | None, subject: Any) -> float | None:
-    if function is None:
-        return None
+def _caller_confidence(function: ConfidenceFunction, subject: Any) -> float | None:
     try:
         return function(subject)
     except Exception:  # noqa: BLE001 - the caller's function may raise anything; then it told nothing

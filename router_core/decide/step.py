@@ -4,11 +4,12 @@ The driver appends a fact for everything that happened and asks again; the same 
 a call can be replayed from its log.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal
 
 from router_core.decide.plan import Plan, PlanStep
 from router_core.errors import ErrorKind
+from router_core.record import maker, record
 from router_core.types import Confidence, GuardState, Role
 
 AcceptReason = Literal[
@@ -21,6 +22,9 @@ AcceptReason = Literal[
 ]
 ExhaustedReason = Literal["no_valid_answer", "limits", "guard", "bad_request", "content_policy"]
 
+RECALLED = 0
+"""Number of an answer that an earlier run has paid for; requests are numbered from 1."""
+
 _SURFACED: frozenset[ErrorKind] = frozenset({"bad_request", "content_policy"})
 _RETRYABLE: frozenset[ErrorKind] = frozenset({"rate_limit", "timeout", "server", "connection", "bad_response"})
 _BACKOFF_US = 500_000
@@ -28,7 +32,7 @@ _BACKOFF_US = 500_000
 _PATIENCE_US = 2_000_000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Facts:
     """The world at the moment of a decision, as the driver saw it.
 
@@ -45,14 +49,14 @@ class Facts:
     unaffordable: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Opened:
     """The call began."""
 
     facts: Facts
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Failed:
     """Attempt ``n`` failed.
 
@@ -75,7 +79,7 @@ class Failed:
     facts: Facts
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Returned:
     """Attempt ``n`` came back with an answer, not yet checked."""
 
@@ -84,12 +88,15 @@ class Returned:
     target: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Checked:
     """The answer of attempt ``n`` was checked.
 
+    With number ``RECALLED`` it is a valid answer that an earlier run has paid for, checked again: it stands before
+    every request, is none itself, and the path goes on from its step. Of several kept ones it is the furthest up.
+
     Attributes:
-        n: 1-based number of the attempt.
+        n: 1-based number of the attempt, or ``RECALLED``.
         step: Index of its step.
         target: Index of its target.
         valid: Whether every check passed.
@@ -107,7 +114,7 @@ class Checked:
     facts: Facts
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Merged:
     """The correction of attempt ``n`` was merged into its draft."""
 
@@ -120,9 +127,11 @@ class Merged:
 
 
 Fact = Opened | Failed | Returned | Checked | Merged
+# what ends a request
+_ENDED = (Failed, Returned)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Call:
     """Make one request.
 
@@ -145,14 +154,14 @@ class Call:
     draft: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Check:
     """Check the answer of attempt ``n`` and measure its confidence."""
 
     n: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Merge:
     """Merge the correction of attempt ``n`` into the draft of attempt ``draft``."""
 
@@ -160,15 +169,15 @@ class Merge:
     draft: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Accept:
-    """Serve the answer of attempt ``n``."""
+    """Serve the answer of attempt ``n``, or the one that was ``RECALLED``."""
 
     n: int
     reason: AcceptReason
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Exhausted:
     """There is nothing to serve and nothing left to try."""
 
@@ -177,6 +186,10 @@ class Exhausted:
 
 Action = Call | Check | Merge | Accept | Exhausted
 Trace = tuple[Fact, ...]
+
+_make_call = maker(Call)
+_make_check = maker(Check)
+_make_accept = maker(Accept)
 
 
 def decide(plan: Plan, trace: Trace) -> Action:
@@ -190,7 +203,7 @@ def decide(plan: Plan, trace: Trace) -> Action:
         case Opened(facts=facts):
             return _begin(plan, facts)
         case Returned(n=n):
-            return Check(n=n)
+            return _make_check(n=n)
         case Failed() as failed:
             return _after_failure(plan, trace, failed)
         case Checked(n=n, corrects=int(draft), valid=True):
@@ -226,7 +239,7 @@ def _after_answer(plan: Plan, trace: Trace, answered: Checked | Merged) -> Actio
         return _after_invalid(plan, trace, answered)
     if served_at(plan, plan.steps[answered.step], answered.confidence):
         unscored = answered.confidence.value is None
-        return Accept(n=answered.n, reason="accepted_unscored" if unscored else "accepted")
+        return _make_accept(n=answered.n, reason="accepted_unscored" if unscored else "accepted")
     if answered.step == len(plan.steps) - 1:
         return Accept(n=answered.n, reason="last_step")
     if answered.facts.guard != "normal":
@@ -311,28 +324,31 @@ def _call(
     plan: Plan, trace: Trace, facts: Facts, *, step: int, target: int, role: Role, wait_us: int = 0
 ) -> Call | None:
     """Return the request, or None when the call's limits leave no room for it."""
-    left_us = _left_us(plan, facts) - wait_us
+    left_us = plan.deadline_us - facts.elapsed_us - wait_us
     made = _made(trace)
     if made >= plan.attempts or left_us <= 0:
         return None
-    timeout_us = min(round(plan.steps[step].targets[target].timeout_s * 1e6), left_us)
+    timeout_us = round(plan.steps[step].targets[target].timeout_s * 1e6)
+    timeout_us = min(timeout_us, left_us)
     draft = _best_valid(trace) if plan.escalation == "correct" else None
     if draft is not None and role == "escalate":
         role = "correct"
-    return Call(n=made + 1, step=step, target=target, role=role, wait_us=wait_us, timeout_us=timeout_us, draft=draft)
+    return _make_call(
+        n=made + 1, step=step, target=target, role=role, wait_us=wait_us, timeout_us=timeout_us, draft=draft
+    )
 
 
 def _is_over(plan: Plan, trace: Trace, facts: Facts) -> bool:
     """Return whether the call's own limits leave no room for any request."""
-    return _made(trace) >= plan.attempts or _left_us(plan, facts) <= 0
+    return _made(trace) >= plan.attempts or plan.deadline_us <= facts.elapsed_us
 
 
 def _made(trace: Trace) -> int:
-    return sum(isinstance(fact, Failed | Returned) for fact in trace)
-
-
-def _left_us(plan: Plan, facts: Facts) -> int:
-    return plan.deadline_us - facts.elapsed_us
+    made = 0
+    for fact in trace:
+        if isinstance(fact, _ENDED):
+            made += 1
+    return made
 
 
 def _finish(trace: Trace, reason: ExhaustedReason) -> Accept | Exhausted:
@@ -345,18 +361,19 @@ def _finish(trace: Trace, reason: ExhaustedReason) -> Accept | Exhausted:
 
 
 def _usable(step: PlanStep, facts: Facts, spent: frozenset[int]) -> int | None:
+    down, unaffordable = facts.down, facts.unaffordable
     for index, target in enumerate(step.targets):
-        if index not in spent and target.model not in facts.down and target.model not in facts.unaffordable:
+        if index not in spent and target.model not in down and target.model not in unaffordable:
             return index
     return None
 
 
 def _spent_targets(trace: Trace, step: int) -> frozenset[int]:
-    return frozenset(fact.target for fact in trace if isinstance(fact, Failed | Returned) and fact.step == step)
+    return frozenset(fact.target for fact in trace if isinstance(fact, _ENDED) and fact.step == step)
 
 
 def _tries(trace: Trace, step: int, target: int) -> int:
-    return sum(isinstance(fact, Failed | Returned) and fact.step == step and fact.target == target for fact in trace)
+    return sum(isinstance(fact, _ENDED) and fact.step == step and fact.target == target for fact in trace)
 
 
 def _best_valid(trace: Trace) -> int | None:
