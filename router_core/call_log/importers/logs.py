@@ -66,7 +66,7 @@ def import_log(
         rules.check_end()
         con = stack.enter_context(duckdb.connect())
         con.execute("SET memory_limit = $limit", {"limit": _MEMORY_LIMIT})
-        con.execute("SET threads = 2")
+        con.execute("SET threads = 1")
         con.execute("SET preserve_insertion_order = false")
         con.execute("SET temp_directory = $folder", {"folder": str(folder / "spill")})
         calls.load_rows(con, rows)
