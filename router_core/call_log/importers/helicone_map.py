@@ -1,8 +1,8 @@
 """Column map of Helicone's exports of requests.
 
-Helicone takes prompt tokens apart: ``prompt_tokens`` leaves cached and written ones out, of every provider, so that each
-class can be priced by itself (its OpenAI and Anthropic usage processors). Where it tells reasoning apart, the same goes
-for ``completion_tokens``. Here they are put together again.
+Helicone takes prompt tokens apart: ``prompt_tokens`` leaves cached and written ones out, of every provider, so that
+each class can be priced by itself (its OpenAI and Anthropic usage processors). Where it tells reasoning apart, the same
+goes for ``completion_tokens``. Here they are put together again.
 """
 
 from collections.abc import Iterator
