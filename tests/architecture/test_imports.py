@@ -23,9 +23,11 @@ TIERWISE = Path(sys.executable).with_name("tierwise")
 
 PUBLIC_API = [
     "Answer",
+    "AsyncStream",
     "AttemptRecord",
     "CallError",
     "CheckResult",
+    "Chunk",
     "Confidence",
     "ConfigError",
     "Problem",
@@ -35,6 +37,7 @@ PUBLIC_API = [
     "Router",
     "RouterError",
     "ShadowAnswer",
+    "Stream",
     "Usage",
 ]
 
