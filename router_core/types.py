@@ -19,6 +19,7 @@ GuardState = Literal["normal", "taper", "capped", "stopped"]
 ConfidenceSource = Literal["check", "logprob", "field", "judge", "agreement", "caller", "none"]
 OutcomeSource = Literal["gold", "user", "judge", "transfer"]
 Comparable = Literal["exact", "json", "number"]
+Capability = Literal["tools", "vision", "schema", "logprobs"]
 Message = Mapping[str, Any]
 
 
