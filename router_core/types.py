@@ -91,6 +91,19 @@ class Price:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Abilities:
+    """What a list knows of a model, beside its prices.
+
+    Attributes:
+        lacks: What it is known not to be able to do; what no list tells of is not in here.
+        context_tokens: The largest input it takes; None = no list tells.
+    """
+
+    lacks: frozenset[Capability] = frozenset()
+    context_tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Receipt:
     """What one request cost.
 

@@ -67,6 +67,8 @@ class Target(Section):
         model: ``provider/model``.
         timeout_s: Seconds after which one request is given up.
         max_output_tokens: Largest completion asked for; required once a budget exists, default from the price book.
+        capabilities: All that it can do of these; None = what the price lists know of it, and else everything.
+        context_tokens: The largest input it takes, tokens; None = what the price lists know, and else any.
     """
 
     model: Name
