@@ -6,7 +6,7 @@ from typing import Protocol, cast
 
 from router_core.clock import Clock
 from router_core.control.budgets import Guardrail
-from router_core.decide.health import HEALTHY, TargetHealth, after_failure
+from router_core.decide.health import HEALTHY, CoolDown, TargetHealth, after_failure
 from router_core.decide.plan import Candidate, Plan, PlanStep, PlanTarget
 from router_core.decide.receipt import estimate
 from router_core.errors import ErrorKind
@@ -73,9 +73,10 @@ class Observed:
                 before,
                 kind=kind,
                 retry_after_us=retry_after_us,
+                sent_us=now_us,
                 now_us=now_us,
-                failures=failures,
-                cooldown_us=cooldown_us,
+                rule=CoolDown(failures=failures, first_us=cooldown_us),
+                draw=0.0,
             )
             self._health[model] = after
         return after if after.until_us > max(before.until_us, now_us) else None

@@ -7,6 +7,7 @@ a call can be replayed from its log.
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from router_core.decide.breaker import Cause
 from router_core.decide.plan import Plan, PlanStep
 from router_core.errors import ErrorKind
 from router_core.types import Confidence, GuardState, Role
@@ -18,12 +19,17 @@ AcceptReason = Literal[
     "escalation_failed",  # a higher step was tried or wanted, and could not answer
     "guard",  # a limit forbids going up
     "limits",  # the call's own limits forbid going on
+    "breaker",  # so many calls of the type would go up that none does
 ]
-ExhaustedReason = Literal["no_valid_answer", "limits", "guard", "bad_request", "content_policy"]
+ExhaustedReason = Literal["no_valid_answer", "limits", "guard", "bad_request", "content_policy", "incapable", "breaker"]
 
 _SURFACED: frozenset[ErrorKind] = frozenset({"bad_request", "content_policy"})
 _RETRYABLE: frozenset[ErrorKind] = frozenset({"rate_limit", "timeout", "server", "connection", "bad_response"})
 _BACKOFF_US = 500_000
+_LONGEST_BACKOFF_US = 20_000_000
+# those who were all asked to wait equally long do not come back in the same moment
+_SPREAD = 0.2
+_LONGEST_SPREAD_US = 1_000_000
 # a provider that asks for more than this is left for another target, where there is one
 _PATIENCE_US = 2_000_000
 
@@ -37,12 +43,16 @@ class Facts:
         guard: The guard's present verdict; ``normal`` for critical calls.
         down: Models that cool down.
         unaffordable: Models whose next request is estimated dearer than what the call may still spend.
+        unfit: Models that cannot take a request like the call's.
+        held: Tiers that no call of its type may leave upwards now, for a cause like the call's own.
     """
 
     elapsed_us: int = 0
     guard: GuardState = "normal"
     down: frozenset[str] = frozenset()
     unaffordable: frozenset[str] = frozenset()
+    unfit: frozenset[str] = frozenset()
+    held: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -206,6 +216,24 @@ def served_at(plan: Plan, step: PlanStep, confidence: Confidence) -> bool:
     return confidence.value >= step.accept_at
 
 
+def left_for(plan: Plan, fact: Fact, action: Action) -> tuple[str, Cause] | None:
+    """Return the tier that a call leaves upwards by this action and what for; None = it stays, or was never for it.
+
+    A request too long for every window of a tier, or that needs what nobody in it can do, leaves nothing.
+    """
+    if not isinstance(action, Call):
+        return None
+    if isinstance(fact, Opened):
+        cooling = fact.facts.down - fact.facts.unfit - fact.facts.unaffordable
+        below = (step for step in plan.steps[: action.step] if any(one.model in cooling for one in step.targets))
+        return next(((step.tier, "failures") for step in below), None)
+    if isinstance(fact, Returned) or action.step <= fact.step:
+        return None
+    if isinstance(fact, Failed):
+        return None if fact.kind == "context_overflow" else (plan.steps[fact.step].tier, "failures")
+    return plan.steps[fact.step].tier, "answers"
+
+
 def replay(plan: Plan, trace: Trace) -> tuple[Action, ...]:
     """Return the decision after each fact of a recorded trace, shape ``(len(trace),)``."""
     return tuple(decide(plan, trace[: end + 1]) for end in range(len(trace)))
@@ -216,6 +244,10 @@ def _begin(plan: Plan, facts: Facts) -> Action:
         target = _usable(step, facts, frozenset())
         if target is not None:
             return _call(plan, (), facts, step=index, target=target, role="serve") or Exhausted(reason="limits")
+        if step.tier in facts.held and _takes_it((step,), facts):
+            return Exhausted(reason="breaker")
+    if _takes_it(plan.steps, facts) is None:
+        return Exhausted(reason="incapable")
     if facts.down:  # where everything cools down, asking anyway is better than failing without having tried
         return _begin(plan, replace(facts, down=frozenset()))
     return Exhausted(reason="limits")
@@ -229,8 +261,9 @@ def _after_answer(plan: Plan, trace: Trace, answered: Checked | Merged) -> Actio
         return Accept(n=answered.n, reason="accepted_unscored" if unscored else "accepted")
     if answered.step == len(plan.steps) - 1:
         return Accept(n=answered.n, reason="last_step")
-    if answered.facts.guard != "normal":
-        return Accept(n=answered.n, reason="guard")
+    forbids = "guard" if answered.facts.guard != "normal" else "breaker" if _is_held(plan, answered) else None
+    if forbids is not None:
+        return Accept(n=answered.n, reason=forbids)
     up = _go_up(plan, trace, answered)
     if up is not None:
         return up
@@ -241,16 +274,19 @@ def _after_invalid(plan: Plan, trace: Trace, answered: Checked | Merged) -> Acti
     facts = answered.facts
     if facts.guard == "stopped":
         return _finish(trace, "guard")
-    up = None if facts.guard == "capped" else _go_up(plan, trace, answered)
+    held = _is_held(plan, answered)
+    up = None if held or facts.guard == "capped" else _go_up(plan, trace, answered)
     if up is not None:
         return up
     model = plan.steps[answered.step].targets[answered.target].model
     tries = _tries(trace, answered.step, answered.target)
-    if _best_valid(trace) is None and tries <= plan.retries and model not in facts.unaffordable:
+    if _best_valid(trace) is None and tries <= plan.retries and model not in facts.unaffordable | facts.unfit:
         again = _call(plan, trace, facts, step=answered.step, target=answered.target, role="retry")
         if again is not None:
             return again
-    return _finish(trace, "limits" if _is_over(plan, trace, facts) else "no_valid_answer")
+    if _is_over(plan, trace, facts):
+        return _finish(trace, "limits")
+    return _finish(trace, "breaker" if held else "no_valid_answer")
 
 
 def _after_failure(plan: Plan, trace: Trace, failed: Failed) -> Action:
@@ -260,7 +296,8 @@ def _after_failure(plan: Plan, trace: Trace, failed: Failed) -> Action:
     if facts.guard == "stopped":
         return _finish(trace, "guard")
     other = _usable(plan.steps[failed.step], facts, _spent_targets(trace, failed.step))
-    up = None if facts.guard == "capped" else _go_up(plan, trace, failed)
+    held = _is_held(plan, failed)
+    up = None if held or facts.guard == "capped" else _go_up(plan, trace, failed)
     fallback = other if other is None else _call(plan, trace, facts, step=failed.step, target=other, role="fallback")
     elsewhere = fallback or up
     retry = _retry(plan, trace, failed) if elsewhere is None or _is_soon(failed) else None
@@ -269,8 +306,22 @@ def _after_failure(plan: Plan, trace: Trace, failed: Failed) -> Action:
         return action
     if _is_over(plan, trace, facts):
         return _finish(trace, "limits")
-    forbidden = facts.guard == "capped" and failed.step < len(plan.steps) - 1
-    return _finish(trace, "guard" if forbidden else "no_valid_answer")
+    return _finish(trace, _why_stuck(plan, failed, held=held))
+
+
+def _why_stuck(plan: Plan, failed: Failed, *, held: bool) -> ExhaustedReason:
+    """Return why nobody is asked after a failure, though the call's limits would allow it."""
+    if failed.facts.guard == "capped" and failed.step < len(plan.steps) - 1:
+        return "guard"
+    if held:
+        return "breaker"
+    return "incapable" if _takes_it(plan.steps[failed.step :], failed.facts) is None else "no_valid_answer"
+
+
+def _is_held(plan: Plan, fact: Failed | Checked | Merged) -> bool:
+    """Return whether the breaker keeps a call from going up; a request too long for its window is no mass symptom."""
+    overflown = isinstance(fact, Failed) and fact.kind == "context_overflow"
+    return plan.steps[fact.step].tier in fact.facts.held and not overflown
 
 
 def _is_soon(failed: Failed) -> bool:
@@ -281,7 +332,7 @@ def _is_soon(failed: Failed) -> bool:
 def _retry(plan: Plan, trace: Trace, failed: Failed) -> Call | None:
     """Return the same request again, or None when that is pointless, too often or too dear."""
     facts, model = failed.facts, plan.steps[failed.step].targets[failed.target].model
-    if failed.kind not in _RETRYABLE or model in facts.unaffordable:
+    if failed.kind not in _RETRYABLE or model in facts.unaffordable | facts.unfit:
         return None
     if _tries(trace, failed.step, failed.target) > plan.retries:
         return None
@@ -340,15 +391,21 @@ def _finish(trace: Trace, reason: ExhaustedReason) -> Accept | Exhausted:
     best = _best_valid(trace)
     if best is None:
         return Exhausted(reason=reason)
-    marks: dict[ExhaustedReason, AcceptReason] = {"limits": "limits", "guard": "guard"}
+    marks: dict[ExhaustedReason, AcceptReason] = {"limits": "limits", "guard": "guard", "breaker": "breaker"}
     return Accept(n=best, reason=marks.get(reason, "escalation_failed"))
 
 
 def _usable(step: PlanStep, facts: Facts, spent: frozenset[int]) -> int | None:
+    barred = facts.down | facts.unaffordable | facts.unfit
     for index, target in enumerate(step.targets):
-        if index not in spent and target.model not in facts.down and target.model not in facts.unaffordable:
+        if index not in spent and target.model not in barred:
             return index
     return None
+
+
+def _takes_it(steps: tuple[PlanStep, ...], facts: Facts) -> str | None:
+    """Return a model that could take the call's request, whatever else keeps it from being asked."""
+    return next((one.model for step in steps for one in step.targets if one.model not in facts.unfit), None)
 
 
 def _spent_targets(trace: Trace, step: int) -> frozenset[int]:
@@ -370,8 +427,12 @@ def _best_valid(trace: Trace) -> int | None:
 
 
 def _backoff_us(trace: Trace, failed: Failed) -> int:
-    """Return the pause before a retry: what the provider asks, else 0.5 s doubling, jittered to 50-100 %."""
-    if failed.retry_after_us is not None:
-        return failed.retry_after_us
+    """Return the pause before a retry.
+
+    What the provider asks and up to a fifth more, at most a second; else 0.5 s doubling up to 20 s, of which 50-100 %.
+    """
+    asked = failed.retry_after_us
+    if asked is not None:
+        return asked + round(failed.draw * min(asked * _SPREAD, _LONGEST_SPREAD_US))
     doublings = _tries(trace, failed.step, failed.target) - 1
-    return round(_BACKOFF_US * 2**doublings * (0.5 + failed.draw / 2))
+    return round(min(_BACKOFF_US * 2**doublings, _LONGEST_BACKOFF_US) * (0.5 + failed.draw / 2))

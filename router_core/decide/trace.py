@@ -9,6 +9,8 @@ from router_core.decide.step import Accept, Action, Checked, Fact, Facts, Failed
 from router_core.types import Confidence
 
 _SETTLED = frozenset({"accepted", "accepted_unscored", "last_step"})
+# the facts that are sets of names: logged sorted, and only where there is something in them
+_SETS = ("down", "unaffordable", "unfit", "held")
 # roles that are part of the path; shadows, judges and samples decide nothing here
 ON_PATH = frozenset({"serve", "retry", "fallback", "escalate", "correct"})
 
@@ -27,7 +29,7 @@ def facts_extra(fact: Failed | Checked, action: Action) -> dict[str, Any] | None
 
 def opened_extra(facts: Facts) -> dict[str, Any] | None:
     """Return what the call's row must carry of the world at its start, or None when nothing was special."""
-    return _dump(facts) if facts.down or facts.unaffordable else None
+    return _dump(facts) if any(getattr(facts, name) for name in _SETS) else None
 
 
 def as_planned(
@@ -101,10 +103,9 @@ def _dump(facts: Facts) -> dict[str, Any]:
     dumped: dict[str, Any] = {"elapsed_us": facts.elapsed_us}
     if facts.guard != "normal":
         dumped["guard"] = facts.guard
-    if facts.down:
-        dumped["down"] = sorted(facts.down)
-    if facts.unaffordable:
-        dumped["unaffordable"] = sorted(facts.unaffordable)
+    for name in _SETS:
+        if found := getattr(facts, name):
+            dumped[name] = sorted(found)
     return dumped
 
 
@@ -118,6 +119,5 @@ def _load(dumped: Mapping[str, Any]) -> Facts:
     return Facts(
         elapsed_us=dumped.get("elapsed_us", 0),
         guard=dumped.get("guard", "normal"),
-        down=frozenset(dumped.get("down", ())),
-        unaffordable=frozenset(dumped.get("unaffordable", ())),
+        **{name: frozenset(dumped.get(name, ())) for name in _SETS},
     )

@@ -15,7 +15,12 @@ Row = Mapping[str, Any]
 
 _PART: Final = 100
 _MODELS: Final = 10
-_UNUSED: Final = {"down": "cooling down", "unaffordable": "dearer than the call may still spend"}
+_UNUSED: Final = {
+    "down": "cooling down",
+    "unaffordable": "dearer than the call may still spend",
+    "unfit": "unable to take this request",
+    "held": "left upwards by so many calls that none does any more",
+}
 _ENDS: Final = {
     "accepted_unscored": "valid, without a confidence, which the config accepts",
     "last_step": "valid, and no step is higher",
@@ -27,6 +32,8 @@ _ENDS: Final = {
     "degraded_no_target": "valid, and above the limit no call goes up",
     "no_valid_answer": "nobody is left to ask",
     "bad_request": "the request itself is refused: nobody else is asked",
+    "breaker": "so many calls of the type would go up that none does (outage, or answers much worse than usual)",
+    "incapable": "no target of the path takes a request like this",
     "content_policy": "the provider declines the content: nobody else may be asked",
     "cancelled": "the caller gave the call up",
     "internal": "a fault of the program",
