@@ -77,6 +77,7 @@ class Usual:
     calls: int = 0
 
 
+NOT_KNOWN: Final = Usual()
 NEVER: Final = Usual(share=0.0, calls=1_000_000_000)
 """What is usual for failures: that no call leaves."""
 
