@@ -1,8 +1,9 @@
 """What the optimizer asks of the log: sums per payload type, and the calls with answers of several tiers.
 
-Left out: calls that a limit degraded (they did not take their path; counted apart), calls rejected, interrupted or
-answered from a cache, and rows of source ``logger``, which no routing config decided about. All sums are of integers,
-so that the same log gives the same figures whatever order it is read in.
+Left out: calls that a limit degraded (they did not take their path; counted apart), calls rejected or interrupted,
+calls that a cache or a pre-check answered or an earlier run paid for in part, and rows of source ``logger``, which no
+routing config decided about. All sums are of integers, so that the same log gives the same figures whatever order it is
+read in.
 """
 
 from dataclasses import dataclass
@@ -10,15 +11,17 @@ from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
+from router_core.call_log.schema import TOOK_ITS_PATH
+
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-_CALLS: Final = """
+_CALLS: Final = f"""
     CREATE TEMP TABLE seen AS
     SELECT call_id, payload_type, ts IS NOT NULL AS dated, ts, tier_planned, served_attempt_id, status, cost_nusd,
            latency_ms, coalesce(degraded, false) AS degraded
     FROM calls
-    WHERE source IN ('router', 'import') AND status IN ('ok', 'failed', 'evaluation') AND NOT coalesce(cache_hit, false)
+    WHERE source IN ('router', 'import') AND status IN ('ok', 'failed', 'evaluation') AND {TOOK_ITS_PATH}
           AND payload_type IS NOT NULL
           AND (ts IS NULL OR (ts >= make_timestamp($since) AND ts <= make_timestamp($until)))"""
 _VOLUMES: Final = """

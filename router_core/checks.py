@@ -2,11 +2,11 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, cast
 
 from router_core.decide.compare import unfenced
+from router_core.record import record
 from router_core.types import CheckResult
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ CheckFunction = Callable[[Any], Any]
 """Gets the parsed answer (the text when no format was asked for); falsy or an exception = failed, None = passed."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Checked:
     """The result of all free checks of one answer.
 
@@ -42,18 +42,22 @@ def run_checks(text: str, response_format: Any, checks: Sequence[CheckFunction])
     """
     if response_format is None and not checks:
         return Checked(parsed=None, results=(), valid=True)
-    results: list[CheckResult] = []
-    parsed: Any = None
-    if response_format is not None:
-        outcome: list[Any] = []
-        results.append(_timed("format", lambda _: outcome.append(_parse(text, response_format)), None))
-        if results[0].verdict != "passed":
-            # what does not parse is an answer that failed, not a check that broke
-            failed = CheckResult(name="format", ms=results[0].ms, verdict="failed", detail=results[0].detail)
-            return Checked(parsed=None, results=(failed,), valid=False)
-        parsed = outcome[0]
-    subject = text if response_format is None else parsed
-    results += [_timed(_name(check), check, subject) for check in checks]
+    if response_format is None:
+        return _checked(None, [_timed(_name(check), check, text) for check in checks])
+    began = time.perf_counter_ns()
+    try:
+        parsed = _parse(text, response_format)
+    except Exception as error:  # noqa: BLE001 - a caller's model may raise anything; the answer does not fit it
+        detail = f"{type(error).__name__}: {error}"
+        failed = CheckResult(name="format", ms=_ms_since(began), verdict="failed", detail=detail)
+        return Checked(parsed=None, results=(failed,), valid=False)
+    fits = CheckResult(name="format", ms=_ms_since(began), verdict="passed")
+    if not checks:
+        return Checked(parsed=parsed, results=(fits,), valid=True)
+    return _checked(parsed, [fits, *(_timed(_name(check), check, parsed) for check in checks)])
+
+
+def _checked(parsed: Any, results: Sequence[CheckResult]) -> Checked:
     return Checked(parsed=parsed, results=tuple(results), valid=all(result.verdict == "passed" for result in results))
 
 
@@ -87,7 +91,11 @@ def _timed(name: str, check: CheckFunction, subject: Any) -> CheckResult:
         verdict, detail = "error", f"{type(error).__name__}: {error}"
     else:
         verdict, detail = ("passed" if said is None or said else "failed"), None
-    return CheckResult(name=name, ms=(time.perf_counter_ns() - began) / 1e6, verdict=verdict, detail=detail)
+    return CheckResult(name=name, ms=_ms_since(began), verdict=verdict, detail=detail)
+
+
+def _ms_since(began_ns: int) -> float:
+    return (time.perf_counter_ns() - began_ns) / 1e6
 
 
 def _name(check: CheckFunction) -> str:

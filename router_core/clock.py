@@ -1,5 +1,6 @@
 """The clock, the pauses, the ids and the draws that the router is given; real ones here, virtual ones beside them."""
 
+import os
 import random
 import time
 from typing import Protocol
@@ -9,7 +10,11 @@ class Clock(Protocol):
     """Where time, chance and ids come from."""
 
     def now_us(self) -> int:
-        """Return the present instant, microseconds since the epoch, UTC."""
+        """Return the present instant, microseconds since the epoch, UTC; an adjustment of the clock moves it."""
+        ...
+
+    def steady_us(self) -> int:
+        """Return microseconds since some beginning; no adjustment moves them, so their differences are durations."""
         ...
 
     def sleep(self, seconds: float) -> None:
@@ -24,8 +29,8 @@ class Clock(Protocol):
         """Return a uniform draw, 0..1."""
         ...
 
-    def new_id(self) -> str:
-        """Return a new time-ordered id, 26 hex digits."""
+    def new_id(self, at_us: int) -> str:
+        """Return a new id, 26 hex digits, that sorts by this instant."""
         ...
 
 
@@ -33,11 +38,20 @@ class SystemClock:
     """The machine's clock."""
 
     def __init__(self) -> None:
-        self._random = random.SystemRandom()
+        self._seed()
+
+    def _seed(self) -> None:
+        # seeded by the system; asking it for every draw costs five times as much
+        self._random = random.Random()
+        self._pid = os.getpid()
 
     def now_us(self) -> int:
-        """Return the present instant, microseconds since the epoch, UTC."""
+        """Return the present instant, microseconds since the epoch, UTC; an adjustment of the clock moves it."""
         return time.time_ns() // 1000
+
+    def steady_us(self) -> int:
+        """Return microseconds since some beginning; no adjustment moves them, so their differences are durations."""
+        return time.monotonic_ns() // 1000
 
     def sleep(self, seconds: float) -> None:
         """Pause this thread."""
@@ -51,11 +65,16 @@ class SystemClock:
 
     def draw(self) -> float:
         """Return a uniform draw, 0..1."""
-        return self._random.random()
+        return self._of_this_process().random()
 
-    def new_id(self) -> str:
-        """Return a new time-ordered id, 26 hex digits."""
-        return make_id(self.now_us(), self._random.getrandbits(48))
+    def new_id(self, at_us: int) -> str:
+        """Return a new id, 26 hex digits, that sorts by this instant."""
+        return make_id(at_us, self._of_this_process().getrandbits(48))
+
+    def _of_this_process(self) -> random.Random:
+        if self._pid != os.getpid():  # a forked child would draw what its parent and its siblings draw
+            self._seed()
+        return self._random
 
 
 class VirtualClock:
@@ -68,11 +87,21 @@ class VirtualClock:
 
     def __init__(self, start_us: int = 0, seed: int = 0) -> None:
         self._now_us = start_us
+        self._adjusted_us = 0
         self._random = random.Random(seed)
 
     def now_us(self) -> int:
-        """Return the present instant, microseconds since the epoch, UTC."""
+        """Return the present instant, microseconds since the epoch, UTC; an adjustment of the clock moves it."""
         return self._now_us
+
+    def steady_us(self) -> int:
+        """Return microseconds since some beginning; no adjustment moves them, so their differences are durations."""
+        return self._now_us - self._adjusted_us
+
+    def adjust(self, by_us: int) -> None:
+        """Put the clock forward or back, as an administrator does: no time goes by."""
+        self._now_us += by_us
+        self._adjusted_us += by_us
 
     def set(self, now_us: int) -> None:
         """Move to an instant; earlier ones are allowed, for calls that overlap."""
@@ -93,9 +122,34 @@ class VirtualClock:
         """Return a uniform draw, 0..1."""
         return self._random.random()
 
-    def new_id(self) -> str:
-        """Return a new time-ordered id, 26 hex digits."""
-        return make_id(self._now_us, self._random.getrandbits(48))
+    def new_id(self, at_us: int) -> str:
+        """Return a new id, 26 hex digits, that sorts by this instant."""
+        return make_id(at_us, self._random.getrandbits(48))
+
+
+class CallTime:
+    """The instants of one call: the clock's at its start, moved on by the steady clock.
+
+    So an adjustment of the clock in the middle of a call shifts no deadline, and no duration is negative; the next call
+    begins at the adjusted time.
+
+    Args:
+        clock: The clock.
+
+    Attributes:
+        start_us: When the call began, microseconds since the epoch.
+    """
+
+    __slots__ = ("_offset_us", "_steady_us", "start_us")
+
+    def __init__(self, clock: Clock) -> None:
+        self.start_us = clock.now_us()
+        self._steady_us = clock.steady_us
+        self._offset_us = self.start_us - self._steady_us()
+
+    def now_us(self) -> int:
+        """Return the present instant of the call, microseconds since the epoch."""
+        return self._offset_us + self._steady_us()
 
 
 def make_id(now_us: int, noise: int) -> str:

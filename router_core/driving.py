@@ -2,8 +2,8 @@
 
 from router_core.backends import Backend
 from router_core.clock import Clock
-from router_core.flow import Effect, Flow, Pause, Send
-from router_core.types import Answer, Response
+from router_core.flow import Flow, Send
+from router_core.types import Answer
 
 
 def drive(flow: Flow, backend: Backend, clock: Clock) -> Answer:
@@ -12,7 +12,7 @@ def drive(flow: Flow, backend: Backend, clock: Clock) -> Answer:
         effect = next(flow)
         while True:
             try:
-                response = _perform(effect, backend, clock)
+                response = backend.complete(effect.request) if isinstance(effect, Send) else clock.sleep(effect.seconds)
             except BaseException as error:  # noqa: BLE001 - the flow logs it and raises what is to be raised
                 effect = flow.throw(error)
             else:
@@ -27,26 +27,14 @@ async def adrive(flow: Flow, backend: Backend, clock: Clock) -> Answer:
         effect = next(flow)
         while True:
             try:
-                response = await _aperform(effect, backend, clock)
+                response = (
+                    await backend.acomplete(effect.request)
+                    if isinstance(effect, Send)
+                    else await clock.asleep(effect.seconds)
+                )
             except BaseException as error:  # noqa: BLE001 - the flow logs it and raises what is to be raised
                 effect = flow.throw(error)
             else:
                 effect = flow.send(response)
     except StopIteration as stop:
         return stop.value
-
-
-def _perform(effect: Effect, backend: Backend, clock: Clock) -> Response | None:
-    match effect:
-        case Send(request=request):
-            return backend.complete(request)
-        case Pause(seconds=seconds):
-            return clock.sleep(seconds)
-
-
-async def _aperform(effect: Effect, backend: Backend, clock: Clock) -> Response | None:
-    match effect:
-        case Send(request=request):
-            return await backend.acomplete(request)
-        case Pause(seconds=seconds):
-            return await clock.asleep(seconds)

@@ -5,9 +5,9 @@ the response, or has the failure thrown in.
 """
 
 from collections.abc import Generator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
+from router_core.clock import CallTime
 from router_core.decide.compare import Given
 from router_core.decide.plan import Plan
 from router_core.decide.shadow import Served
@@ -31,20 +31,21 @@ from router_core.decide.trace import facts_extra, opened_extra
 from router_core.errors import CallError, RouteExhaustedError
 from router_core.inflight import InFlight, receipt_of_answer, receipt_of_failure, record_of, retry_after_us
 from router_core.lines import CallFacts, Closed, Line, Sent, attempt_line, call_line, started_line
+from router_core.record import record
 from router_core.shadow import ServedCall, Shadows
-from router_core.state import RouterState
+from router_core.state import RouterState, tokens_of
 from router_core.task import Task, examine, make_request
-from router_core.types import Answer, AttemptRecord, AttemptStatus, Confidence, Receipt, Request, Response
+from router_core.types import Answer, AttemptRecord, AttemptStatus, Confidence, Receipt, Request, Response, Role
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Send:
     """Send the request; give back the response or throw the failure."""
 
     request: Request
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Pause:
     """Wait."""
 
@@ -52,6 +53,7 @@ class Pause:
 
 
 Effect = Send | Pause
+_UPWARDS: frozenset[Role] = frozenset({"escalate", "correct"})
 Flow = Generator[Effect, Response | None, Answer]
 
 
@@ -64,14 +66,19 @@ class CallFlow:
         plan: The call's plan.
         call: What is the same on all its log lines.
         shadows: Takes over what is to be asked once more, for evidence.
+        time: Its instants.
     """
 
-    def __init__(self, state: RouterState, task: Task, plan: Plan, call: CallFacts, shadows: Shadows) -> None:
+    def __init__(
+        self, state: RouterState, task: Task, plan: Plan, call: CallFacts, shadows: Shadows, time: CallTime
+    ) -> None:
         self._state = state
         self._shadows = shadows
         self._task = task
         self._plan = plan
         self._call = call
+        self._now_us = time.now_us
+        self._input_tokens = tokens_of(task.messages)
         self._trace: list[Fact] = []
         self._answers: dict[int, InFlight] = {}
         self._records: list[AttemptRecord] = []
@@ -118,7 +125,7 @@ class CallFlow:
         if self._is_closed:
             return
         cause = "internal" if isinstance(error, Exception) else "cancelled"
-        now_us = self._state.clock.now_us()
+        now_us = self._now_us()
         request, self._unlogged = self._unlogged, None
         if request is not None:
             if request.receipt is None:
@@ -129,13 +136,13 @@ class CallFlow:
 
     def _request(self, action: Call) -> Generator[Effect, Response | None, None]:
         if action.wait_us:
-            yield Pause(action.wait_us / 1e6)
+            yield Pause(seconds=action.wait_us / 1e6)
         state, plan = self._state, self._plan
         step = plan.steps[action.step]
         target = step.targets[action.target]
-        started_us = state.clock.now_us()
+        started_us = self._now_us()
         price = state.prices.price(target.model, started_us)
-        reserved = state.estimate_nusd(self._task.payload_type, target, self._task.messages, price)
+        reserved = state.estimate_nusd(self._task.payload_type, target, self._input_tokens, price)
         sent = Sent(
             attempt_id=f"{self._call.call_id}-{action.n}",
             n=action.n,
@@ -152,7 +159,9 @@ class CallFlow:
         request = self._unlogged = InFlight(sent, reservation, price)
         state.log(started_line(plan, self._call, sent))
         try:
-            response = yield Send(make_request(self._task, plan, self._call.call_id, sent, action.timeout_us / 1e6))
+            response = yield Send(
+                request=make_request(self._task, plan, self._call.call_id, sent, action.timeout_us / 1e6)
+            )
         except CallError as error:
             self._failed(request, error)
         else:
@@ -163,7 +172,7 @@ class CallFlow:
     def _returned(self, request: InFlight, response: Response) -> None:
         state, sent = self._state, request.sent
         got = receipt_of_answer(request, response, state.prices)
-        self._settle(request, got, state.clock.now_us())
+        self._settle(request, got, self._now_us())
         state.answered(self._task.payload_type, sent.target.model, response.usage)
         self._answers[sent.n] = request
         self._trace.append(Returned(n=sent.n, step=sent.step, target=sent.target_index))
@@ -181,13 +190,13 @@ class CallFlow:
             valid=valid,
             confidence=request.confidence,
             corrects=request.sent.draft,
-            facts=Facts() if settled else self._facts(self._state.clock.now_us()),
+            facts=Facts() if settled else self._facts(self._now_us()),
         )
         self._trace.append(fact)
 
     def _failed(self, request: InFlight, error: CallError) -> None:
         state, sent = self._state, request.sent
-        now_us = state.clock.now_us()
+        now_us = self._now_us()
         self._settle(request, receipt_of_failure(error.billed, request.price, sent), now_us)
         wait_us = retry_after_us(error)
         state.failed(sent.target.model, error.kind, wait_us, now_us)
@@ -240,7 +249,7 @@ class CallFlow:
         unaffordable: frozenset[str] = frozenset()
         if plan.cost_nusd is not None:
             left = plan.cost_nusd - self._cost_nusd
-            unaffordable = state.dearer_than(left, self._task.payload_type, plan.steps, self._task.messages, now_us)
+            unaffordable = state.dearer_than(left, self._task.payload_type, plan.steps, self._input_tokens, now_us)
         # the verdict of the call's start is in the plan; later ones can only forbid more
         guard = (
             "normal" if plan.critical else state.guardrail.verdict(now_us).state if self._trace else plan.guard_state
@@ -254,7 +263,7 @@ class CallFlow:
 
     def _serve(self, n: int, reason: str, line: Line | None, opening: Facts) -> Answer:
         request, plan = self._answers[n], self._plan
-        ended_us = self._state.clock.now_us()
+        ended_us = self._now_us()
         served, response = request.sent, request.response
         why = reason if plan.reason in ("path", "default_type") else plan.reason
         text = "" if response is None else response.text
@@ -277,10 +286,10 @@ class CallFlow:
         )
 
     def _shadow(self, served: Sent, answer: Given) -> None:
-        escalated = any(record.role in ("escalate", "correct") for record in self._records)
+        escalated = any(made.role in _UPWARDS for made in self._records)
         how = Served(
             is_accepted=served.step == 0 and not escalated,
-            answered=frozenset(record.tier for record in self._records if record.status == "ok"),
+            answered=frozenset(made.tier for made in self._records if made.status == "ok"),
         )
         self._shadows.after(
             self._state,
@@ -296,8 +305,8 @@ class CallFlow:
 
     def _exhausted(self, reason: str, line: Line | None, opening: Facts) -> RouteExhaustedError:
         last = self._records[-1].error_type if self._records else reason
-        self._close("failed", reason, self._state.clock.now_us(), error_type=last, line=line, opening=opening)
-        tried = "; ".join(f"{record.tier}: {_told(record)}" for record in self._records) or "nothing was tried"
+        self._close("failed", reason, self._now_us(), error_type=last, line=line, opening=opening)
+        tried = "; ".join(f"{made.tier}: {_told(made)}" for made in self._records) or "nothing was tried"
         count = len(self._records)
         return RouteExhaustedError(
             f"{self._call.payload_type}: no answer ({reason}) after {count} attempt{'s' * (count != 1)} [{tried}]",
@@ -319,7 +328,12 @@ class CallFlow:
         opening: Facts | None = None,
     ) -> None:
         self._is_closed = True
-        roles = [record.role for record in self._records]
+        escalations = fallbacks = 0
+        for made in self._records:
+            if made.role == "fallback":
+                fallbacks += 1
+            elif made.role in _UPWARDS:
+                escalations += 1
         closed = Closed(
             status=status,
             reason=reason,
@@ -328,9 +342,9 @@ class CallFlow:
             confidence=confidence,
             error_type=error_type,
             cost_nusd=self._cost_nusd,
-            attempts=len(roles),
-            escalations=sum(role in ("escalate", "correct") for role in roles),
-            fallbacks=roles.count("fallback"),
+            attempts=len(self._records),
+            escalations=escalations,
+            fallbacks=fallbacks,
             opened=None if opening is None else opened_extra(opening),
         )
         lines = [] if line is None else [line]

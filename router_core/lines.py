@@ -1,17 +1,17 @@
 """What happened → spool lines. Column names and units: ``call_log/schema.py``."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from router_core.decide.plan import Plan, PlanTarget
+from router_core.record import record
 from router_core.types import AttemptStatus, CallStatus, CheckResult, Confidence, Price, Receipt, Role, Usage
 
 Line = dict[str, Any]
 _NO_USAGE = Usage()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class CallFacts:
     """What is the same on every line of one call.
 
@@ -34,7 +34,7 @@ class CallFacts:
     prompt_hash: str | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Sent:
     """One request that was sent.
 
@@ -65,7 +65,7 @@ class Sent:
     propensity: float | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Ended:
     """How a request ended.
 
@@ -132,7 +132,7 @@ def started_line(plan: Plan, call: CallFacts, sent: Sent) -> Line:
 
 def attempt_line(plan: Plan, call: CallFacts, sent: Sent, ended: Ended) -> Line:
     """Return the line of an ended attempt; columns that would be NULL are left out."""
-    receipt, price, usage = ended.receipt, ended.receipt.price, ended.usage
+    receipt, price = ended.receipt, ended.receipt.price
     line: Line = {
         "k": "attempt",
         "attempt_id": sent.attempt_id,
@@ -154,19 +154,11 @@ def attempt_line(plan: Plan, call: CallFacts, sent: Sent, ended: Ended) -> Line:
         "status": ended.status,
         "source": "router",
     }
-    optional: Line = {
-        "run": call.run,
-        "prompt_hash": call.prompt_hash,
-        "response_model": ended.response_model,
-        "service_tier": ended.service_tier,
-        **token_columns(usage),
-        "cost_source_nusd": receipt.cost_source_nusd,
-        "error_type": ended.error_type,
-        "ttft_ms": ended.ttft_ms,
-        "propensity": sent.propensity,
-        "answer_match": ended.answer_match,
-    }
-    line.update({key: value for key, value in optional.items() if value is not None})
+    if call.run is not None:
+        line["run"] = call.run
+    if call.prompt_hash is not None:
+        line["prompt_hash"] = call.prompt_hash
+    _add_answer(line, sent, ended)
     if price is not None:
         line.update(price_columns(price))
     if ended.confidence is not None:
@@ -182,22 +174,47 @@ def attempt_line(plan: Plan, call: CallFacts, sent: Sent, ended: Ended) -> Line:
     return line
 
 
+def _add_answer(line: Line, sent: Sent, ended: Ended) -> None:
+    """Add what an attempt may have: one test each, because a call should not wait for a dict of what it has not."""
+    if ended.response_model is not None:
+        line["response_model"] = ended.response_model
+    if ended.service_tier is not None:
+        line["service_tier"] = ended.service_tier
+    line.update(token_columns(ended.usage))
+    if ended.receipt.cost_source_nusd is not None:
+        line["cost_source_nusd"] = ended.receipt.cost_source_nusd
+    if ended.error_type is not None:
+        line["error_type"] = ended.error_type
+    if ended.ttft_ms is not None:
+        line["ttft_ms"] = ended.ttft_ms
+    if sent.propensity is not None:
+        line["propensity"] = sent.propensity
+    if ended.answer_match is not None:
+        line["answer_match"] = ended.answer_match
+
+
 def _attempt_extra(ended: Ended) -> Line:
     """Return what belongs to a row and has no column: seldom used prices and counts, and what a replay needs."""
-    facts: Line = {} if ended.facts is None else {"facts": ended.facts}
-    return facts | price_extra(ended.usage, ended.receipt.price)
+    extra = price_extra(ended.usage, ended.receipt.price)
+    return extra if ended.facts is None else {"facts": ended.facts} | extra
 
 
 def token_columns(usage: Usage) -> Line:
-    """Return the columns of a request's tokens; None where there are none or nobody told."""
-    return {
-        "input_tokens": usage.input_tokens,
-        "output_tokens": usage.output_tokens,
-        "cached_tokens": usage.cached_tokens or None,
-        "cache_write_5m_tokens": usage.cache_write_5m_tokens or None,
-        "cache_write_1h_tokens": usage.cache_write_1h_tokens or None,
-        "reasoning_tokens": usage.reasoning_tokens or None,
-    }
+    """Return the columns of a request's tokens; those that are 0, or that nobody told, are left out."""
+    columns: Line = {}
+    if usage.input_tokens is not None:
+        columns["input_tokens"] = usage.input_tokens
+    if usage.output_tokens is not None:
+        columns["output_tokens"] = usage.output_tokens
+    if usage.cached_tokens:
+        columns["cached_tokens"] = usage.cached_tokens
+    if usage.cache_write_5m_tokens:
+        columns["cache_write_5m_tokens"] = usage.cache_write_5m_tokens
+    if usage.cache_write_1h_tokens:
+        columns["cache_write_1h_tokens"] = usage.cache_write_1h_tokens
+    if usage.reasoning_tokens:
+        columns["reasoning_tokens"] = usage.reasoning_tokens
+    return columns
 
 
 def price_columns(price: Price) -> Line:
@@ -214,16 +231,19 @@ def price_columns(price: Price) -> Line:
 
 def price_extra(usage: Usage, price: Price | None) -> Line:
     """Return the seldom used prices and counts that a receipt needs and no column has."""
-    optional: Line = {
-        "price_write_1h": price.write_1h_nusd_per_m if price is not None and usage.cache_write_1h_tokens else None,
-        "price_reasoning": price.reasoning_nusd_per_m if price is not None and usage.reasoning_tokens else None,
-        "media_tokens": usage.media_tokens or None,
-        "web_searches": usage.web_searches or None,
-    }
-    return {name: value for name, value in optional.items() if value is not None}
+    extra: Line = {}
+    if price is not None and usage.cache_write_1h_tokens:
+        extra["price_write_1h"] = price.write_1h_nusd_per_m
+    if price is not None and usage.reasoning_tokens and price.reasoning_nusd_per_m is not None:
+        extra["price_reasoning"] = price.reasoning_nusd_per_m
+    if usage.media_tokens:
+        extra["media_tokens"] = usage.media_tokens
+    if usage.web_searches:
+        extra["web_searches"] = usage.web_searches
+    return extra
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Closed:
     """How a call ended.
 
@@ -276,25 +296,36 @@ def call_line(plan: Plan, call: CallFacts, closed: Closed) -> Line:
         "cache_hit": False,
         "source": "router",
     }
-    served, confidence = closed.served, closed.confidence
-    optional: Line = {
-        "run": call.run,
-        "step": call.step,
-        "served_attempt_id": served.attempt_id if served else None,
-        "tier_served": served.tier if served else None,
-        "model_served": served.target.model if served else None,
-        "budget_scope": plan.budget,
-        "confidence": confidence.value if confidence else None,
-        "confidence_source": confidence.source if confidence else None,
-        "calibration": confidence.calibration if confidence else None,
-        "error_cost_nusd": plan.error_cost_nusd,
-        "error_type": closed.error_type,
-        "tags": call.tags or None,
-    }
-    line.update({key: value for key, value in optional.items() if value is not None})
+    if call.run is not None:
+        line["run"] = call.run
+    if call.step is not None:
+        line["step"] = call.step
+    _add_served(line, plan, closed)
+    if plan.error_cost_nusd is not None:
+        line["error_cost_nusd"] = plan.error_cost_nusd
+    if closed.error_type is not None:
+        line["error_type"] = closed.error_type
+    if call.tags:
+        line["tags"] = call.tags
     if closed.opened is not None:
         line["extra"] = {"opened": closed.opened}
     return line
+
+
+def _add_served(line: Line, plan: Plan, closed: Closed) -> None:
+    served, confidence = closed.served, closed.confidence
+    if served is not None:
+        line["served_attempt_id"] = served.attempt_id
+        line["tier_served"] = served.tier
+        line["model_served"] = served.target.model
+    if plan.budget is not None:
+        line["budget_scope"] = plan.budget
+    if confidence is not None:
+        if confidence.value is not None:
+            line["confidence"] = confidence.value
+        line["confidence_source"] = confidence.source
+        if confidence.calibration is not None:
+            line["calibration"] = confidence.calibration
 
 
 def provider_of(model: str) -> str:

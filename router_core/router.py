@@ -16,7 +16,7 @@ from router_core.call_log.filesystems import NETWORK_VARIABLE, refuse_network
 from router_core.call_log.home import HOME_VARIABLE, Home, home_beside
 from router_core.call_log.spool import Spool
 from router_core.checks import CheckFunction
-from router_core.clock import Clock, SystemClock, VirtualClock
+from router_core.clock import CallTime, Clock, SystemClock, VirtualClock
 from router_core.control.budgets import Guardrail
 from router_core.decide.plan import Plan, under_guard
 from router_core.driving import adrive, drive
@@ -25,7 +25,7 @@ from router_core.flow import CallFlow, Flow
 from router_core.lifetime import close_at_exit, follow_forks
 from router_core.lines import CallFacts, Closed, call_line
 from router_core.shadow import AnswerFunction, Shadows
-from router_core.state import Observed, RouterState
+from router_core.state import Observed, RouterState, tokens_of
 from router_core.task import ConfidenceFunction, Task, refuse_unusable, template_hash
 from router_core.types import NANO, Answer, Message, OutcomeSource
 
@@ -289,10 +289,10 @@ class Router:
         if self._closed:
             raise RequestRejectedError("the router is closed")
         refuse_unusable(task)
-        routing, now_us = self._current(), self._clock.now_us()
-        state = routing.state
+        routing, time = self._current(), CallTime(self._clock)
+        state, now_us = routing.state, time.start_us
         call = CallFacts(
-            call_id=self._clock.new_id(),
+            call_id=self._clock.new_id(now_us),
             opened_us=now_us,
             payload_type=task.payload_type,
             run=task.run,
@@ -306,9 +306,9 @@ class Router:
         verdict = state.guardrail.verdict(now_us)
         if verdict.budget is not None:
             wanted = verdict.state == "capped" and not plan.critical
-            candidates = state.candidates(plan, task.messages, now_us) if wanted else ()
+            candidates = state.candidates(plan, tokens_of(task.messages), now_us) if wanted else ()
             plan = under_guard(plan, verdict, state.tiers, candidates)
-        return CallFlow(state, task, plan, call, self._shadows).run()
+        return CallFlow(state, task, plan, call, self._shadows, time).run()
 
     def _rejected(self, routing: _Routing, call: CallFacts) -> RequestRejectedError:
         known = sorted(routing.plans.by_type)

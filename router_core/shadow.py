@@ -15,6 +15,7 @@ from typing import Final
 
 from router_core.backends import Backend
 from router_core.background import Background
+from router_core.clock import CallTime
 from router_core.control.budgets import EventFunction, Guardrail, Reservation
 from router_core.decide.compare import Given, same_answer
 from router_core.decide.plan import Plan
@@ -22,7 +23,7 @@ from router_core.decide.shadow import Served, ShadowChoice, choose_shadows, draw
 from router_core.errors import CallError
 from router_core.inflight import InFlight, receipt_of_answer, receipt_of_failure, record_of
 from router_core.lines import CallFacts, Sent, attempt_line, started_line
-from router_core.state import RouterState
+from router_core.state import RouterState, tokens_of
 from router_core.task import Task, examine, make_request
 from router_core.types import AttemptRecord, AttemptStatus, Receipt, Response, ShadowAnswer
 
@@ -67,6 +68,7 @@ class _Running:
     served: ServedCall
     request: InFlight
     own: Reservation
+    time: CallTime
 
 
 class Shadows:
@@ -123,7 +125,7 @@ class Shadows:
             if never_began:
                 self._dropped["closed"] += never_began
         for running in left:
-            self._end(running, "cancelled", "cancelled", _unknown(running), now_us)
+            self._end(running, "cancelled", "cancelled", _unknown(running), running.time.now_us())
         with self._books:
             self._books.wait_for(lambda: not self._ending, _WRITE_S)
             told = self._take_dropped(now_us)
@@ -149,7 +151,7 @@ class Shadows:
         running = self._start(state, served, choice, number)
         if running is None:
             return
-        request, clock = running.request, state.clock
+        request, now_us = running.request, running.time.now_us
         timeout_s = request.sent.target.timeout_s
         try:
             response = self._backend.complete(
@@ -158,16 +160,17 @@ class Shadows:
             self._answered(running, response)
         except CallError as error:
             got = receipt_of_failure(error.billed, request.price, request.sent)
-            self._end(running, "failed", error.kind, got, clock.now_us())
+            self._end(running, "failed", error.kind, got, now_us())
         except Exception:  # noqa: BLE001 - a backend or a check that breaks is a failed attempt, nobody else's trouble
-            self._end(running, "failed", "internal", _unknown(running), clock.now_us())
+            self._end(running, "failed", "internal", _unknown(running), now_us())
         except BaseException:
-            self._end(running, "cancelled", "cancelled", _unknown(running), clock.now_us())
+            self._end(running, "cancelled", "cancelled", _unknown(running), now_us())
             raise
 
     def _start(self, state: RouterState, served: ServedCall, choice: ShadowChoice, number: int) -> _Running | None:
         """Set the money aside and log that the request begins; None when it must not be made."""
-        plan, now_us = served.plan, state.clock.now_us()
+        plan, time = served.plan, CallTime(state.clock)
+        now_us = time.start_us
         down = state.down(now_us)
         step = next(step for step in state.tiers if step.tier == choice.tier)
         place = next((index for index, target in enumerate(step.targets) if target.model not in down), None)
@@ -175,7 +178,7 @@ class Shadows:
             return self._drop("no_target", now_us)
         target = step.targets[place]
         price = state.prices.price(target.model, now_us)
-        reserved = state.estimate_nusd(plan.payload_type, target, served.task.messages, price, shadow=True)
+        reserved = state.estimate_nusd(plan.payload_type, target, tokens_of(served.task.messages), price, shadow=True)
         own = self._budget.admit(now_us, reserved, critical=False)
         if own is None:
             return self._drop("budget", now_us)
@@ -195,7 +198,7 @@ class Shadows:
             target_index=place,
             propensity=choice.propensity,
         )
-        running = _Running(state, served, InFlight(sent, of_day, price), own)
+        running = _Running(state, served, InFlight(sent, of_day, price), own, time)
         with self._books:  # what is booked here is ended by its own thread or by close
             is_late = self._is_closed
             if not is_late:
@@ -210,7 +213,7 @@ class Shadows:
         state, served, request = running.state, running.served, running.request
         plan, sent = served.plan, request.sent
         got = receipt_of_answer(request, response, state.prices)
-        ended_us = state.clock.now_us()
+        ended_us = running.time.now_us()
         is_valid = examine(served.task, plan, request)
         if is_valid:
             request.answer_match = _compared(served, Given(text=response.text, parsed=request.parsed))

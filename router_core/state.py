@@ -94,11 +94,13 @@ class Observed:
 
     def output_tokens(self, payload_type: str, target: PlanTarget, *, shadow: bool = False) -> int:
         """Return the completion size to expect, tokens, bounded by the target's own limit."""
-        seen = self._output_tokens
-        # a model not seen yet on this type is compared at the size that the others gave
-        of_type = seen.get((payload_type, None), _FIRST_OUTPUT_TOKENS)
-        of_model = seen.get((payload_type, target.model), of_type)
-        expected = round(self._shadow_tokens.get((payload_type, target.model), of_model) if shadow else of_model)
+        seen, key = self._output_tokens, (payload_type, target.model)
+        size = self._shadow_tokens.get(key) if shadow else None
+        if size is None:
+            size = seen.get(key)
+        if size is None:  # a model not seen yet on this type is compared at the size that the others gave
+            size = seen.get((payload_type, None), _FIRST_OUTPUT_TOKENS)
+        expected = round(size)
         return expected if target.max_output_tokens is None else min(expected, target.max_output_tokens)
 
 
@@ -160,21 +162,20 @@ class RouterState:
         self,
         payload_type: str,
         target: PlanTarget,
-        messages: Sequence[Message],
+        input_tokens: int,
         price: Price | None,
         *,
         shadow: bool = False,
     ) -> int:
-        """Return what a request is expected to cost, nano-dollars; 0 for a model without a price."""
-        tokens = sum(_length(message) for message in messages) // _CHARS_PER_TOKEN
-        return estimate(tokens, self._observed.output_tokens(payload_type, target, shadow=shadow), price) or 0
+        """Return what a request of this size is expected to cost, nano-dollars; 0 for a model without a price."""
+        return estimate(input_tokens, self._observed.output_tokens(payload_type, target, shadow=shadow), price) or 0
 
     def dearer_than(
         self,
         left_nusd: int,
         payload_type: str,
         steps: Sequence[PlanStep],
-        messages: Sequence[Message],
+        input_tokens: int,
         now_us: int,
     ) -> frozenset[str]:
         """Return the models whose next request is estimated above what is left."""
@@ -182,10 +183,11 @@ class RouterState:
             target.model
             for step in steps
             for target in step.targets
-            if self.estimate_nusd(payload_type, target, messages, self.prices.price(target.model, now_us)) > left_nusd
+            if self.estimate_nusd(payload_type, target, input_tokens, self.prices.price(target.model, now_us))
+            > left_nusd
         )
 
-    def candidates(self, plan: Plan, messages: Sequence[Message], now_us: int) -> tuple[Candidate, ...]:
+    def candidates(self, plan: Plan, input_tokens: int, now_us: int) -> tuple[Candidate, ...]:
         """Return the priced, healthy targets that a limit may move a call of this plan to."""
         down = self.down(now_us)
         names = [step.tier for step in self.tiers]
@@ -195,9 +197,14 @@ class RouterState:
             for target in step.targets:
                 price = self.prices.price(target.model, now_us)
                 if price is not None and target.model not in down:
-                    cost = self.estimate_nusd(plan.payload_type, target, messages, price)
+                    cost = self.estimate_nusd(plan.payload_type, target, input_tokens, price)
                     found.append(Candidate(tier=step.tier, target=target, reserve_nusd=cost))
         return tuple(found)
+
+
+def tokens_of(messages: Sequence[Message]) -> int:
+    """Return about how many tokens the texts of messages are, from their lengths."""
+    return sum([_length(message) for message in messages]) // _CHARS_PER_TOKEN
 
 
 def _length(message: Message) -> int:

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import lru_cache
 from typing import Any, cast
 
@@ -11,6 +11,7 @@ from router_core.decide.confidence import measure
 from router_core.decide.plan import Plan
 from router_core.inflight import InFlight
 from router_core.lines import Sent
+from router_core.record import record
 from router_core.types import Message, Request
 
 # what the client knows as arguments and the router decides by itself
@@ -20,7 +21,7 @@ ConfidenceFunction = Callable[[Any], float | None]
 """Gets the parsed answer (the text when no format was asked for); returns 0..1 or None."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Task:
     """What the caller asks for; see ``Router.complete``."""
 
@@ -41,28 +42,34 @@ def refuse_unusable(task: Task) -> None:
     Raises:
         TypeError, ValueError: One of its parts is not what ``Router.complete`` takes.
     """
-    _refuse_labels({"payload_type": task.payload_type, "run": task.run, "step": task.step}, task.tags)
+    _refuse_label("payload_type", task.payload_type)
+    _refuse_label("run", task.run)
+    _refuse_label("step", task.step)
+    if task.tags is not None:
+        _refuse_tags(task.tags)
     messages = cast("object", task.messages)
-    if isinstance(messages, str | bytes | Mapping) or not isinstance(messages, Sequence) or not messages:
+    is_list = type(messages) is list or (isinstance(messages, Sequence) and not isinstance(messages, str | bytes))
+    if not is_list or not messages:
         raise TypeError("messages must be a list of chat messages, like [{'role': 'user', 'content': 'text'}]")
     for message in cast("Sequence[object]", messages):
-        if not isinstance(message, Mapping):
+        # an abstract class is asked ten times as slowly as a real one, at every call
+        if type(message) is not dict and not isinstance(message, Mapping):
             raise TypeError(f"messages must be mappings with role and content, not {type(message).__name__}")
-    for function in (*task.checks, *([] if task.confidence is None else [task.confidence])):
+    for function in task.checks if task.confidence is None else (*task.checks, task.confidence):
         if not callable(function):
             raise TypeError(f"checks and confidence must be functions, not {type(function).__name__}")
-    routed = _ROUTED & task.params.keys()
-    if routed:
-        raise TypeError(f"{', '.join(sorted(routed))}: the routing config decides this, not the call")
+    if task.params and not _ROUTED.isdisjoint(task.params):
+        routed = sorted(_ROUTED & task.params.keys())
+        raise TypeError(f"{', '.join(routed)}: the routing config decides this, not the call")
     refuse_unusable_format(task.response_format)
 
 
-def _refuse_labels(named: Mapping[str, object], tags: object) -> None:
-    for name, value in named.items():
-        if value is not None and not isinstance(value, str):
-            raise TypeError(f"{name} must be text, not {type(value).__name__}")
-    if tags is None:
-        return
+def _refuse_label(name: str, value: object) -> None:
+    if value is not None and not isinstance(value, str):
+        raise TypeError(f"{name} must be text, not {type(value).__name__}")
+
+
+def _refuse_tags(tags: object) -> None:
     if not isinstance(tags, Mapping):
         raise TypeError(f"tags must be a mapping of text to text, not {type(tags).__name__}")
     for key, value in cast("Mapping[object, object]", tags).items():
@@ -108,13 +115,13 @@ def examine(task: Task, plan: Plan, request: InFlight) -> bool:
 
 def template_hash(messages: Sequence[Message]) -> str | None:
     """Return the hash of the system prompt, 16 hex digits, or None without one; texts themselves are never logged."""
-    system = tuple([str(message.get("content")) for message in messages if message.get("role") == "system"])
-    return _hash_of(system) if system else None
+    texts = [str(message.get("content")) for message in messages if message.get("role") == "system"]
+    return _hash_of(texts[0] if len(texts) == 1 else "\x00".join(texts)) if texts else None
 
 
 @lru_cache(maxsize=512)
-def _hash_of(texts: tuple[str, ...]) -> str:
-    return hashlib.blake2b("\x00".join(texts).encode(errors="replace"), digest_size=8).hexdigest()
+def _hash_of(text: str) -> str:
+    return hashlib.blake2b(text.encode(errors="replace"), digest_size=8).hexdigest()
 
 
 def _caller_confidence(function: ConfidenceFunction | None, subject: Any) -> float | None:

@@ -9,7 +9,11 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Literal
 
+from router_core.record import record
+
 NANO = 1_000_000_000
+PRE_CHECK = "pre_check"
+"""What a call that a free rule has answered has as its reason, and in place of the tier that served."""
 
 Role = Literal["serve", "retry", "fallback", "escalate", "correct", "judge", "sample", "shadow"]
 AttemptStatus = Literal["ok", "failed", "invalid", "cancelled", "unknown"]
@@ -28,7 +32,7 @@ def usd_to_nusd(usd: Decimal) -> int:
     return int(usd * NANO)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Usage:
     """Tokens of one request, as the provider counts them.
 
@@ -90,7 +94,7 @@ class Price:
     is_text_only: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Abilities:
     """What a list knows of a model, beside its prices.
 
@@ -103,7 +107,7 @@ class Abilities:
     context_tokens: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Receipt:
     """What one request cost.
 
@@ -120,7 +124,7 @@ class Receipt:
     price: Price | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Confidence:
     """How sure an answer is, and who says so.
 
@@ -138,7 +142,7 @@ class Confidence:
 NO_CONFIDENCE = Confidence(value=None, source="none")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class CheckResult:
     """Verdict of one free check.
 
@@ -155,7 +159,7 @@ class CheckResult:
     detail: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Request:
     """One request to one target, as a backend receives it.
 
@@ -166,12 +170,13 @@ class Request:
         model: ``provider/model`` of the target.
         messages: Chat messages, as the caller gave them.
         response_format: pydantic model class or JSON schema the answer should follow.
-        timeout_s: Seconds after which the request is given up.
+        timeout_s: Seconds after which the request is given up; of a stream, the longest wait for its next chunk.
         max_output_tokens: Limit of the target, if it has one.
         logprobs: Whether token log-probabilities are wanted.
         params: The caller's extra keyword arguments, unchanged.
         api_base: Address of the target's API; None = the provider's own.
         api_key_env: Name of the environment variable with the target's key; None = the provider's usual one.
+        total_s: Seconds that a stream may take from its start to its end; None = no such limit.
     """
 
     request_id: str
@@ -186,9 +191,23 @@ class Request:
     params: Mapping[str, Any] = field(default_factory=dict[str, Any])
     api_base: str | None = None
     api_key_env: str | None = None
+    total_s: float | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A piece of a streamed answer.
+
+    Attributes:
+        text: What it adds to the answer's text; "" of a piece that carries something else (a tool call, reasoning).
+        raw: The client's own object.
+    """
+
+    text: str
+    raw: Any = field(default=None, repr=False)
+
+
+@record
 class Response:
     """What a backend returns for one request.
 
@@ -202,6 +221,7 @@ class Response:
         token_logprobs: Natural log-probabilities of the answer's tokens, shape ``(n_tokens,)``; empty if none came.
         ttft_ms: Time to the first token, for streams.
         raw: The client's own response object, for the caller.
+        is_counted: Whether tokens were counted on this side, because the provider has not (yet) told them all.
     """
 
     text: str
@@ -213,9 +233,10 @@ class Response:
     token_logprobs: tuple[float, ...] = ()
     ttft_ms: float | None = None
     raw: Any = None
+    is_counted: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class AttemptRecord:
     """One request made for one call, as the caller may inspect it.
 
@@ -279,7 +300,7 @@ class ShadowAnswer:
     parsed: Any = field(default=None, repr=False)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Answer:
     """The answer to one call.
 

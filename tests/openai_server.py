@@ -9,17 +9,22 @@
 """
 
 import json
+import select
 import socket
 import threading
 import time
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Self, cast
 
 REQUEST_ID_HEADER = "x-tierwise-request-id"
+HANG = "hang"
+CUT = "cut"
+Event = Mapping[str, Any] | bytes | float | str
+"""JSON data, raw bytes, a pause in seconds, ``HANG`` (nothing more, ever) or ``CUT`` (the connection breaks)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +40,7 @@ class Reply:
         drop: Close the connection without an answer.
         cut: Announce a longer body than is sent, then close.
         drip_s: Send one blank every so many seconds and never an answer, as some gateways do to keep a line open.
+        events: Server-sent events in place of a body, in order.
     """
 
     status: int = 200
@@ -45,6 +51,7 @@ class Reply:
     drop: bool = False
     cut: bool = False
     drip_s: float | None = None
+    events: tuple[Event, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,6 +150,61 @@ def dripping() -> Reply:
     return Reply(drip_s=0.05)
 
 
+def chunk(text: str | None = None, *, finish: str | None = None, **extra: Any) -> dict[str, Any]:
+    """One event of a stream; ``extra`` goes beside ``choices`` (``usage``, ...), ``delta`` into its delta."""
+    delta: dict[str, Any] = {**extra.pop("delta", {}), **({} if text is None else {"content": text})}
+    choice = {"index": 0, "delta": delta, "finish_reason": finish}
+    return {"choices": [choice], **extra}
+
+
+def streamed(*texts: str, usage: Mapping[str, Any] | None = None, where: str = "after", **extra: Any) -> Reply:
+    """A good answer in pieces, with its usage where some provider or other puts it.
+
+    Args:
+        *texts: The pieces.
+        usage: Tokens; default 12 in and one out per piece.
+        where: ``after`` (a last event without choices), ``finish`` (with the finish reason), ``content`` (with the last
+            piece), ``every`` (growing, in every event), ``never``.
+        **extra: Goes into every event (``model``, ``service_tier``, ...).
+    """
+    n = len(texts)
+    whole = plain_usage(n) if usage is None else dict(usage)
+    events: list[Event] = [chunk("", delta={"role": "assistant"}, **extra)]
+    for number, text in enumerate(texts, start=1):
+        told = where == "every" or (where == "content" and number == n)
+        growing = {**whole, "completion_tokens": number, "total_tokens": whole["prompt_tokens"] + number}
+        mine = growing if where == "every" and number < n else whole
+        events.append(chunk(text, **({"usage": mine} if told else {}), **extra))
+    events.append(chunk(finish="stop", **({"usage": whole} if where in ("finish", "every") else {}), **extra))
+    if where == "after":
+        events.append({"choices": [], "usage": whole, **extra})
+    return Reply(events=(*events, b"data: [DONE]\n\n"))
+
+
+def plain_usage(output_tokens: int) -> dict[str, Any]:
+    """12 tokens in, so many out."""
+    return {"prompt_tokens": 12, "completion_tokens": output_tokens, "total_tokens": 12 + output_tokens}
+
+
+def after(reply: Reply, count: int, *then: Event) -> Reply:
+    """The first events of a stream, and something else in place of the rest."""
+    return replace(reply, events=(*reply.events[:count], *then))
+
+
+def anthropic_streamed(*texts: str, start: Mapping[str, Any], end: Mapping[str, Any]) -> Reply:
+    """An answer in pieces as Anthropic sends it: the prompt's usage at the start, the output's at the end."""
+    message = {"id": "msg_1", "type": "message", "role": "assistant", "content": [], "usage": dict(start)}
+    block = {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}}
+    events: list[dict[str, Any]] = [{"type": "message_start", "message": message}, block]
+    for text in texts:
+        delta = {"type": "text_delta", "text": text}
+        events.append({"type": "content_block_delta", "index": 0, "delta": delta})
+    events.append({"type": "content_block_stop", "index": 0})
+    events.append({"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": dict(end)})
+    events.append({"type": "message_stop"})
+    return Reply(events=tuple(f"event: {e['type']}\ndata: {json.dumps(e)}\n\n".encode() for e in events))
+
+
 def closed_port() -> int:
     """A port on loopback that refuses connections."""
     with socket.socket() as probe:
@@ -157,6 +219,7 @@ class OpenAIServer:
         self._lock = threading.Lock()
         self._scripts: dict[str, deque[Reply]] = {}
         self._hits: list[Hit] = []
+        self._left: list[str | None] = []
         self._stopping = threading.Event()
         self._arrived = threading.Condition(self._lock)
         self._http = _Http(("127.0.0.1", 0), _Handler)
@@ -184,6 +247,17 @@ class OpenAIServer:
         """Every request so far, in order of arrival."""
         with self._lock:
             return tuple(self._hits)
+
+    def left(self, hit: Hit) -> None:
+        """Take note that a client went away in the middle of a stream."""
+        with self._arrived:
+            self._left.append(hit.request_id)
+            self._arrived.notify_all()
+
+    def wait_for_leaving(self, request_id: str, timeout_s: float = 10.0) -> bool:
+        """Block until the client of this request has gone away in the middle of its stream."""
+        with self._arrived:
+            return self._arrived.wait_for(lambda: request_id in self._left, timeout_s)
 
     def script(self, model: str, *replies: Reply) -> None:
         """Set what the model answers, in order; the last reply repeats. A model without a script answers ``ok()``."""
@@ -273,6 +347,9 @@ class _Handler(BaseHTTPRequestHandler):
         if reply.drip_s is not None:
             self._drip(reply.drip_s)
             return
+        if reply.events:
+            self._stream(reply, hit)
+            return
         self._send(reply, model)
 
     def _drip(self, every_s: float) -> None:
@@ -284,6 +361,46 @@ class _Handler(BaseHTTPRequestHandler):
         while self.server.owner.pause(every_s):
             self.wfile.write(b" ")
             self.wfile.flush()
+
+    def _stream(self, reply: Reply, hit: Hit) -> None:
+        self.send_response(200)
+        self.send_header("content-type", "text/event-stream")
+        self.send_header("transfer-encoding", "chunked")
+        self.end_headers()
+        try:
+            for event in reply.events:
+                if event == CUT:
+                    self.close_connection = True
+                    return
+                if event == HANG or isinstance(event, float):
+                    self._wait(event if isinstance(event, float) else None)
+                    continue
+                self._chunk(event if isinstance(event, bytes) else self._data(cast("Any", event), hit.model))
+            self.wfile.write(b"0\r\n\r\n")
+        except OSError:
+            self.server.owner.left(hit)
+            self.close_connection = True
+
+    def _wait(self, seconds: float | None) -> None:
+        """Pause, and notice if the client goes away meanwhile.
+
+        Raises:
+            OSError: It did, or the server stops.
+        """
+        until = None if seconds is None else time.monotonic() + seconds
+        while until is None or time.monotonic() < until:
+            if select.select([self.connection], [], [], 0)[0] and not self.connection.recv(1, socket.MSG_PEEK):
+                raise ConnectionResetError
+            if not self.server.owner.pause(0.01 if until is None else min(0.01, max(0, until - time.monotonic()))):
+                raise ConnectionAbortedError
+
+    def _chunk(self, data: bytes) -> None:
+        self.wfile.write(b"%x\r\n%b\r\n" % (len(data), data))
+        self.wfile.flush()
+
+    def _data(self, event: Mapping[str, Any], model: str) -> bytes:
+        known = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": int(time.time()), "model": model}
+        return b"data: %b\n\n" % json.dumps({**known, **event}).encode()
 
     def _send(self, reply: Reply, model: str) -> None:
         if isinstance(reply.body, bytes):

@@ -1,14 +1,15 @@
 """Routers over simulated models for tests: valid by default, real files, virtual time."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from router_core import CallError, Router, ShadowAnswer
-from router_core.clock import VirtualClock
-from router_core.types import Request, Response, Usage
+from router_core import Router, ShadowAnswer
+from router_core import testing as fakes
+from router_core.testing import START_US, FakeBackend, Script, VirtualClock, make_router
+from router_core.types import Response
 
 ROUTING = """\
 version: 1
@@ -32,49 +33,12 @@ SCHEMA = {
     "properties": {"answer": {"type": "string"}, "confidence": {"type": "number"}},
     "required": ["answer"],
 }
-NOON_US = 1_795_435_200_000_000  # 2026-11-23 12:00 UTC
-
-Reply = Response | CallError | BaseException
+NOON_US = START_US
 
 
-def reply(answer: str = "yes", confidence: float | None = 0.9, **response: Any) -> Response:
+def reply(answer: str = "yes", confidence: float | None = 0.9, **fields: Any) -> Response:
     """An answer as a model gives it: JSON, 100 tokens in, 10 out."""
-    body: dict[str, Any] = {"answer": answer}
-    if confidence is not None:
-        body["confidence"] = confidence
-    fields: dict[str, Any] = {"text": json.dumps(body), "usage": Usage(input_tokens=100, output_tokens=10)}
-    return Response(**(fields | response))
-
-
-@dataclass
-class ScriptedBackend:
-    """Gives each model's replies in order, the last one again and again, each after `latency_s` of virtual time."""
-
-    clock: VirtualClock
-    replies: Mapping[str, Sequence[Reply] | Callable[[Request], Reply]]
-    latency_s: float = 0.5
-    requests: list[Request] = field(default_factory=list[Request])
-
-    def complete(self, request: Request) -> Response:
-        self.requests.append(request)
-        self.clock.sleep(self.latency_s)
-        return self._next(request)
-
-    async def acomplete(self, request: Request) -> Response:
-        self.requests.append(request)
-        await self.clock.asleep(self.latency_s)
-        return self._next(request)
-
-    def _next(self, request: Request) -> Response:
-        known = self.replies.get(request.model, [reply()])
-        if callable(known):
-            got = known(request)
-        else:
-            asked = sum(earlier.model == request.model for earlier in self.requests)
-            got = known[min(asked, len(known)) - 1]
-        if isinstance(got, BaseException):
-            raise got
-        return got
+    return fakes.reply({"answer": answer}, confidence=confidence, **fields)
 
 
 @dataclass
@@ -82,7 +46,7 @@ class Bench:
     """A router on a virtual clock, with what it asked and what it logged."""
 
     router: Router
-    backend: ScriptedBackend
+    backend: FakeBackend
     clock: VirtualClock
     home: Path
 
@@ -97,21 +61,20 @@ class Bench:
 
     @property
     def asked(self) -> list[str]:
-        return [request.model for request in self.backend.requests]
+        return self.backend.asked
 
 
 def open_bench(
     folder: Path,
-    replies: Mapping[str, Sequence[Reply] | Callable[[Request], Reply]] | None = None,
+    replies: Mapping[str, Script] | None = None,
     routing: str = ROUTING,
     start_us: int = NOON_US,
     on_shadow: Callable[[ShadowAnswer], object] | None = None,
 ) -> Bench:
     """Open a router in a folder of its own."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "routing.yaml").write_text(routing)
     clock = VirtualClock(start_us, seed=7)
-    backend = ScriptedBackend(clock, replies or {})
+    backend = FakeBackend(replies, default=reply(), clock=clock, latency_s=0.5)
     home = folder / "home"
-    router = Router.open(folder / "routing.yaml", home=home, backend=backend, clock=clock, on_shadow=on_shadow)
-    return Bench(router, backend, clock, home)
+    return Bench(
+        make_router(folder, routing, backend, home=home, clock=clock, on_shadow=on_shadow), backend, clock, home
+    )

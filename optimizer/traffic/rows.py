@@ -4,6 +4,8 @@ import datetime as dt
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
+from router_core.call_log.schema import ASKED_SOMEBODY
+
 if TYPE_CHECKING:
     import pyarrow as pa
     from duckdb import DuckDBPyConnection
@@ -11,8 +13,9 @@ if TYPE_CHECKING:
 _BATCH_ROWS = 200_000
 # an attempt begins within its call's deadline; a shadow may wait a little longer
 _ATTEMPTS_WITHIN = dt.timedelta(days=2)
-# calls that were refused, or never were calls, met no limit
-_IN_WINDOW = "calls.ts >= $first AND calls.ts < $until AND calls.status NOT IN ('rejected', 'evaluation')"
+# calls that were refused, needed no request or never were calls met no limit
+_IN_WINDOW = f"""
+    calls.ts >= $first AND calls.ts < $until AND calls.status NOT IN ('rejected', 'evaluation') AND {ASKED_SOMEBODY}"""
 
 Window = Mapping[str, dt.datetime]
 """``first`` and ``until``: naive UTC instants between which the calls lie."""

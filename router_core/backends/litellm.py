@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from router_core.backends.keys import can_go_without, goes_to
 from router_core.backends.litellm_errors import redacted, translated
 from router_core.backends.litellm_response import response_format_of, response_of
+from router_core.backends.litellm_stream import GRACE_S, AsyncLiteLLMReading, LiteLLMReading
 from router_core.backends.workers import Workers
 from router_core.errors import CallError
 
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
     from router_core.types import Request, Response
 
 REQUEST_ID_HEADER: Final = "x-tierwise-request-id"
-# litellm's timeout counts silence, not time: a provider that sends a byte now and then would never time out
-GRACE_S: Final = 0.25
 NO_KEY: Final = "none"
 _STEPS: Final = (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0)
 # these make several requests out of one, which the log would not see
@@ -78,6 +77,14 @@ class LiteLLMBackend:
             raise translated(error, request.model, outer=outer) from error
         return _answer(raw, request)
 
+    def stream(self, request: "Request") -> LiteLLMReading:
+        """Return the answer to be read piece by piece; nothing is sent before the first is asked for."""
+        return LiteLLMReading(self._client, request, lambda: self._client.completion(**self._streamed(request)))
+
+    def astream(self, request: "Request") -> AsyncLiteLLMReading:
+        """Return the answer to be read in an event loop, like ``stream``."""
+        return AsyncLiteLLMReading(self._client, request, lambda: self._client.acompletion(**self._streamed(request)))
+
     @functools.cached_property
     def _client(self) -> Any:
         os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
@@ -123,6 +130,11 @@ class LiteLLMBackend:
         _limit_output(arguments, request.max_output_tokens)
         return arguments | _address(request)
 
+    def _streamed(self, request: "Request") -> dict[str, Any]:
+        # providers that know no such option are not sent it by the client
+        options = cast("Mapping[str, Any]", request.params.get("stream_options") or {})
+        return self._prepared(request) | {"stream": True, "stream_options": {**options, "include_usage": True}}
+
     def _supported(self, model: str) -> frozenset[str]:
         found: list[str] | None = self._client.get_supported_openai_params(model)
         return frozenset(found or ())
@@ -154,7 +166,7 @@ def _refuse_hidden(params: Mapping[str, Any], model: str) -> None:
         text = f"{model}: {', '.join(own)} cannot be passed along: the router itself decides about it"
         raise CallError(text, kind="bad_request")
     if params.get("stream"):
-        raise CallError(f"{model}: stream=True is not yet supported", kind="bad_request")
+        raise CallError(f"{model}: stream=True cannot be passed along; use router.stream", kind="bad_request")
 
 
 def _limit_output(arguments: dict[str, Any], limit: int | None) -> None:

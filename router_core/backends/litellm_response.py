@@ -15,23 +15,23 @@ _ANYWHERE: Final = frozenset({"global", "not_available"})
 
 def response_of(raw: object) -> Response | None:
     """Return the client's response as a ``Response``; None when there is no answer in it."""
-    choices = _get(raw, "choices")
+    choices = field_of(raw, "choices")
     if not isinstance(choices, Sequence) or not choices:
         return None
     choice = cast("Sequence[object]", choices)[0]
-    message = _get(choice, "message")
+    message = field_of(choice, "message")
     if message is None:
         return None
-    text = _get(message, "content")
-    usage = _get(raw, "usage")
+    text = field_of(message, "content")
+    usage = field_of(raw, "usage")
     return Response(
         text=text if isinstance(text, str) else "",
         usage=usage_of(usage),
-        response_model=_text(_get(raw, "model")),
+        response_model=text_of(field_of(raw, "model")),
         service_tier=service_tier_of(raw),
-        finish_reason=_text(_get(choice, "finish_reason")),
+        finish_reason=text_of(field_of(choice, "finish_reason")),
         cost_nusd=reported_nusd(usage),
-        token_logprobs=_logprobs(choice),
+        token_logprobs=logprobs_of(choice),
         raw=raw,
     )
 
@@ -45,14 +45,14 @@ def usage_of(usage: object) -> Usage:
     prompt, output, total = (_count(usage, f"{name}_tokens") for name in ("prompt", "completion", "total"))
     if not prompt and not output:
         return Usage()
-    details = _get(usage, "prompt_tokens_details")
+    details = field_of(usage, "prompt_tokens_details")
     cached = _count(details, "cached_tokens") or _count(usage, "cache_read_input_tokens")
     written = _count(details, "cache_write_tokens") or _count(details, "cache_creation_tokens")
     written = written or _count(usage, "cache_creation_input_tokens")
-    split = _get(details, "cache_creation_token_details")
+    split = field_of(details, "cache_creation_token_details")
     hour = _count(split, "ephemeral_1h_input_tokens")
     minutes = _count(split, "ephemeral_5m_input_tokens") or max(0, written - hour)
-    answered = _get(usage, "completion_tokens_details")
+    answered = field_of(usage, "completion_tokens_details")
     reasoning = _count(answered, "reasoning_tokens")
     if reasoning and total == prompt + output + reasoning:
         output += reasoning
@@ -64,7 +64,7 @@ def usage_of(usage: object) -> Usage:
         output_tokens=output,
         reasoning_tokens=min(reasoning, output),
         media_tokens=sum(_count(side, f"{kind}_tokens") for side in (details, answered) for kind in _MEDIA),
-        web_searches=_count(_get(usage, "server_tool_use"), _SEARCHES) or _count(details, _SEARCHES),
+        web_searches=_count(field_of(usage, "server_tool_use"), _SEARCHES) or _count(details, _SEARCHES),
     )
 
 
@@ -74,16 +74,16 @@ def service_tier_of(raw: object) -> str | None:
     Its fast mode and its work within one country have prices of their own too; the latter is told as
     ``inference_geo=us``.
     """
-    tier = _text(_get(raw, "service_tier"))
+    tier = text_of(field_of(raw, "service_tier"))
     if tier is not None:
         return tier
-    usage = _get(raw, "usage")
-    if _get(usage, "speed") == "fast":
+    usage = field_of(raw, "usage")
+    if field_of(usage, "speed") == "fast":
         return "fast"
-    place = _text(_get(usage, "inference_geo"))
+    place = text_of(field_of(usage, "inference_geo"))
     if place is not None and place.lower() not in _ANYWHERE:
         return f"inference_geo={place}"
-    return _text(_get(usage, "service_tier"))
+    return text_of(field_of(usage, "service_tier"))
 
 
 def reported_nusd(usage: object) -> int | None:
@@ -92,13 +92,13 @@ def reported_nusd(usage: object) -> int | None:
     A number (OpenRouter, xAI) or a breakdown with ``total_cost`` (Perplexity). With a key of the user's own at
     OpenRouter (``is_byok``), the cost is its fee, and what the provider behind it charges comes on top.
     """
-    cost = _get(usage, "cost")
+    cost = field_of(usage, "cost")
     if cost is not None and not isinstance(cost, int | float | str):
-        cost = _get(cost, "total_cost")
+        cost = field_of(cost, "total_cost")
     fee = _nusd(cost)
-    if fee is None or not _get(usage, "is_byok"):
+    if fee is None or not field_of(usage, "is_byok"):
         return fee
-    behind = _nusd(_get(_get(usage, "cost_details"), "upstream_inference_cost"))
+    behind = _nusd(field_of(field_of(usage, "cost_details"), "upstream_inference_cost"))
     return None if behind is None else fee + behind
 
 
@@ -120,26 +120,29 @@ def response_format_of(wanted: Any) -> Any:
     return {"type": "json_schema", "json_schema": inner}
 
 
-def _logprobs(choice: object) -> tuple[float, ...]:
-    content = _get(_get(choice, "logprobs"), "content")
+def logprobs_of(choice: object) -> tuple[float, ...]:
+    """Return the log-probabilities of a choice's tokens; empty if there are none."""
+    content = field_of(field_of(choice, "logprobs"), "content")
     if not isinstance(content, Sequence):
         return ()
-    values = [_get(token, "logprob") for token in cast("Sequence[object]", content)]
+    values = [field_of(token, "logprob") for token in cast("Sequence[object]", content)]
     return tuple(float(value) for value in values if isinstance(value, int | float))
 
 
-def _get(thing: object, name: str) -> object:
+def field_of(thing: object, name: str) -> object:
+    """Return a member of a mapping or an attribute of an object; None where there is none."""
     if isinstance(thing, Mapping):
         return cast("Mapping[str, object]", thing).get(name)
     return getattr(thing, name, None)
 
 
 def _count(thing: object, name: str) -> int:
-    value = _get(thing, name)
+    value = field_of(thing, name)
     return max(0, value) if isinstance(value, int) and not isinstance(value, bool) else 0
 
 
-def _text(value: object) -> str | None:
+def text_of(value: object) -> str | None:
+    """Return a value that is text and not empty, else None."""
     return value if isinstance(value, str) and value else None
 
 

@@ -10,11 +10,12 @@ import json
 import math
 import struct
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from statistics import NormalDist
 from typing import Any
 
+from router_core.backends.recited import AsyncRecitedReading, Recital, RecitedReading, pieces_of
 from router_core.clock import Clock
 from router_core.errors import CallError, ErrorKind
 from router_core.types import Request, Response, Usage
@@ -24,6 +25,8 @@ _NORMAL = NormalDist()
 _SHARED = 0.6
 # confidence = logistic(intercept + slope x margin + noise): right answers around .93, wrong ones around .55
 _CONFIDENCE = (0.9, 1.6, 0.7)
+# share of a stream's latency before its first piece
+_FIRST_PIECE = 1 / 3
 _FOUR = struct.Struct("<4I")
 _UNIT = 2.0**-32
 _TINY = 2.0**-33
@@ -123,6 +126,25 @@ class SimulatedBackend:
         else:
             await asyncio.sleep(0)
         return _raise_or_return(response)
+
+    def stream(self, request: Request) -> RecitedReading:
+        """Return the simulated answer to be read word by word; a third of its latency passes before the first."""
+        return RecitedReading(request, self._recital, self._clock)
+
+    def astream(self, request: Request) -> AsyncRecitedReading:
+        """Return the simulated answer to be read in an event loop; see ``stream``."""
+        return AsyncRecitedReading(request, self._recital, self._clock)
+
+    def _recital(self, request: Request) -> Recital:
+        # how long a stream may take is watched where it is read
+        response, latency_s = self._decide(replace(request, timeout_s=math.inf))
+        if isinstance(response, CallError):
+            return Recital(failure=response, first_s=latency_s)
+        words = pieces_of(response.text)
+        first_s = latency_s * _FIRST_PIECE
+        return Recital(
+            response=response, pieces=words, first_s=first_s, between_s=(latency_s - first_s) / max(len(words), 1)
+        )
 
     def _decide(self, request: Request) -> tuple[Response | CallError, float]:
         model = self._models.get(request.model, self._default)

@@ -36,6 +36,11 @@ class Home:
         return self.root / "control.sqlite"
 
     @property
+    def cache(self) -> Path:
+        """The SQLite file of answers kept for retries; there once a config has the cache enabled."""
+        return self.root / "cache.sqlite"
+
+    @property
     def control_lock(self) -> Path:
         """Lock file of whoever changes the config or decides about a proposal."""
         return self.root / "control.lock"

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Final
 
 from router_core.call_log import access, commit, folding, outcome_sums, rollups
 from router_core.call_log.archive import Archive
@@ -32,6 +33,8 @@ from router_core.call_log.weeks import weeks
 __all__ = ["MAX_ROWS_PER_COMMIT", "IngestReport", "Ingester", "Progress", "ingest_once", "wall_clock_us"]
 
 Progress = Callable[[int, int], None]
+# while lines wait, sums of outcomes may wait too, but not for ever
+_SUMS_EVERY_S: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +94,7 @@ class Ingester:
         self._offsets: dict[str, int] | None = None
         self._max_rows = MAX_ROWS_PER_COMMIT
         self._sums_are_stale = True
+        self._summed_s = time.monotonic()
         # whether segments are kept that this log lacks: nobody knows at the beginning
         self._lacks_kept = True
         self._file_id: tuple[int, int] | None = None
@@ -134,7 +138,8 @@ class Ingester:
                 self._settle(goal, tally)
             if not self._lacks_kept:
                 break
-        self._update_sums(bounds)
+        if not is_behind or self._sums_are_due():
+            self._update_sums(bounds)
         self._tidy()
         return IngestReport(
             lines=tally.lines,
@@ -230,9 +235,13 @@ class Ingester:
         for worker in finished:
             lock_path(self._home.spool, worker).unlink(missing_ok=True)
 
+    def _sums_are_due(self) -> bool:
+        return time.monotonic() - self._summed_s >= _SUMS_EVERY_S
+
     def _update_sums(self, bounds: Bounds) -> None:
         """Compute the outcome sums of queued hours, some at a time, and fold rollups that have grown."""
         grown: list[str] = []
+        self._summed_s = time.monotonic()
         while self._sums_are_stale:
             step = outcome_sums.compute_step(self._lookup)
             with self._file.attached(self._now_us()) as con:

@@ -48,6 +48,7 @@ class CallRow:
     critical: bool | None
     holdback: str | None
     cache_hit: bool | None
+    linked_call_id: str | None
     escalations: int | None
     fallbacks: int | None
     attempts: int | None

@@ -83,6 +83,9 @@ class Spool:
     @property
     def worker(self) -> str:
         """Name of this writer; a forked child has another than its parent."""
+        known = self._place.worker
+        if known is not None:
+            return known
         with self._mutex:  # two names at once would be a lock under one and a segment under the other
             return self._place.name()
 

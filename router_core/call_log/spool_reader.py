@@ -13,7 +13,8 @@ from router_core.call_log.segments import Segment, is_alive, list_segments, list
 
 _LINES_PER_ROW: Final = 4
 _MIN_SHARE: Final = 500
-_IMPORTS_EVERY: Final = 2
+# what a living process writes is looked at now, an import is waited for anyway; it only must not stand still
+_IMPORTS_EVERY: Final = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

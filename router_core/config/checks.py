@@ -12,6 +12,7 @@ from typing import Any, TypeVar, cast
 from pydantic import ValidationError
 
 from router_core.config.messages import suggestion
+from router_core.config.rules import pre_check_problems
 from router_core.config.sections import (
     SHADOW_BUDGET,
     Budget,
@@ -23,6 +24,7 @@ from router_core.config.sections import (
     Target,
 )
 from router_core.config.tree import Location
+from router_core.types import PRE_CHECK
 
 Found = tuple[Location, str]
 S = TypeVar("S", bound=Section)
@@ -53,6 +55,7 @@ def semantic_problems(raw: Mapping[str, Any], calibrations: Collection[str]) -> 
     )
     return [
         *_timezone(raw.get("timezone")),
+        *_tier_names(_mapping(raw.get("tiers"))),
         *_targets(_mapping(raw.get("tiers"))),
         *_limits(("defaults",), defaults),
         *(found for name, each in types.items() for found in _payload_type(("payload_types", name), each, facts)),
@@ -107,6 +110,11 @@ def _timezone(zone: object) -> Iterator[Found]:
         yield ("timezone",), f"unknown time zone {zone!r}{missing or hint}"
 
 
+def _tier_names(tiers: Mapping[Any, Any]) -> Iterator[Found]:
+    if PRE_CHECK in tiers:
+        yield ("tiers", PRE_CHECK), "is the name that answers of pre-checks are counted under; choose another"
+
+
 def _targets(tiers: Mapping[Any, Any]) -> Iterator[Found]:
     for name, targets in tiers.items():
         seen: dict[tuple[str | None, ...], int] = {}
@@ -140,6 +148,7 @@ def _payload_type(location: Location, raw: object, facts: _Facts) -> Iterator[Fo
         message = f"{minimum!r} is above every tier of the path, so a limit would raise calls to it; lower it"
         yield (*location, "min_tier"), message
     yield from _shadows((*location, "shadow"), settings.get("shadow"), facts)
+    yield from pre_check_problems((*location, "pre_checks"), _items(settings.get("pre_checks")))
     yield from _path((*location, "holdback", "path"), _mapping(settings.get("holdback")).get("path"), facts)
     calibration = settings.get("calibration")
     if isinstance(calibration, str) and calibration not in facts.calibrations:

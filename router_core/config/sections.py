@@ -192,11 +192,21 @@ class Holdback(Section):
 
 
 class PreCheck(Section):
-    """A free rule that may answer without any model."""
+    r"""A free rule that may answer without any model: exactly one of ``regex``, ``table`` and ``callable``.
+
+    Attributes:
+        name: What the log calls it.
+        regex: Pattern that is searched for in the text of the last user message.
+        answer: What a match of ``regex`` answers: text, or data that is written as JSON; ``\g<group>`` in it stands
+            for what a group has matched. Left out = the pattern's group ``answer``.
+        table: Answers by the text of the last user message, without the space around it.
+        callable: ``module:function``; gets the messages and returns the answer, or None.
+    """
 
     name: Name
     regex: str | None = None
-    table: dict[str, Any] | None = None
+    answer: Any = None
+    table: Annotated[dict[str, Any], Field(min_length=1)] | None = None
     callable: str | None = None
 
 
@@ -322,7 +332,12 @@ OnUnpriced = Annotated[Literal["error"] | Pessimistic, BeforeValidator(_unpriced
 
 
 class CacheRule(Section):
-    """The cache for retries."""
+    """The cache for retries: valid answers of calls with a run and a step, kept in the home.
+
+    Attributes:
+        ttl_s: How long an answer is kept, seconds.
+        max_mb: Size of the file, MB, from which the oldest answers go.
+    """
 
     enabled: Flag = False
     ttl_s: Seconds = 86_400.0

@@ -11,7 +11,7 @@ Place = tuple[Location, str]
 
 SUPPORTED_SOURCES = frozenset({"auto", "caller", "field", "logprob", "none"})
 _NOT_YET = "is not yet supported; remove it"
-_TYPE_KEYS = ("calibration", "pack", "holdback", "pre_checks")
+_TYPE_KEYS = ("calibration", "pack", "holdback")
 _TARGET_KEYS = ("capabilities", "context_tokens")
 
 
@@ -77,8 +77,6 @@ def _budget(budget: Budget) -> Iterator[Place]:
 def _sections(config: RoutingConfig) -> Iterator[Place]:
     if config.judge is not None:
         yield ("judge",), _NOT_YET
-    if config.cache.enabled:
-        yield ("cache", "enabled"), _NOT_YET
     if config.storage.sink != "duckdb":
         yield ("storage", "sink"), f"{config.storage.sink} is not yet supported; write duckdb"
     yield from _set(config.storage, ("storage",), ("catalog", "data"))

@@ -52,6 +52,8 @@ def same_answer(kind: Comparable, served: Given, other: Given, confidence_field:
 
 def unfenced(text: str) -> str:
     """Return what stands inside a fenced code block; a text that is none, unchanged."""
+    if "```" not in text:
+        return text
     fenced = _FENCED.match(text)
     return fenced.group(1) if fenced else text
 

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, cast
 
-from router_core.types import NO_CONFIDENCE, Confidence, ConfidenceSource
+from router_core.types import NO_CONFIDENCE, Confidence
 
 
 def measure(
@@ -27,14 +27,19 @@ def measure(
         field: Name of the self-reported field.
         token_logprobs: Natural log-probabilities of the answer's tokens, shape ``(n_tokens,)``.
     """
-    values: dict[ConfidenceSource, float | None] = {
-        "caller": _fraction(caller),
-        "field": _fraction(_self_reported(parsed, field)),
-        "logprob": _geometric_mean(token_logprobs),
-    }
-    for name, value in values.items():
-        if source in ("auto", name) and value is not None:
-            return Confidence(value=value, source=name)
+    auto = source == "auto"
+    if auto or source == "caller":
+        value = _fraction(caller)
+        if value is not None:
+            return Confidence(value=value, source="caller")
+    if auto or source == "field":
+        value = _fraction(_self_reported(parsed, field))
+        if value is not None:
+            return Confidence(value=value, source="field")
+    if auto or source == "logprob":
+        value = _geometric_mean(token_logprobs)
+        if value is not None:
+            return Confidence(value=value, source="logprob")
     return NO_CONFIDENCE
 
 

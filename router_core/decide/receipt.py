@@ -10,17 +10,21 @@ A price of 0 is free because the user declared it so: the price book takes no 0 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import mul
 from typing import TYPE_CHECKING, Final
 
+from router_core.record import record
 from router_core.types import Receipt, Usage
 
 if TYPE_CHECKING:
     from router_core.types import CostStatus, Price
 
 TOKENS_PER_PRICE: Final = 1_000_000
+_HALF: Final = TOKENS_PER_PRICE // 2
+_CLASSES: Final = ("input", "cached", "write_5m", "write_1h", "output", "reasoning")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class TokenClasses:
     """Tokens of one request in disjoint classes, none negative.
 
@@ -67,18 +71,20 @@ class ClassCost:
 
 def token_classes(usage: Usage) -> TokenClasses:
     """Return the usage in disjoint classes; counts that were not reported are 0."""
-    reported, output = max(0, usage.input_tokens or 0), max(0, usage.output_tokens or 0)
-    cached, reasoning = max(0, usage.cached_tokens), max(0, usage.reasoning_tokens)
-    write_5m, write_1h = max(0, usage.cache_write_5m_tokens), max(0, usage.cache_write_1h_tokens)
+    reported, output = usage.input_tokens or 0, usage.output_tokens or 0
+    cached, reasoning = usage.cached_tokens, usage.reasoning_tokens
+    write_5m, write_1h = usage.cache_write_5m_tokens, usage.cache_write_1h_tokens
+    negative = reported < 0 or output < 0 or cached < 0 or reasoning < 0 or write_5m < 0 or write_1h < 0
+    if negative:
+        counts = (reported, output, cached, reasoning, write_5m, write_1h)
+        reported, output, cached, reasoning, write_5m, write_1h = (max(0, count) for count in counts)
     parts = cached + write_5m + write_1h
-    counts = (usage.input_tokens or 0, usage.output_tokens or 0, usage.cached_tokens, usage.reasoning_tokens)
-    negative = min(*counts, usage.cache_write_5m_tokens, usage.cache_write_1h_tokens) < 0
     return TokenClasses(
-        fresh=max(0, reported - parts),
+        fresh=reported - parts if reported > parts else 0,
         cached=cached,
         write_5m=write_5m,
         write_1h=write_1h,
-        output=max(0, output - reasoning),
+        output=output - reasoning if output > reasoning else 0,
         reasoning=reasoning,
         contradictory=parts > reported or reasoning > output or negative,
     )
@@ -106,7 +112,8 @@ def by_class(usage: Usage, price: "Price", cost_nusd: int | None = None) -> tupl
             packed request is. Any other amount is left alone.
     """
     tokens = token_classes(usage)
-    lines = [line for line in _lines(tokens, row_for(price, tokens.input)) if line[1]]
+    rates = _rates(row_for(price, tokens.input))
+    lines = [line for line in zip(_CLASSES, _counts(tokens), rates, strict=True) if line[1]]
     micro = sum(n * rate for _, n, rate in lines)
     total = cost_nusd if lines and cost_nusd is not None and is_rounding(cost_nusd, micro) else _round_half_even(micro)
     costs = [n * rate // TOKENS_PER_PRICE for _, n, rate in lines]
@@ -132,7 +139,7 @@ def is_rounding(nusd: int, micro: int) -> bool:
 
 def computed_nusd(tokens: TokenClasses, row: "Price") -> int:
     """Return the cost in nano-dollars: Σ tokens × price / 10⁶ over the classes, the exact sum rounded half to even."""
-    return _round_half_even(sum(n * rate for _, n, rate in _lines(tokens, row)))
+    return _round_half_even(sum(map(mul, _counts(tokens), _rates(row))))
 
 
 def split_nusd(total: int, weights: Sequence[int]) -> tuple[int, ...]:
@@ -194,8 +201,8 @@ def estimate(input_tokens: int, output_tokens: int, price: "Price | None") -> in
     """Return the cost of a request of this size without any caching, nano-dollars; None without a price."""
     if price is None:
         return None
-    tokens = TokenClasses(fresh=input_tokens, cached=0, write_5m=0, write_1h=0, output=output_tokens)
-    return computed_nusd(tokens, row_for(price, input_tokens))
+    row = row_for(price, input_tokens)
+    return _round_half_even(input_tokens * row.input_nusd_per_m + output_tokens * row.output_nusd_per_m)
 
 
 def worst_case(input_tokens: int, output_tokens: int, price: "Price | None") -> int | None:
@@ -208,15 +215,21 @@ def worst_case(input_tokens: int, output_tokens: int, price: "Price | None") -> 
     return -(-total // TOKENS_PER_PRICE)
 
 
-def _lines(tokens: TokenClasses, row: "Price") -> tuple[tuple[str, int, int], ...]:
-    reasoning = row.output_nusd_per_m if row.reasoning_nusd_per_m is None else row.reasoning_nusd_per_m
+def _counts(tokens: TokenClasses) -> tuple[int, ...]:
+    """Return the tokens in the order of ``_CLASSES``."""
+    return tokens.fresh, tokens.cached, tokens.write_5m, tokens.write_1h, tokens.output, tokens.reasoning
+
+
+def _rates(row: "Price") -> tuple[int, ...]:
+    """Return the prices in the order of ``_CLASSES``."""
+    output, reasoning = row.output_nusd_per_m, row.reasoning_nusd_per_m
     return (
-        ("input", tokens.fresh, row.input_nusd_per_m),
-        ("cached", tokens.cached, row.cached_nusd_per_m),
-        ("write_5m", tokens.write_5m, row.write_5m_nusd_per_m),
-        ("write_1h", tokens.write_1h, row.write_1h_nusd_per_m),
-        ("output", tokens.output, row.output_nusd_per_m),
-        ("reasoning", tokens.reasoning, reasoning),
+        row.input_nusd_per_m,
+        row.cached_nusd_per_m,
+        row.write_5m_nusd_per_m,
+        row.write_1h_nusd_per_m,
+        output,
+        output if reasoning is None else reasoning,
     )
 
 
@@ -227,5 +240,4 @@ def _is_guess(usage: Usage, row: "Price") -> bool:
 
 def _round_half_even(micro: int) -> int:
     whole, rest = divmod(micro, TOKENS_PER_PRICE)
-    half = TOKENS_PER_PRICE // 2
-    return whole + (rest > half or (rest == half and whole % 2 == 1))
+    return whole + (rest > _HALF or (rest == _HALF and whole % 2 == 1))

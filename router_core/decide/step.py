@@ -4,12 +4,13 @@ The driver appends a fact for everything that happened and asks again; the same 
 a call can be replayed from its log.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal
 
 from router_core.decide.breaker import Cause
 from router_core.decide.plan import Plan, PlanStep
 from router_core.errors import ErrorKind
+from router_core.record import record
 from router_core.types import Confidence, GuardState, Role
 
 AcceptReason = Literal[
@@ -23,6 +24,9 @@ AcceptReason = Literal[
 ]
 ExhaustedReason = Literal["no_valid_answer", "limits", "guard", "bad_request", "content_policy", "incapable", "breaker"]
 
+RECALLED = 0
+"""Number of an answer that an earlier run has paid for; requests are numbered from 1."""
+
 _SURFACED: frozenset[ErrorKind] = frozenset({"bad_request", "content_policy"})
 _RETRYABLE: frozenset[ErrorKind] = frozenset({"rate_limit", "timeout", "server", "connection", "bad_response"})
 _BACKOFF_US = 500_000
@@ -34,7 +38,7 @@ _LONGEST_SPREAD_US = 1_000_000
 _PATIENCE_US = 2_000_000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Facts:
     """The world at the moment of a decision, as the driver saw it.
 
@@ -55,14 +59,14 @@ class Facts:
     held: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Opened:
     """The call began."""
 
     facts: Facts
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Failed:
     """Attempt ``n`` failed.
 
@@ -85,7 +89,7 @@ class Failed:
     facts: Facts
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Returned:
     """Attempt ``n`` came back with an answer, not yet checked."""
 
@@ -94,12 +98,15 @@ class Returned:
     target: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Checked:
     """The answer of attempt ``n`` was checked.
 
+    With number ``RECALLED`` it is a valid answer that an earlier run has paid for, checked again: it stands before
+    every request, is none itself, and the path goes on from its step. Of several kept ones it is the furthest up.
+
     Attributes:
-        n: 1-based number of the attempt.
+        n: 1-based number of the attempt, or ``RECALLED``.
         step: Index of its step.
         target: Index of its target.
         valid: Whether every check passed.
@@ -117,7 +124,7 @@ class Checked:
     facts: Facts
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Merged:
     """The correction of attempt ``n`` was merged into its draft."""
 
@@ -130,9 +137,11 @@ class Merged:
 
 
 Fact = Opened | Failed | Returned | Checked | Merged
+# what ends a request
+_ENDED = (Failed, Returned)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Call:
     """Make one request.
 
@@ -155,14 +164,14 @@ class Call:
     draft: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Check:
     """Check the answer of attempt ``n`` and measure its confidence."""
 
     n: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Merge:
     """Merge the correction of attempt ``n`` into the draft of attempt ``draft``."""
 
@@ -170,15 +179,15 @@ class Merge:
     draft: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Accept:
-    """Serve the answer of attempt ``n``."""
+    """Serve the answer of attempt ``n``, or the one that was ``RECALLED``."""
 
     n: int
     reason: AcceptReason
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Exhausted:
     """There is nothing to serve and nothing left to try."""
 
@@ -379,7 +388,11 @@ def _is_over(plan: Plan, trace: Trace, facts: Facts) -> bool:
 
 
 def _made(trace: Trace) -> int:
-    return sum(isinstance(fact, Failed | Returned) for fact in trace)
+    made = 0
+    for fact in trace:
+        if isinstance(fact, _ENDED):
+            made += 1
+    return made
 
 
 def _left_us(plan: Plan, facts: Facts) -> int:
@@ -409,11 +422,11 @@ def _takes_it(steps: tuple[PlanStep, ...], facts: Facts) -> str | None:
 
 
 def _spent_targets(trace: Trace, step: int) -> frozenset[int]:
-    return frozenset(fact.target for fact in trace if isinstance(fact, Failed | Returned) and fact.step == step)
+    return frozenset(fact.target for fact in trace if isinstance(fact, _ENDED) and fact.step == step)
 
 
 def _tries(trace: Trace, step: int, target: int) -> int:
-    return sum(isinstance(fact, Failed | Returned) and fact.step == step and fact.target == target for fact in trace)
+    return sum(isinstance(fact, _ENDED) and fact.step == step and fact.target == target for fact in trace)
 
 
 def _best_valid(trace: Trace) -> int | None:

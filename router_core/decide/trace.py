@@ -5,7 +5,18 @@ from dataclasses import replace
 from typing import Any
 
 from router_core.decide.plan import Plan, PlanStep
-from router_core.decide.step import Accept, Action, Checked, Fact, Facts, Failed, Opened, Returned, Trace
+from router_core.decide.step import (
+    RECALLED,
+    Accept,
+    Action,
+    Checked,
+    Fact,
+    Facts,
+    Failed,
+    Opened,
+    Returned,
+    Trace,
+)
 from router_core.types import Confidence
 
 _SETTLED = frozenset({"accepted", "accepted_unscored", "last_step"})
@@ -30,6 +41,40 @@ def facts_extra(fact: Failed | Checked, action: Action) -> dict[str, Any] | None
 def opened_extra(facts: Facts) -> dict[str, Any] | None:
     """Return what the call's row must carry of the world at its start, or None when nothing was special."""
     return _dump(facts) if any(getattr(facts, name) for name in _SETS) else None
+
+
+def recalled_extra(plan: Plan, fact: Checked, action: Action, attempt_id: str) -> dict[str, Any]:
+    """Return what the call's row must carry of an answer that an earlier run has paid for, since it has no row here.
+
+    Args:
+        plan: The call's plan.
+        fact: The answer, checked again.
+        action: What was decided after it.
+        attempt_id: The attempt that paid for it.
+    """
+    step = plan.steps[fact.step]
+    extra: dict[str, Any] = {
+        "attempt_id": attempt_id,
+        "tier": step.tier,
+        "request_model": step.targets[fact.target].model,
+        "confidence": fact.confidence.value,
+        "confidence_source": fact.confidence.source,
+        "calibration": fact.confidence.calibration,
+    }
+    facts = facts_extra(fact, action)
+    return extra if facts is None else extra | {"facts": facts}
+
+
+def recalled_row(call: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Return the answer of an earlier run that a logged call began with, as if it were an attempt's row; else None.
+
+    Args:
+        call: The call's row, with ``extra`` as a mapping or None.
+    """
+    logged = _logged(call, "recalled")
+    if not logged:
+        return None
+    return {**logged, "n": RECALLED, "role": "serve", "status": "ok", "extra": {"facts": logged.get("facts")}}
 
 
 def as_planned(
@@ -64,6 +109,9 @@ def trace_from_rows(plan: Plan, call: Mapping[str, Any], attempts: Sequence[Mapp
     """
     opening = _load(_logged(call, "opened"))
     trace: list[Fact] = [Opened(facts=replace(opening, guard="normal" if plan.critical else plan.guard_state))]
+    recalled = recalled_row(call)
+    if recalled is not None:
+        trace.append(_facts_of(plan, recalled)[-1])
     for row in attempts:
         if row["role"] in ON_PATH:
             trace += _facts_of(plan, row)

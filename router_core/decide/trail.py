@@ -9,7 +9,8 @@ from typing import Any, Final, cast
 
 from router_core.decide.plan import Plan
 from router_core.decide.step import Accept, Action, Call, Exhausted, replay
-from router_core.decide.trace import ON_PATH, trace_from_rows
+from router_core.decide.trace import ON_PATH, recalled_row, trace_from_rows
+from router_core.types import PRE_CHECK
 
 Row = Mapping[str, Any]
 
@@ -47,6 +48,9 @@ def opening(plan: Plan | None, call: Row) -> str:
         plan: What the config of the call's version plans for it; None = that config is not at hand.
         call: The call's row, with ``extra`` as a mapping.
     """
+    if call["reason"] == PRE_CHECK:
+        rule = call["extra"].get("pre_check")
+        return f"pre-check {_short(rule)} answered: no model was asked"
     if call["degraded"]:
         budget = f"budget {_short(call['budget_scope'])}" if call["budget_scope"] else "a budget"
         how = (
@@ -59,6 +63,10 @@ def opening(plan: Plan | None, call: Row) -> str:
         text = f"path {' → '.join(step.tier for step in plan.steps)}"
     else:
         text = f"planned for tier {_short(call['tier_planned'])}"
+    recalled = recalled_row(call)
+    if recalled is not None:
+        paid = f"{_short(recalled['request_model'])} ({_short(recalled['tier'])})"
+        text += f"; an earlier run has paid for an answer of {paid}: {_finding(plan, recalled)}"
     return text + _unused(_logged(call, "opened"))
 
 
@@ -88,9 +96,16 @@ def replayed(plan: Plan, call: Row, attempts: Sequence[Row]) -> bool:
         attempts: Its attempt rows in order, with ``extra`` as a mapping.
     """
     path = [row for row in attempts if row["role"] in ON_PATH]
+    if call["reason"] == PRE_CHECK:
+        return not path
+    recalled = recalled_row(call)
     actions = replay(plan, trace_from_rows(plan, call, path))
+    if recalled is not None:
+        actions = actions[1:]  # what would have been asked without it was not
     made = [(action.n, plan.steps[action.step].tier, action.role) for action in actions if isinstance(action, Call)]
-    return made == [(row["n"], row["tier"], row["role"]) for row in path] and _ends_alike(actions[-1], call, path)
+    return made == [(row["n"], row["tier"], row["role"]) for row in path] and _ends_alike(
+        actions[-1], call, path if recalled is None else [recalled, *path]
+    )
 
 
 def _ends_alike(end: Action, call: Row, path: Sequence[Row]) -> bool:
@@ -145,6 +160,9 @@ def _end(plan: Plan | None, call: Row, row: Row, path: Sequence[Row]) -> str:
     text = _finding(plan, row) + (f"; {why}" if why else "")
     if call["status"] != "ok":
         return f"{text}: no answer"
+    recalled = recalled_row(call)
+    if recalled is not None and recalled["attempt_id"] == call["served_attempt_id"]:
+        return f"{text}: the earlier run's answer is served"
     served = [other for other in path if other["attempt_id"] == call["served_attempt_id"]]
     if not served or served[0] is row:
         return f"{text}: served"

@@ -3,14 +3,19 @@
 import asyncio
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
+from router_core.backends import AsyncReading, Reading
 from router_core.backends.litellm import LiteLLMBackend
-from router_core.types import Request, Response
+from router_core.backends.litellm_stream import AsyncLiteLLMReading
+from router_core.types import Chunk, Request, Response
 from tests.openai_server import OpenAIServer
 
 Send = Callable[[Request], Response]
+Read = Callable[[Request], "Reader"]
 
 
 @pytest.fixture(scope="session")
@@ -44,6 +49,40 @@ def send(request: pytest.FixtureRequest, backend: LiteLLMBackend, loop: asyncio.
     if request.param == "sync":
         return backend.complete
     return lambda wire: asyncio.run_coroutine_threadsafe(backend.acomplete(wire), loop).result(30)
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """One answer being read, blocking or on the loop."""
+
+    reading: Reading | AsyncReading
+    loop: asyncio.AbstractEventLoop
+
+    def next(self) -> Chunk | None:
+        return self._done(self.reading.next_chunk())
+
+    def text(self) -> str:
+        """Everything that is left."""
+        texts: list[str] = []
+        while (chunk := self.next()) is not None:
+            texts.append(chunk.text)
+        return "".join(texts)
+
+    def close(self) -> None:
+        self._done(self.reading.aclose() if isinstance(self.reading, AsyncLiteLLMReading) else self.reading.close())
+
+    def received(self) -> Response:
+        return self.reading.received()
+
+    def _done(self, value: Any) -> Any:
+        return asyncio.run_coroutine_threadsafe(value, self.loop).result(30) if asyncio.iscoroutine(value) else value
+
+
+@pytest.fixture(params=["sync", "async"])
+def read(request: pytest.FixtureRequest, backend: LiteLLMBackend, loop: asyncio.AbstractEventLoop) -> Read:
+    """Begin to read the answer to a request, blocking or on the loop."""
+    begin = backend.stream if request.param == "sync" else backend.astream
+    return lambda wire: Reader(begin(wire), loop)
 
 
 async def _close_clients() -> None:

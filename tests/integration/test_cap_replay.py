@@ -20,9 +20,10 @@ from router_core.call_log.read import reading
 from router_core.call_log.spool import Spool
 from router_core.config import parse
 from router_core.decide.guard import Limit, midnight_us
+from router_core.testing import Reply
 from router_core.types import Request, Usage
 from tests.builders import make_attempt_line, make_call_line, make_outcome_line
-from tests.routers import ROUTING, Reply, open_bench, reply
+from tests.routers import ROUTING, open_bench, reply
 
 ZONE = ZoneInfo("Europe/Berlin")
 FIRST = dt.date(2026, 10, 24)  # clocks go back on the 25th: a day of 25 hours

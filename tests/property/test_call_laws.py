@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from router_core.decide.plan import Plan, PlanStep, PlanTarget
 from router_core.decide.step import (
+    RECALLED,
     Accept,
     Action,
     Call,
@@ -88,6 +89,12 @@ def drive(plan: Plan, data: st.DataObject) -> Run:
         return Confidence(value=value, source="none" if value is None else "field")
 
     run.trace.append(Opened(facts=facts()))
+    if data.draw(st.booleans()):
+        step = data.draw(st.integers(0, len(plan.steps) - 1))
+        target = data.draw(st.integers(0, len(plan.steps[step].targets) - 1))
+        kept = Checked(n=RECALLED, step=step, target=target, valid=True, confidence=confidence(), facts=facts())
+        run.actions.append(decide(plan, tuple(run.trace)))  # what would have been done without it
+        run.trace.append(kept)
     for _ in range(200):
         action = decide(plan, tuple(run.trace))
         run.actions.append(action)
@@ -145,7 +152,9 @@ def test_every_call_ends_within_its_limits(plan: Plan, data: st.DataObject) -> N
 @settings(max_examples=100, deadline=None)
 @given(plans(), st.data())
 def test_tier_never_goes_down_over_a_call(plan: Plan, data: st.DataObject) -> None:
-    steps = [call.step for call in drive(plan, data).calls]
+    run = drive(plan, data)
+    kept = [fact.step for fact in run.trace if isinstance(fact, Checked) and fact.n == RECALLED]
+    steps = [*kept, *(call.step for call in run.calls)]
     assert steps == sorted(steps)
 
 
@@ -163,6 +172,21 @@ def test_only_the_highest_valid_answer_is_served(plan: Plan, data: st.DataObject
         assert end.n == whole[-1]
     else:
         assert whole == []
+
+
+@settings(max_examples=100, deadline=None)
+@given(plans(), st.data())
+def test_call_with_an_answer_that_is_paid_for_asks_higher_steps_only_and_has_an_answer(
+    plan: Plan, data: st.DataObject
+) -> None:
+    run = drive(plan, data)
+    kept = [fact for fact in run.trace if isinstance(fact, Checked) and fact.n == RECALLED]
+    for fact in kept:
+        assert all(call.step > fact.step for call in run.calls)
+        assert [call.n for call in run.calls] == list(range(1, len(run.calls) + 1))
+        assert isinstance(run.actions[-1], Accept)
+        if fact.step == len(plan.steps) - 1:
+            assert run.calls == []
 
 
 @settings(max_examples=100, deadline=None)
