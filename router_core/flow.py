@@ -8,6 +8,7 @@ from collections.abc import Generator, Mapping
 from typing import Any
 
 from router_core.clock import CallTime
+from router_core.decide.capable import Needs
 from router_core.decide.compare import Given
 from router_core.decide.plan import Plan
 from router_core.decide.shadow import Served
@@ -24,11 +25,11 @@ from router_core.decide.step import (
     Merge,
     Opened,
     Returned,
-    decide,
     served_at,
 )
 from router_core.decide.trace import facts_extra, opened_extra
-from router_core.errors import CallError, RouteExhaustedError
+from router_core.errors import CallError, RequestRejectedError, RouteExhaustedError, RouterError
+from router_core.gate import Gate
 from router_core.inflight import InFlight, receipt_of_answer, receipt_of_failure, record_of, retry_after_us
 from router_core.lines import CallFacts, Closed, Line, Sent, attempt_line, call_line, started_line
 from router_core.record import record
@@ -54,6 +55,8 @@ class Pause:
 
 Effect = Send | Pause
 _UPWARDS: frozenset[Role] = frozenset({"escalate", "correct"})
+# ends of a call that might have left its step upwards
+_STAYS = frozenset({"accepted", "accepted_unscored"})
 Flow = Generator[Effect, Response | None, Answer]
 
 
@@ -67,10 +70,18 @@ class CallFlow:
         call: What is the same on all its log lines.
         shadows: Takes over what is to be asked once more, for evidence.
         time: Its instants.
+        needs: What its request needs.
     """
 
     def __init__(
-        self, state: RouterState, task: Task, plan: Plan, call: CallFacts, shadows: Shadows, time: CallTime
+        self,
+        state: RouterState,
+        task: Task,
+        plan: Plan,
+        call: CallFacts,
+        shadows: Shadows,
+        time: CallTime,
+        needs: Needs,
     ) -> None:
         self._state = state
         self._shadows = shadows
@@ -79,6 +90,7 @@ class CallFlow:
         self._call = call
         self._now_us = time.now_us
         self._input_tokens = tokens_of(task.messages)
+        self._gate = Gate(state, plan, needs)
         self._trace: list[Fact] = []
         self._answers: dict[int, InFlight] = {}
         self._records: list[AttemptRecord] = []
@@ -92,6 +104,7 @@ class CallFlow:
         Whatever ends it, every request has its lines, its money is booked once, and the call has its line.
 
         Raises:
+            RequestRejectedError: No target of the path can take such a request; nothing was sent.
             RouteExhaustedError: No target gave a valid answer.
         """
         try:
@@ -101,10 +114,9 @@ class CallFlow:
             raise
 
     def _run(self) -> Flow:
-        opening = self._facts(self._call.opened_us)
-        self._trace.append(Opened(facts=opening))
+        self._trace.append(Opened(facts=self._facts(self._call.opened_us)))
         while True:
-            action = decide(self._plan, tuple(self._trace))
+            action = self._gate.next(self._trace)
             line = self._log_line(action)
             match action:
                 case Call():
@@ -114,9 +126,9 @@ class CallFlow:
                 case Check(n=n):
                     self._check(n)
                 case Accept(n=n, reason=reason):
-                    return self._serve(n, reason, line, opening)
+                    return self._serve(n, reason, line)
                 case Exhausted(reason=reason):
-                    raise self._exhausted(reason, line, opening)
+                    raise self._exhausted(reason, line)
                 case Merge():
                     raise NotImplementedError("corrections are refused when the config is opened")
 
@@ -130,6 +142,7 @@ class CallFlow:
         if request is not None:
             if request.receipt is None:
                 self._settle(request, receipt_of_failure(None, request.price, request.sent), now_us)
+                self._state.withdrawn(request.sent.target.model)
             status: AttemptStatus = "failed" if cause == "internal" else "cancelled"
             self._write_attempt(request, status, cause, type(error).__name__)
         self._close("failed", cause, now_us, error_type=cause)
@@ -173,7 +186,7 @@ class CallFlow:
         state, sent = self._state, request.sent
         got = receipt_of_answer(request, response, state.prices)
         self._settle(request, got, self._now_us())
-        state.answered(self._task.payload_type, sent.target.model, response.usage)
+        state.answered(self._task.payload_type, sent.target.model, response.usage, request.ended_us - sent.started_us)
         self._answers[sent.n] = request
         self._trace.append(Returned(n=sent.n, step=sent.step, target=sent.target_index))
 
@@ -199,18 +212,23 @@ class CallFlow:
         now_us = self._now_us()
         self._settle(request, receipt_of_failure(error.billed, request.price, sent), now_us)
         wait_us = retry_after_us(error)
-        state.failed(sent.target.model, error.kind, wait_us, now_us)
+        draw, took_us = state.clock.draw(), now_us - sent.started_us
+        state.failed(sent.target.model, error.kind, wait_us, took_us=took_us, now_us=now_us, draw=draw)
+        if error.kind == "context_overflow":
+            self._gate.overflown(sent.target)
         fact = Failed(
             n=sent.n,
             step=sent.step,
             target=sent.target_index,
             kind=error.kind,
             retry_after_us=wait_us,
-            draw=state.clock.draw(),
+            draw=draw,
             facts=self._facts(now_us),
         )
         self._trace.append(fact)
-        facts = facts_extra(fact, decide(self._plan, tuple(self._trace)))
+        action = self._gate.next(self._trace)
+        last = self._trace[-1]
+        facts = facts_extra(last, action) if isinstance(last, Failed) else None
         self._unlogged = None
         self._write_attempt(request, "failed", error.kind, str(error), facts)
 
@@ -257,17 +275,20 @@ class CallFlow:
         return Facts(
             elapsed_us=now_us - self._call.opened_us,
             guard=guard,
-            down=state.down(now_us),
+            down=state.down(),
             unaffordable=unaffordable,
+            unfit=self._gate.unfit,
         )
 
-    def _serve(self, n: int, reason: str, line: Line | None, opening: Facts) -> Answer:
+    def _serve(self, n: int, reason: str, line: Line | None) -> Answer:
         request, plan = self._answers[n], self._plan
+        if reason in _STAYS and not plan.critical and request.sent.step < len(plan.steps) - 1:
+            self._state.stayed(plan.payload_type, request.sent.tier)
         ended_us = self._now_us()
         served, response = request.sent, request.response
         why = reason if plan.reason in ("path", "default_type") else plan.reason
         text = "" if response is None else response.text
-        self._close("ok", why, ended_us, served=served, confidence=request.confidence, line=line, opening=opening)
+        self._close("ok", why, ended_us, served=served, confidence=request.confidence, line=line)
         if plan.shadows:
             self._shadow(served, Given(text=text, parsed=request.parsed))
         return Answer(
@@ -303,9 +324,13 @@ class CallFlow:
             ),
         )
 
-    def _exhausted(self, reason: str, line: Line | None, opening: Facts) -> RouteExhaustedError:
+    def _exhausted(self, reason: str, line: Line | None) -> RouterError:
+        if reason == "incapable" and not self._records:
+            self._close("rejected", reason, self._now_us(), error_type=reason, line=line)
+            why = self._gate.why_incapable()
+            return RequestRejectedError(f"{self._call.payload_type}: no target of its path can take this: {why}")
         last = self._records[-1].error_type if self._records else reason
-        self._close("failed", reason, self._now_us(), error_type=last, line=line, opening=opening)
+        self._close("failed", reason, self._now_us(), error_type=last, line=line)
         tried = "; ".join(f"{made.tier}: {_told(made)}" for made in self._records) or "nothing was tried"
         count = len(self._records)
         return RouteExhaustedError(
@@ -325,9 +350,9 @@ class CallFlow:
         confidence: Confidence | None = None,
         error_type: str | None = None,
         line: Line | None = None,
-        opening: Facts | None = None,
     ) -> None:
         self._is_closed = True
+        opening = self._trace[0] if self._trace else None
         escalations = fallbacks = 0
         for made in self._records:
             if made.role == "fallback":
@@ -345,7 +370,7 @@ class CallFlow:
             attempts=len(self._records),
             escalations=escalations,
             fallbacks=fallbacks,
-            opened=None if opening is None else opened_extra(opening),
+            opened=opened_extra(opening.facts) if isinstance(opening, Opened) else None,
         )
         lines = [] if line is None else [line]
         self._state.log_call(*lines, call_line(self._plan, self._call, closed))

@@ -40,6 +40,23 @@ BreakerEvent = Callable[[str, str, Cause, bool, Tally, Usual], None]
 """Told when a breaker turns: payload type, tier, cause, whether it is open now, the window, what was usual."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Care:
+    """What is known of targets and waves, and the rules of one config version for it.
+
+    Attributes:
+        health: Health of targets.
+        breakers: The escalation breakers.
+        cool_down: When targets cool down.
+        breaker: When a breaker opens.
+    """
+
+    health: "Health"
+    breakers: "Breakers"
+    cool_down: CoolDown
+    breaker: BreakerRule
+
+
 class Health:
     """Health of targets, shared by all calls of a process."""
 
@@ -47,10 +64,13 @@ class Health:
         self._lock = threading.Lock()
         self._known: dict[str, TargetHealth] = {}
 
+    @property
+    def is_clear(self) -> bool:
+        """Whether nothing is held against any target."""
+        return not self._known
+
     def down(self, now_us: int) -> frozenset[str]:
         """Return the targets that are left alone at this instant."""
-        if not self._known:
-            return frozenset()
         with self._lock:
             return frozenset(name for name, health in self._known.items() if is_down(health, now_us))
 

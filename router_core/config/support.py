@@ -12,13 +12,11 @@ Place = tuple[Location, str]
 SUPPORTED_SOURCES = frozenset({"auto", "caller", "field", "logprob", "none"})
 _NOT_YET = "is not yet supported; remove it"
 _TYPE_KEYS = ("calibration", "pack", "holdback")
-_TARGET_KEYS = ("capabilities", "context_tokens")
 
 
 def unsupported(config: RoutingConfig) -> tuple[Problem, ...]:
     """Return a problem for everything in a valid config that this version does not do yet."""
     places = [
-        *_targets(config),
         *_source(("defaults", "confidence"), config.defaults.confidence.source),
         *(found for name, each in config.payload_types.items() for found in _payload_type(name, each)),
         *_budgets(config),
@@ -31,12 +29,6 @@ def _set(section: Section, location: Location, keys: tuple[str, ...]) -> Iterato
     for key in keys:
         if getattr(section, key):
             yield (*location, key), _NOT_YET
-
-
-def _targets(config: RoutingConfig) -> Iterator[Place]:
-    for name, targets in config.tiers.items():
-        for index, target in enumerate(targets):
-            yield from _set(target, ("tiers", name, index), _TARGET_KEYS)
 
 
 def _source(location: Location, source: str | None) -> Iterator[Place]:

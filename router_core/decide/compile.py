@@ -5,7 +5,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, get_args
 
 from router_core.config import ANY_TYPE, SHADOW_BUDGET
+from router_core.decide.breaker import BreakerRule
 from router_core.decide.guard import Limit
+from router_core.decide.health import CoolDown
 from router_core.decide.plan import Plan, PlanStep, PlanTarget, ShadowRule
 from router_core.types import Abilities, Capability, usd_to_nusd
 
@@ -76,6 +78,28 @@ def compile_plans(config: "RoutingConfig", abilities: AbilityFunction = _nothing
             name=SHADOW_BUDGET,
             limit_nusd=0 if config.shadow_budget is None else usd_to_nusd(config.shadow_budget.usd),
         ),
+    )
+
+
+def cool_down_of(config: "RoutingConfig") -> CoolDown:
+    """Return when targets cool down."""
+    rule = config.health
+    return CoolDown(
+        failures=rule.failures,
+        first_us=round(rule.cooldown_s * 1e6),
+        longest_us=round(rule.longest_cooldown_s * 1e6),
+    )
+
+
+def breaker_rule_of(config: "RoutingConfig") -> BreakerRule:
+    """Return when the escalation breaker opens."""
+    rule = config.health.breaker
+    return BreakerRule(
+        enabled=rule.enabled,
+        window_us=round(rule.window_s * 1e6),
+        calls=rule.calls,
+        excess=rule.excess,
+        settle_us=round(rule.settle_s * 1e6),
     )
 
 
