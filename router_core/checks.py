@@ -6,7 +6,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, cast
 
 from router_core.decide.compare import unfenced
-from router_core.record import record
+from router_core.record import maker, record
 from router_core.types import CheckResult
 
 if TYPE_CHECKING:
@@ -32,6 +32,10 @@ class Checked:
     valid: bool
 
 
+_make_result = maker(CheckResult)
+_make_checked = maker(Checked)
+
+
 def run_checks(text: str, response_format: Any, checks: Sequence[CheckFunction]) -> Checked:
     """Return the verdicts of the format and of the caller's checks on an answer.
 
@@ -51,9 +55,9 @@ def run_checks(text: str, response_format: Any, checks: Sequence[CheckFunction])
         detail = f"{type(error).__name__}: {error}"
         failed = CheckResult(name="format", ms=_ms_since(began), verdict="failed", detail=detail)
         return Checked(parsed=None, results=(failed,), valid=False)
-    fits = CheckResult(name="format", ms=_ms_since(began), verdict="passed")
+    fits = _make_result(name="format", ms=_ms_since(began), verdict="passed")
     if not checks:
-        return Checked(parsed=parsed, results=(fits,), valid=True)
+        return _make_checked(parsed=parsed, results=(fits,), valid=True)
     return _checked(parsed, [fits, *(_timed(_name(check), check, parsed) for check in checks)])
 
 
@@ -110,7 +114,8 @@ def _parse(text: str, response_format: Any) -> Any:
     """
     body = unfenced(text)
     if isinstance(response_format, type):
-        return cast("type[BaseModel]", response_format).model_validate_json(body)
+        model: type[BaseModel] = response_format
+        return model.model_validate_json(body)
     import orjson
 
     value = orjson.loads(body)

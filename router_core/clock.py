@@ -65,13 +65,13 @@ class SystemClock:
 
     def draw(self) -> float:
         """Return a uniform draw, 0..1."""
-        return self._of_this_process().random()
+        return self._drawing().random()
 
     def new_id(self, at_us: int) -> str:
         """Return a new id, 26 hex digits, that sorts by this instant."""
-        return make_id(at_us, self._of_this_process().getrandbits(48))
+        return make_id(at_us, self._drawing().getrandbits(48))
 
-    def _of_this_process(self) -> random.Random:
+    def _drawing(self) -> random.Random:
         if self._pid != os.getpid():  # a forked child would draw what its parent and its siblings draw
             self._seed()
         return self._random
@@ -154,4 +154,4 @@ class CallTime:
 
 def make_id(now_us: int, noise: int) -> str:
     """Return an id that sorts by its instant: 14 hex digits of microseconds, 12 of noise."""
-    return f"{now_us:014x}{noise:012x}"
+    return f"{now_us << 48 | noise:026x}"

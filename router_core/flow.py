@@ -32,9 +32,9 @@ from router_core.errors import CallError, RequestRejectedError, RouteExhaustedEr
 from router_core.gate import Gate
 from router_core.inflight import InFlight, receipt_of_answer, receipt_of_failure, record_of, retry_after_us
 from router_core.lines import CallFacts, Closed, Line, Sent, attempt_line, call_line, started_line
-from router_core.record import record
+from router_core.record import maker, record
 from router_core.shadow import ServedCall, Shadows
-from router_core.state import RouterState, tokens_of
+from router_core.state import RouterState
 from router_core.task import Task, examine, make_request
 from router_core.types import Answer, AttemptRecord, AttemptStatus, Confidence, Receipt, Request, Response, Role
 
@@ -57,6 +57,16 @@ Effect = Send | Pause
 _UPWARDS: frozenset[Role] = frozenset({"escalate", "correct"})
 # ends of a call that might have left its step upwards
 _STAYS = frozenset({"accepted", "accepted_unscored"})
+_NOTHING_ASKED = Facts()
+
+_make_send = maker(Send)
+_make_sent = maker(Sent)
+_make_facts = maker(Facts)
+_make_opened = maker(Opened)
+_make_returned = maker(Returned)
+_make_checked = maker(Checked)
+_make_closed = maker(Closed)
+_make_answer = maker(Answer)
 Flow = Generator[Effect, Response | None, Answer]
 
 
@@ -89,7 +99,7 @@ class CallFlow:
         self._plan = plan
         self._call = call
         self._now_us = time.now_us
-        self._input_tokens = tokens_of(task.messages)
+        self._input_tokens = needs.about_tokens
         self._gate = Gate(state, plan, needs)
         self._trace: list[Fact] = []
         self._answers: dict[int, InFlight] = {}
@@ -114,7 +124,7 @@ class CallFlow:
             raise
 
     def _run(self) -> Flow:
-        self._trace.append(Opened(facts=self._facts(self._call.opened_us)))
+        self._trace.append(_make_opened(facts=self._facts(self._call.opened_us)))
         while True:
             action = self._gate.next(self._trace)
             line = self._log_line(action)
@@ -156,7 +166,7 @@ class CallFlow:
         started_us = self._now_us()
         price = state.prices.price(target.model, started_us)
         reserved = state.estimate_nusd(self._task.payload_type, target, self._input_tokens, price)
-        sent = Sent(
+        sent = _make_sent(
             attempt_id=f"{self._call.call_id}-{action.n}",
             n=action.n,
             role=action.role,
@@ -172,7 +182,7 @@ class CallFlow:
         request = self._unlogged = InFlight(sent, reservation, price)
         state.log(started_line(plan, self._call, sent))
         try:
-            response = yield Send(
+            response = yield _make_send(
                 request=make_request(self._task, plan, self._call.call_id, sent, action.timeout_us / 1e6)
             )
         except CallError as error:
@@ -188,7 +198,7 @@ class CallFlow:
         self._settle(request, got, self._now_us())
         state.answered(self._task.payload_type, sent.target.model, response.usage, request.ended_us - sent.started_us)
         self._answers[sent.n] = request
-        self._trace.append(Returned(n=sent.n, step=sent.step, target=sent.target_index))
+        self._trace.append(_make_returned(n=sent.n, step=sent.step, target=sent.target_index))
 
     def _check(self, n: int) -> None:
         request = self._answers[n]
@@ -196,14 +206,14 @@ class CallFlow:
         # what is served anyway needs no look at the world
         step = self._plan.steps[request.sent.step]
         settled = valid and request.sent.draft is None and served_at(self._plan, step, request.confidence)
-        fact = Checked(
+        fact = _make_checked(
             n=n,
             step=request.sent.step,
             target=request.sent.target_index,
             valid=valid,
             confidence=request.confidence,
             corrects=request.sent.draft,
-            facts=Facts() if settled else self._facts(self._now_us()),
+            facts=_NOTHING_ASKED if settled else self._facts(self._now_us()),
         )
         self._trace.append(fact)
 
@@ -272,7 +282,7 @@ class CallFlow:
         guard = (
             "normal" if plan.critical else state.guardrail.verdict(now_us).state if self._trace else plan.guard_state
         )
-        return Facts(
+        return _make_facts(
             elapsed_us=now_us - self._call.opened_us,
             guard=guard,
             down=state.down(),
@@ -291,7 +301,7 @@ class CallFlow:
         self._close("ok", why, ended_us, served=served, confidence=request.confidence, line=line)
         if plan.shadows:
             self._shadow(served, Given(text=text, parsed=request.parsed))
-        return Answer(
+        return _make_answer(
             text=text,
             parsed=request.parsed,
             confidence=request.confidence,
@@ -359,7 +369,7 @@ class CallFlow:
                 fallbacks += 1
             elif made.role in _UPWARDS:
                 escalations += 1
-        closed = Closed(
+        closed = _make_closed(
             status=status,
             reason=reason,
             ended_us=ended_us,

@@ -9,6 +9,7 @@ from router_core.decide.receipt import receipt
 from router_core.errors import CallError
 from router_core.lines import Ended, Sent
 from router_core.prices import PriceBook
+from router_core.record import maker
 from router_core.types import (
     NO_CONFIDENCE,
     AttemptRecord,
@@ -22,6 +23,9 @@ from router_core.types import (
 
 # a provider that asks for more than a day's pause is not taken at its word
 _LONGEST_WAIT_S = 86_400.0
+
+_make_ended = maker(Ended)
+_make_attempt = maker(AttemptRecord)
 
 
 @dataclass(slots=True)
@@ -65,7 +69,7 @@ class InFlight:
             return Ended(
                 ended_us=self.ended_us, status=status, receipt=self.receipt, error_type=error_type, facts=facts
             )
-        return Ended(
+        return _make_ended(
             ended_us=self.ended_us,
             status=status,
             receipt=self.receipt,
@@ -85,7 +89,7 @@ def record_of(request: InFlight, ended: Ended, message: str | None = None) -> At
     """Return the attempt as the caller may inspect it."""
     sent = request.sent
     answer = request.response if ended.status == "ok" else None
-    return AttemptRecord(
+    return _make_attempt(
         attempt_id=sent.attempt_id,
         request_id=sent.attempt_id,
         n=sent.n,

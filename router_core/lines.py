@@ -1,6 +1,7 @@
 """What happened → spool lines. Column names and units: ``call_log/schema.py``."""
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from router_core.decide.plan import Plan, PlanTarget
@@ -160,7 +161,7 @@ def attempt_line(plan: Plan, call: CallFacts, sent: Sent, ended: Ended) -> Line:
         line["prompt_hash"] = call.prompt_hash
     _add_answer(line, sent, ended)
     if price is not None:
-        line.update(price_columns(price))
+        add_price(line, price)
     if ended.confidence is not None:
         line["confidence"], line["confidence_source"] = ended.confidence.value, ended.confidence.source
         line["calibration"] = ended.confidence.calibration
@@ -168,7 +169,9 @@ def attempt_line(plan: Plan, call: CallFacts, sent: Sent, ended: Ended) -> Line:
         line["checks"] = [
             {"name": check.name, "ms": round(check.ms, 3), "verdict": check.verdict} for check in ended.checks
         ]
-    extra = _attempt_extra(ended)
+    extra = price_extra(ended.usage, price)
+    if ended.facts is not None:
+        extra = {"facts": ended.facts} | extra
     if extra:
         line["extra"] = extra
     return line
@@ -180,7 +183,7 @@ def _add_answer(line: Line, sent: Sent, ended: Ended) -> None:
         line["response_model"] = ended.response_model
     if ended.service_tier is not None:
         line["service_tier"] = ended.service_tier
-    line.update(token_columns(ended.usage))
+    add_tokens(line, ended.usage)
     if ended.receipt.cost_source_nusd is not None:
         line["cost_source_nusd"] = ended.receipt.cost_source_nusd
     if ended.error_type is not None:
@@ -193,44 +196,36 @@ def _add_answer(line: Line, sent: Sent, ended: Ended) -> None:
         line["answer_match"] = ended.answer_match
 
 
-def _attempt_extra(ended: Ended) -> Line:
-    """Return what belongs to a row and has no column: seldom used prices and counts, and what a replay needs."""
-    extra = price_extra(ended.usage, ended.receipt.price)
-    return extra if ended.facts is None else {"facts": ended.facts} | extra
-
-
-def token_columns(usage: Usage) -> Line:
-    """Return the columns of a request's tokens; those that are 0, or that nobody told, are left out."""
-    columns: Line = {}
+def add_tokens(line: Line, usage: Usage) -> None:
+    """Add the columns of a request's tokens; those that are 0, or that nobody told, are left out."""
     if usage.input_tokens is not None:
-        columns["input_tokens"] = usage.input_tokens
+        line["input_tokens"] = usage.input_tokens
     if usage.output_tokens is not None:
-        columns["output_tokens"] = usage.output_tokens
+        line["output_tokens"] = usage.output_tokens
     if usage.cached_tokens:
-        columns["cached_tokens"] = usage.cached_tokens
+        line["cached_tokens"] = usage.cached_tokens
     if usage.cache_write_5m_tokens:
-        columns["cache_write_5m_tokens"] = usage.cache_write_5m_tokens
+        line["cache_write_5m_tokens"] = usage.cache_write_5m_tokens
     if usage.cache_write_1h_tokens:
-        columns["cache_write_1h_tokens"] = usage.cache_write_1h_tokens
+        line["cache_write_1h_tokens"] = usage.cache_write_1h_tokens
     if usage.reasoning_tokens:
-        columns["reasoning_tokens"] = usage.reasoning_tokens
-    return columns
+        line["reasoning_tokens"] = usage.reasoning_tokens
 
 
-def price_columns(price: Price) -> Line:
-    """Return the columns of the price row that a request was costed with."""
-    return {
-        "price_in": price.input_nusd_per_m,
-        "price_cached": price.cached_nusd_per_m,
-        "price_write": price.write_5m_nusd_per_m,
-        "price_out": price.output_nusd_per_m,
-        "price_source": price.source,
-        "price_date": price.date,
-    }
+def add_price(line: Line, price: Price) -> None:
+    """Add the columns of the price row that a request was costed with."""
+    line["price_in"] = price.input_nusd_per_m
+    line["price_cached"] = price.cached_nusd_per_m
+    line["price_write"] = price.write_5m_nusd_per_m
+    line["price_out"] = price.output_nusd_per_m
+    line["price_source"] = price.source
+    line["price_date"] = price.date
 
 
 def price_extra(usage: Usage, price: Price | None) -> Line:
     """Return the seldom used prices and counts that a receipt needs and no column has."""
+    if not (usage.cache_write_1h_tokens or usage.reasoning_tokens or usage.media_tokens or usage.web_searches):
+        return {}
     extra: Line = {}
     if price is not None and usage.cache_write_1h_tokens:
         extra["price_write_1h"] = price.write_1h_nusd_per_m
@@ -328,6 +323,7 @@ def _add_served(line: Line, plan: Plan, closed: Closed) -> None:
             line["calibration"] = confidence.calibration
 
 
+@lru_cache(maxsize=1024)
 def provider_of(model: str) -> str:
     """Return the provider part of ``provider/model``; the whole name when it has none."""
     return model.partition("/")[0]

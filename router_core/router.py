@@ -27,8 +27,9 @@ from router_core.flow import CallFlow, Flow
 from router_core.health import Breakers, Care, Health
 from router_core.lifetime import close_at_exit, follow_forks
 from router_core.lines import CallFacts, Closed, call_line
+from router_core.record import maker
 from router_core.shadow import AnswerFunction, Shadows
-from router_core.state import Observed, RouterState, tokens_of
+from router_core.state import Observed, RouterState
 from router_core.task import ConfidenceFunction, Task, refuse_unusable, template_hash
 from router_core.types import NANO, Answer, Message, OutcomeSource
 
@@ -41,6 +42,9 @@ if TYPE_CHECKING:  # the config brings pydantic: loaded when a router is opened
     from router_core.decide.compile import Plans
 
 _OUTCOME_SOURCES = frozenset[str](get_args(OutcomeSource))
+
+_make_task = maker(Task)
+_make_call = maker(CallFacts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,7 +176,7 @@ class Router:
             TypeError, ValueError: An argument cannot be used; nothing was sent.
             RouteExhaustedError: No target of the path gave a valid answer.
         """
-        task = Task(
+        task = _make_task(
             payload_type=payload_type,
             messages=messages,
             response_format=response_format,
@@ -199,7 +203,7 @@ class Router:
         **params: Any,
     ) -> Answer:
         """Return the answer to one call without blocking the event loop; arguments and errors as ``complete``."""
-        task = Task(
+        task = _make_task(
             payload_type=payload_type,
             messages=messages,
             response_format=response_format,
@@ -296,7 +300,7 @@ class Router:
         refuse_unusable(task)
         routing, time = self._current(), CallTime(self._clock)
         state, now_us = routing.state, time.start_us
-        call = CallFacts(
+        call = _make_call(
             call_id=self._clock.new_id(now_us),
             opened_us=now_us,
             payload_type=task.payload_type,
@@ -312,7 +316,7 @@ class Router:
         verdict = state.guardrail.verdict(now_us)
         if verdict.budget is not None:
             wanted = verdict.state == "capped" and not plan.critical
-            candidates = state.candidates(plan, needs, tokens_of(task.messages), now_us) if wanted else ()
+            candidates = state.candidates(plan, needs, now_us) if wanted else ()
             plan = under_guard(plan, verdict, state.tiers, candidates)
         return CallFlow(state, task, plan, call, self._shadows, time, needs).run()
 

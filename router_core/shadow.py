@@ -24,7 +24,7 @@ from router_core.decide.shadow import Served, ShadowChoice, choose_shadows, draw
 from router_core.errors import CallError
 from router_core.inflight import InFlight, receipt_of_answer, receipt_of_failure, record_of
 from router_core.lines import CallFacts, Sent, attempt_line, started_line
-from router_core.state import RouterState, tokens_of
+from router_core.state import RouterState
 from router_core.task import Task, examine, make_request
 from router_core.types import AttemptRecord, AttemptStatus, Receipt, Response, ShadowAnswer
 
@@ -180,7 +180,7 @@ class Shadows:
             return self._drop("no_target", now_us)
         target = step.targets[place]
         price = state.prices.price(target.model, now_us)
-        reserved = state.estimate_nusd(plan.payload_type, target, tokens_of(served.task.messages), price, shadow=True)
+        reserved = state.estimate_nusd(plan.payload_type, target, needs.about_tokens, price, shadow=True)
         own = self._budget.admit(now_us, reserved, critical=False)
         if own is None:
             return self._drop("budget", now_us)

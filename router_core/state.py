@@ -6,20 +6,19 @@ from typing import Protocol
 from router_core.clock import Clock
 from router_core.control.budgets import Guardrail
 from router_core.decide.breaker import Cause
-from router_core.decide.capable import Needs, can_take, characters
+from router_core.decide.capable import Needs, can_take
 from router_core.decide.plan import Candidate, Plan, PlanStep, PlanTarget
 from router_core.decide.receipt import estimate
 from router_core.errors import ErrorKind
 from router_core.health import Care
 from router_core.lines import Line
 from router_core.prices import PriceBook
-from router_core.types import Message, Price, Usage
+from router_core.types import Price, Usage
 
 # completion tokens assumed of a payload type that has never run on a model
 _FIRST_OUTPUT_TOKENS = 500
 # weight of the newest observation in the running mean of completion sizes
 _NEWEST = 0.05
-_CHARS_PER_TOKEN = 4
 _NOBODY: frozenset[str] = frozenset()
 
 
@@ -199,7 +198,7 @@ class RouterState:
             > left_nusd
         )
 
-    def candidates(self, plan: Plan, needs: Needs, input_tokens: int, now_us: int) -> tuple[Candidate, ...]:
+    def candidates(self, plan: Plan, needs: Needs, now_us: int) -> tuple[Candidate, ...]:
         """Return the priced, healthy targets that can take a request and that a limit may move its call to."""
         down = self.down()
         names = [step.tier for step in self.tiers]
@@ -209,11 +208,6 @@ class RouterState:
             for target in step.targets:
                 price = self.prices.price(target.model, now_us)
                 if price is not None and target.model not in down and can_take(needs, target):
-                    cost = self.estimate_nusd(plan.payload_type, target, input_tokens, price)
+                    cost = self.estimate_nusd(plan.payload_type, target, needs.about_tokens, price)
                     found.append(Candidate(tier=step.tier, target=target, reserve_nusd=cost))
         return tuple(found)
-
-
-def tokens_of(messages: Sequence[Message]) -> int:
-    """Return about how many tokens the texts of messages are, from their lengths."""
-    return characters(messages) // _CHARS_PER_TOKEN

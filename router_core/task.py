@@ -11,7 +11,7 @@ from router_core.decide.confidence import measure
 from router_core.decide.plan import Plan
 from router_core.inflight import InFlight
 from router_core.lines import Sent
-from router_core.record import record
+from router_core.record import maker, record
 from router_core.types import Message, Request
 
 # what the client knows as arguments and the router decides by itself
@@ -19,6 +19,8 @@ _ROUTED = frozenset({"model", "stream", "num_retries", "max_retries", "fallbacks
 
 ConfidenceFunction = Callable[[Any], float | None]
 """Gets the parsed answer (the text when no format was asked for); returns 0..1 or None."""
+
+_make_request = maker(Request)
 
 
 @record
@@ -42,19 +44,15 @@ def refuse_unusable(task: Task) -> None:
     Raises:
         TypeError, ValueError: One of its parts is not what ``Router.complete`` takes.
     """
-    _refuse_label("payload_type", task.payload_type)
-    _refuse_label("run", task.run)
-    _refuse_label("step", task.step)
+    if type(task.payload_type) is not str:
+        _refuse_label("payload_type", task.payload_type)
+    if task.run is not None:
+        _refuse_label("run", task.run)
+    if task.step is not None:
+        _refuse_label("step", task.step)
     if task.tags is not None:
         _refuse_tags(task.tags)
-    messages = cast("object", task.messages)
-    is_list = type(messages) is list or (isinstance(messages, Sequence) and not isinstance(messages, str | bytes))
-    if not is_list or not messages:
-        raise TypeError("messages must be a list of chat messages, like [{'role': 'user', 'content': 'text'}]")
-    for message in cast("Sequence[object]", messages):
-        # an abstract class is asked ten times as slowly as a real one, at every call
-        if type(message) is not dict and not isinstance(message, Mapping):
-            raise TypeError(f"messages must be mappings with role and content, not {type(message).__name__}")
+    _refuse_messages(task.messages)
     for function in task.checks if task.confidence is None else (*task.checks, task.confidence):
         if not callable(function):
             raise TypeError(f"checks and confidence must be functions, not {type(function).__name__}")
@@ -64,8 +62,18 @@ def refuse_unusable(task: Task) -> None:
     refuse_unusable_format(task.response_format)
 
 
+def _refuse_messages(messages: Any) -> None:
+    # an abstract class is asked ten times as slowly as a real one, at every call
+    is_list = type(messages) is list or (isinstance(messages, Sequence) and not isinstance(messages, str | bytes))
+    if not is_list or not messages:
+        raise TypeError("messages must be a list of chat messages, like [{'role': 'user', 'content': 'text'}]")
+    for message in cast("Sequence[object]", messages):
+        if type(message) is not dict and not isinstance(message, Mapping):
+            raise TypeError(f"messages must be mappings with role and content, not {type(message).__name__}")
+
+
 def _refuse_label(name: str, value: object) -> None:
-    if value is not None and not isinstance(value, str):
+    if not isinstance(value, str):
         raise TypeError(f"{name} must be text, not {type(value).__name__}")
 
 
@@ -79,7 +87,7 @@ def _refuse_tags(tags: object) -> None:
 
 def make_request(task: Task, plan: Plan, call_id: str, sent: Sent, timeout_s: float) -> Request:
     """Return the request that a backend is given for one attempt of a call."""
-    return Request(
+    return _make_request(
         request_id=sent.attempt_id,
         call_id=call_id,
         payload_type=task.payload_type,
@@ -102,7 +110,9 @@ def examine(task: Task, plan: Plan, request: InFlight) -> bool:
     checked = run_checks(text, task.response_format, task.checks)
     request.parsed, request.checks = checked.parsed, checked.results
     if checked.valid and response is not None:
-        said = _caller_confidence(task.confidence, text if task.response_format is None else checked.parsed)
+        said = None
+        if task.confidence is not None:
+            said = _caller_confidence(task.confidence, text if task.response_format is None else checked.parsed)
         request.confidence = measure(
             plan.confidence_source,
             caller=said,
@@ -115,8 +125,12 @@ def examine(task: Task, plan: Plan, request: InFlight) -> bool:
 
 def template_hash(messages: Sequence[Message]) -> str | None:
     """Return the hash of the system prompt, 16 hex digits, or None without one; texts themselves are never logged."""
-    texts = [str(message.get("content")) for message in messages if message.get("role") == "system"]
-    return _hash_of(texts[0] if len(texts) == 1 else "\x00".join(texts)) if texts else None
+    system: str | None = None
+    for message in messages:
+        if message.get("role") == "system":
+            text = str(message.get("content"))
+            system = text if system is None else f"{system}\x00{text}"
+    return None if system is None else _hash_of(system)
 
 
 @lru_cache(maxsize=512)
@@ -124,9 +138,7 @@ def _hash_of(text: str) -> str:
     return hashlib.blake2b(text.encode(errors="replace"), digest_size=8).hexdigest()
 
 
-def _caller_confidence(function: ConfidenceFunction | None, subject: Any) -> float | None:
-    if function is None:
-        return None
+def _caller_confidence(function: ConfidenceFunction, subject: Any) -> float | None:
     try:
         return function(subject)
     except Exception:  # noqa: BLE001 - the caller's function may raise anything; then it told nothing

@@ -1,15 +1,16 @@
 """What a request needs and what a target can take: nothing is sent to a model that cannot answer it."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final, cast
 
 from router_core.decide.plan import PlanStep, PlanTarget
+from router_core.record import record
 from router_core.types import Capability, Message
 
 # so many characters of ordinary text make at least one token: a window is called too small only when it surely is,
 # for a request that a provider refuses costs nothing, and one that is wrongly held back costs the answer
 _MOST_CHARS_PER_TOKEN: Final = 6
+_CHARS_PER_TOKEN: Final = 4
 _PICTURES: Final = frozenset({"image_url", "image", "input_image"})
 # response formats that ask for no schema
 _WITHOUT_SCHEMA: Final = frozenset({"json_object", "text"})
@@ -21,20 +22,31 @@ _WORDS: Final[Mapping[Capability, str]] = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Needs:
     """What a request asks of whoever answers it.
 
     Attributes:
         capabilities: What the model must be able to do.
-        input_tokens: Size of the messages' text, tokens: what it has at least.
+        characters: How much text the messages have; pictures and the like count nothing.
     """
 
     capabilities: frozenset[Capability] = frozenset()
-    input_tokens: int = 0
+    characters: int = 0
+
+    @property
+    def least_tokens(self) -> int:
+        """How many tokens the text has at least."""
+        return self.characters // _MOST_CHARS_PER_TOKEN
+
+    @property
+    def about_tokens(self) -> int:
+        """How many tokens the text has, more or less."""
+        return self.characters // _CHARS_PER_TOKEN
 
 
 _NOTHING: Final[frozenset[Capability]] = frozenset()
+_NOBODY: Final[frozenset[str]] = frozenset()
 
 
 def needs_of(messages: Sequence[Message], params: Mapping[str, Any], response_format: Any) -> Needs:
@@ -45,17 +57,24 @@ def needs_of(messages: Sequence[Message], params: Mapping[str, Any], response_fo
         params: The caller's arguments for the model client (``tools``, ``logprobs``, ...).
         response_format: What the answer should follow, as the caller gave it.
     """
-    found: set[Capability] = set()
-    if params and (params.get("tools") or params.get("functions")):
-        found.add("tools")
-    if params and (params.get("logprobs") or params.get("top_logprobs")):
-        found.add("logprobs")
-    if response_format is not None and not _is_plain(response_format):
-        found.add("schema")
-    if any(_has_picture(message) for message in messages):
-        found.add("vision")
-    tokens = characters(messages) // _MOST_CHARS_PER_TOKEN
-    return Needs(capabilities=frozenset(found) if found else _NOTHING, input_tokens=tokens)
+    characters, is_pictured = 0, False
+    for message in messages:
+        content = message.get("content")
+        if isinstance(content, str):
+            characters += len(content)
+        else:
+            for part in _parts(content):
+                characters += len(str(part.get("text", "")))
+                is_pictured |= part.get("type") in _PICTURES
+    if response_format is None and not params and not is_pictured:
+        return Needs(capabilities=_NOTHING, characters=characters)
+    asked: tuple[tuple[Capability, object], ...] = (
+        ("tools", params.get("tools") or params.get("functions")),
+        ("logprobs", params.get("logprobs") or params.get("top_logprobs")),
+        ("schema", response_format is not None and not _is_plain(response_format)),
+        ("vision", is_pictured),
+    )
+    return Needs(capabilities=frozenset([name for name, is_asked in asked if is_asked]), characters=characters)
 
 
 def shortfall(needs: Needs, target: PlanTarget) -> str | None:
@@ -64,8 +83,8 @@ def shortfall(needs: Needs, target: PlanTarget) -> str | None:
     if missing:
         return f"takes no {' and no '.join(_WORDS[each] for each in sorted(missing))}"
     window = target.context_tokens
-    if window is not None and needs.input_tokens > window:
-        return f"takes {window} tokens, and this has {needs.input_tokens} at least"
+    if window is not None and needs.least_tokens > window:
+        return f"takes {window} tokens, and this has {needs.least_tokens} at least"
     return None
 
 
@@ -73,12 +92,13 @@ def can_take(needs: Needs, target: PlanTarget) -> bool:
     """Return whether a target can take a request, as far as anyone knows."""
     if needs.capabilities and needs.capabilities & target.lacks:
         return False
-    return target.context_tokens is None or needs.input_tokens <= target.context_tokens
+    return target.context_tokens is None or needs.least_tokens <= target.context_tokens
 
 
 def unfit(needs: Needs, steps: Iterable[PlanStep]) -> frozenset[str]:
     """Return the models of these steps that cannot take a request."""
-    return frozenset(target.model for step in steps for target in step.targets if not can_take(needs, target))
+    found = [target.model for step in steps for target in step.targets if not can_take(needs, target)]
+    return frozenset(found) if found else _NOBODY
 
 
 def no_larger(steps: Iterable[PlanStep], full: PlanTarget) -> frozenset[str]:
@@ -92,22 +112,6 @@ def no_larger(steps: Iterable[PlanStep], full: PlanTarget) -> frozenset[str]:
     others = (target for step in steps for target in step.targets)
     smaller = [one.model for one in others if one.context_tokens is not None and one.context_tokens <= window]
     return frozenset((full.model, *smaller))
-
-
-def characters(messages: Iterable[Message]) -> int:
-    """Return how many characters of text the messages have; pictures and the like count nothing."""
-    return sum(_length(message.get("content")) for message in messages)
-
-
-def _length(content: object) -> int:
-    if isinstance(content, str):
-        return len(content)
-    return sum(len(str(part.get("text", ""))) for part in _parts(content))
-
-
-def _has_picture(message: Message) -> bool:
-    content = message.get("content")
-    return not isinstance(content, str) and any(part.get("type") in _PICTURES for part in _parts(content))
 
 
 def _parts(content: object) -> list[Mapping[str, object]]:

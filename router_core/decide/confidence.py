@@ -4,7 +4,10 @@ import math
 from collections.abc import Mapping
 from typing import Any, cast
 
+from router_core.record import maker
 from router_core.types import NO_CONFIDENCE, Confidence
+
+_make_confidence = maker(Confidence)
 
 
 def measure(
@@ -28,18 +31,18 @@ def measure(
         token_logprobs: Natural log-probabilities of the answer's tokens, shape ``(n_tokens,)``.
     """
     auto = source == "auto"
-    if auto or source == "caller":
+    if caller is not None and (auto or source == "caller"):
         value = _fraction(caller)
         if value is not None:
-            return Confidence(value=value, source="caller")
+            return _make_confidence(value=value, source="caller")
     if auto or source == "field":
         value = _fraction(_self_reported(parsed, field))
         if value is not None:
-            return Confidence(value=value, source="field")
+            return _make_confidence(value=value, source="field")
     if auto or source == "logprob":
         value = _geometric_mean(token_logprobs)
         if value is not None:
-            return Confidence(value=value, source="logprob")
+            return _make_confidence(value=value, source="logprob")
     return NO_CONFIDENCE
 
 

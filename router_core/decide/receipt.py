@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from operator import mul
 from typing import TYPE_CHECKING, Final
 
-from router_core.record import record
+from router_core.record import maker, record
 from router_core.types import Receipt, Usage
 
 if TYPE_CHECKING:
@@ -52,6 +52,10 @@ class TokenClasses:
         return self.fresh + self.cached + self.write_5m + self.write_1h
 
 
+_make_receipt = maker(Receipt)
+_make_classes = maker(TokenClasses)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClassCost:
     """One line of a printed receipt.
@@ -79,7 +83,7 @@ def token_classes(usage: Usage) -> TokenClasses:
         counts = (reported, output, cached, reasoning, write_5m, write_1h)
         reported, output, cached, reasoning, write_5m, write_1h = (max(0, count) for count in counts)
     parts = cached + write_5m + write_1h
-    return TokenClasses(
+    return _make_classes(
         fresh=reported - parts if reported > parts else 0,
         cached=cached,
         write_5m=write_5m,
@@ -185,7 +189,7 @@ def receipt(
         estimated: Whether the token counts are an estimate.
     """
     tokens = token_classes(usage)
-    row = None if price is None else row_for(price, tokens.input)
+    row = price if price is None or price.long_price is None else row_for(price, tokens.input)
     if reported_nusd is not None:
         return Receipt(cost_nusd=reported_nusd, cost_status="provider", cost_source_nusd=reported_nusd, price=row)
     if row is None:
@@ -194,14 +198,14 @@ def receipt(
         return Receipt(cost_nusd=None, cost_status="unknown", price=row)
     guess = estimated or tokens.contradictory or _is_guess(usage, row)
     status: CostStatus = "estimated" if guess else "exact"
-    return Receipt(cost_nusd=computed_nusd(tokens, row), cost_status=status, price=row)
+    return _make_receipt(cost_nusd=computed_nusd(tokens, row), cost_status=status, price=row)
 
 
 def estimate(input_tokens: int, output_tokens: int, price: "Price | None") -> int | None:
     """Return the cost of a request of this size without any caching, nano-dollars; None without a price."""
     if price is None:
         return None
-    row = row_for(price, input_tokens)
+    row = price if price.long_price is None else row_for(price, input_tokens)
     return _round_half_even(input_tokens * row.input_nusd_per_m + output_tokens * row.output_nusd_per_m)
 
 

@@ -10,7 +10,7 @@ from typing import Literal
 from router_core.decide.breaker import Cause
 from router_core.decide.plan import Plan, PlanStep
 from router_core.errors import ErrorKind
-from router_core.record import record
+from router_core.record import maker, record
 from router_core.types import Confidence, GuardState, Role
 
 AcceptReason = Literal[
@@ -197,6 +197,10 @@ class Exhausted:
 Action = Call | Check | Merge | Accept | Exhausted
 Trace = tuple[Fact, ...]
 
+_make_call = maker(Call)
+_make_check = maker(Check)
+_make_accept = maker(Accept)
+
 
 def decide(plan: Plan, trace: Trace) -> Action:
     """Return what to do next in a call.
@@ -209,7 +213,7 @@ def decide(plan: Plan, trace: Trace) -> Action:
         case Opened(facts=facts):
             return _begin(plan, facts)
         case Returned(n=n):
-            return Check(n=n)
+            return _make_check(n=n)
         case Failed() as failed:
             return _after_failure(plan, trace, failed)
         case Checked(n=n, corrects=int(draft), valid=True):
@@ -267,7 +271,7 @@ def _after_answer(plan: Plan, trace: Trace, answered: Checked | Merged) -> Actio
         return _after_invalid(plan, trace, answered)
     if served_at(plan, plan.steps[answered.step], answered.confidence):
         unscored = answered.confidence.value is None
-        return Accept(n=answered.n, reason="accepted_unscored" if unscored else "accepted")
+        return _make_accept(n=answered.n, reason="accepted_unscored" if unscored else "accepted")
     if answered.step == len(plan.steps) - 1:
         return Accept(n=answered.n, reason="last_step")
     forbids = "guard" if answered.facts.guard != "normal" else "breaker" if _is_held(plan, answered) else None
@@ -371,20 +375,23 @@ def _call(
     plan: Plan, trace: Trace, facts: Facts, *, step: int, target: int, role: Role, wait_us: int = 0
 ) -> Call | None:
     """Return the request, or None when the call's limits leave no room for it."""
-    left_us = _left_us(plan, facts) - wait_us
+    left_us = plan.deadline_us - facts.elapsed_us - wait_us
     made = _made(trace)
     if made >= plan.attempts or left_us <= 0:
         return None
-    timeout_us = min(round(plan.steps[step].targets[target].timeout_s * 1e6), left_us)
+    timeout_us = round(plan.steps[step].targets[target].timeout_s * 1e6)
+    timeout_us = min(timeout_us, left_us)
     draft = _best_valid(trace) if plan.escalation == "correct" else None
     if draft is not None and role == "escalate":
         role = "correct"
-    return Call(n=made + 1, step=step, target=target, role=role, wait_us=wait_us, timeout_us=timeout_us, draft=draft)
+    return _make_call(
+        n=made + 1, step=step, target=target, role=role, wait_us=wait_us, timeout_us=timeout_us, draft=draft
+    )
 
 
 def _is_over(plan: Plan, trace: Trace, facts: Facts) -> bool:
     """Return whether the call's own limits leave no room for any request."""
-    return _made(trace) >= plan.attempts or _left_us(plan, facts) <= 0
+    return _made(trace) >= plan.attempts or plan.deadline_us <= facts.elapsed_us
 
 
 def _made(trace: Trace) -> int:
@@ -393,10 +400,6 @@ def _made(trace: Trace) -> int:
         if isinstance(fact, _ENDED):
             made += 1
     return made
-
-
-def _left_us(plan: Plan, facts: Facts) -> int:
-    return plan.deadline_us - facts.elapsed_us
 
 
 def _finish(trace: Trace, reason: ExhaustedReason) -> Accept | Exhausted:

@@ -278,7 +278,7 @@ def test_no_timing_of_failures_carries_a_call_beyond_its_limits(tmp_path: Path, 
         assert bench.clock.now_us() - before <= 9_000_000
         bench.clock.sleep(chance.choice([0, 5, 40]))
     assert all(line["attempts"] <= 4 for line in bench.lines("call"))
-    reserved = {line["request_id"]: line["reserved_nusd"] for line in bench.lines("started")}
+    reserved = {line["request_id"]: line["items"][0]["reserved_nusd"] for line in bench.lines("started")}
     spent: dict[str, int] = {}
     for line in bench.lines("attempt"):
         # nothing is begun that is expected to cost more than is left

@@ -16,7 +16,7 @@ from router_core.decide.step import Accept, Call, Exhausted, replay
 from router_core.decide.trace import as_planned, trace_from_rows
 from router_core.errors import ErrorKind
 from router_core.types import Request, Usage
-from tests.routers import MESSAGES, ROUTING, SCHEMA, Bench, open_bench, reply
+from tests.routers import MESSAGES, NOON_US, ROUTING, SCHEMA, Bench, open_bench, reply
 
 
 def failure(kind: ErrorKind = "server", **kwargs: Any) -> CallError:
@@ -161,6 +161,23 @@ def test_call_stops_at_its_deadline(tmp_path: Path) -> None:
     answer = bench.ask()
     assert (answer.parsed["answer"], answer.reason, len(bench.asked)) == ("later", "limits", 2)
     assert bench.backend.requests[1].timeout_s == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize("by_us", [-3_600_000_000, 3_600_000_000])
+def test_clock_put_forward_or_back_during_a_call_shifts_no_deadline_and_no_latency(tmp_path: Path, by_us: int) -> None:
+    def adjusting(_: Request) -> Any:
+        bench.clock.adjust(by_us)
+        return reply("draft", 0.5)
+
+    routing = ROUTING.replace("{accept_at: 0.8}", "{accept_at: 0.8, limits: {deadline_s: 0.7}}")
+    bench = open_bench(tmp_path, {"a/small": adjusting, "a/medium": [reply("later", 0.5)]}, routing)
+    answer = bench.ask()
+    assert (answer.reason, len(bench.asked), answer.latency_ms) == ("limits", 2, 1000)
+    assert bench.backend.requests[1].timeout_s == pytest.approx(0.2)
+    assert [line["latency_ms"] for line in bench.lines("attempt")] == [500, 500]
+    assert all(line["ended_at"] - line["started_at"] == 500_000 for line in bench.lines("attempt"))
+    bench.ask("x.decide")
+    assert bench.lines("call")[1]["ts"] == NOON_US + by_us + 1_000_000
 
 
 def test_unknown_payload_type_is_refused_with_a_way_out_and_logged(tmp_path: Path) -> None:

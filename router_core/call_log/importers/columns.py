@@ -5,7 +5,7 @@ from typing import Any, Final, cast
 
 from router_core.call_log.importers import values
 from router_core.call_log.importers.costs import Cost
-from router_core.lines import price_columns, price_extra, token_columns
+from router_core.lines import add_price, add_tokens, price_extra
 from router_core.types import Usage
 
 Columns = dict[str, Any]
@@ -91,14 +91,14 @@ def cost_columns(usage: Usage, cost: Cost) -> Columns:
     """Return tokens, costs and prices; ``price_extra`` holds what has no column."""
     columns: Columns = {
         "cost_status": cost.status,
-        **token_columns(usage),
         "cost_nusd": cost.nusd,
         "cost_source_nusd": cost.source_nusd,
         "computed_nusd": cost.computed_nusd,
     }
     row = {name: value for name, value in columns.items() if value is not None}
+    add_tokens(row, usage)
     if cost.price is not None:
-        row |= price_columns(cost.price)
+        add_price(row, cost.price)
         extra = price_extra(usage, cost.price)
         if extra:
             row["price_extra"] = extra

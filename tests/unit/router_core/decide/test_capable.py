@@ -46,7 +46,7 @@ def test_size_is_what_the_text_has_at_least() -> None:
         {"role": "user", "content": "x" * 600},
         {"role": "user", "content": [{"type": "text", "text": "y" * 60}]},
     ]
-    assert needs_of(messages, {}, None).input_tokens == 110
+    assert needs_of(messages, {}, None).least_tokens == 110
 
 
 @pytest.mark.parametrize("lacks", ["tools", "vision", "schema", "logprobs"])
@@ -59,8 +59,8 @@ def test_target_that_lacks_something_takes_what_does_not_need_it(lacks: Capabili
 @pytest.mark.parametrize(("window", "takes"), [(None, True), (100, True), (99, False)])
 def test_window_must_hold_the_request(window: int | None, takes: bool) -> None:
     target = PlanTarget(model="a/b", context_tokens=window)
-    assert can_take(Needs(input_tokens=100), target) is takes
-    assert (shortfall(Needs(input_tokens=100), target) is None) is takes
+    assert can_take(Needs(characters=600), target) is takes
+    assert (shortfall(Needs(characters=600), target) is None) is takes
 
 
 def test_shortfall_names_everything_that_is_missing() -> None:
@@ -78,7 +78,7 @@ def steps(*windows: int | None) -> tuple[PlanStep, ...]:
 
 
 def test_unfit_are_all_that_cannot_take_it() -> None:
-    assert unfit(Needs(input_tokens=50), steps(10, 49, 50, None)) == {"a/0", "a/1"}
+    assert unfit(Needs(characters=300), steps(10, 49, 50, None)) == {"a/0", "a/1"}
 
 
 def test_after_an_overflow_only_larger_or_unknown_windows_are_left() -> None:

@@ -22,7 +22,7 @@ def test_row_alone_gives_its_cost_again_where_reasoning_and_hour_long_caching_ha
     usage = Usage(input_tokens=1_000, cache_write_1h_tokens=300, output_tokens=50, reasoning_tokens=20)
     row = cost_columns(usage, cost_of(usage, PRICE, None, failed=False, refused=False))
     extra = row.pop("price_extra")
-    again = receipt(usage_of({**dict.fromkeys(usage.__slots__), **row}), price_of(row, extra))
+    again = receipt(usage_of({**dict.fromkeys(Usage.__annotations__), **row}), price_of(row, extra))
     # 700 x 1 + 300 x 2 + 30 x 4 + 20 x 6 USD per million
     assert row["cost_nusd"] == 1_540_000
     assert again.cost_nusd == 1_540_000
