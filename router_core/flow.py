@@ -13,6 +13,7 @@ from router_core.decide.compare import Given
 from router_core.decide.plan import Plan
 from router_core.decide.shadow import Served
 from router_core.decide.step import (
+    RECALLED,
     Accept,
     Action,
     Call,
@@ -27,16 +28,27 @@ from router_core.decide.step import (
     Returned,
     served_at,
 )
-from router_core.decide.trace import facts_extra, opened_extra
+from router_core.decide.trace import facts_extra, opened_extra, recalled_extra
 from router_core.errors import CallError, RequestRejectedError, RouteExhaustedError, RouterError
+from router_core.free import Recalled, Start
 from router_core.gate import Gate
 from router_core.inflight import InFlight, receipt_of_answer, receipt_of_failure, record_of, retry_after_us
-from router_core.lines import CallFacts, Closed, Line, Sent, attempt_line, call_line, started_line
+from router_core.lines import CallFacts, Closed, Line, Sent, attempt_line, call_line, checks_column, started_line
 from router_core.record import maker, record
 from router_core.shadow import ServedCall, Shadows
 from router_core.state import RouterState
 from router_core.task import Task, examine, make_request
-from router_core.types import Answer, AttemptRecord, AttemptStatus, Confidence, Receipt, Request, Response, Role
+from router_core.types import (
+    PRE_CHECK,
+    Answer,
+    AttemptRecord,
+    AttemptStatus,
+    Confidence,
+    Receipt,
+    Request,
+    Response,
+    Role,
+)
 
 
 @record
@@ -80,6 +92,7 @@ class CallFlow:
         call: What is the same on all its log lines.
         shadows: Takes over what is to be asked once more, for evidence.
         time: Its instants.
+        start: What it begins with, and what keeps its answers.
         needs: What its request needs.
     """
 
@@ -91,6 +104,7 @@ class CallFlow:
         call: CallFacts,
         shadows: Shadows,
         time: CallTime,
+        start: Start,
         needs: Needs,
     ) -> None:
         self._state = state
@@ -99,6 +113,8 @@ class CallFlow:
         self._plan = plan
         self._call = call
         self._now_us = time.now_us
+        self._start = start
+        self._extra: Mapping[str, Any] | None = None
         self._input_tokens = needs.about_tokens
         self._gate = Gate(state, plan, needs)
         self._trace: list[Fact] = []
@@ -124,7 +140,18 @@ class CallFlow:
             raise
 
     def _run(self) -> Flow:
+        asked = self._start.pre_checked
+        if asked is not None:
+            self._extra = asked.extra()
+            if asked.request is not None:
+                self._answers[RECALLED] = asked.request
+                return self._serve(RECALLED, PRE_CHECK, None)
         self._trace.append(_make_opened(facts=self._facts(self._call.opened_us)))
+        if self._start.recalled is not None:
+            self._recall(self._start.recalled)
+        return (yield from self._decided())
+
+    def _decided(self) -> Flow:
         while True:
             action = self._gate.next(self._trace)
             line = self._log_line(action)
@@ -141,6 +168,16 @@ class CallFlow:
                     raise self._exhausted(reason, line)
                 case Merge():
                     raise NotImplementedError("corrections are refused when the config is opened")
+
+    def _recall(self, recalled: Recalled) -> None:
+        """Go on from an answer that an earlier run has paid for."""
+        request = self._answers[RECALLED] = recalled.request
+        fact = self._checked(RECALLED, request, valid=True)
+        self._trace.append(fact)
+        action = self._gate.next(self._trace)
+        last = self._trace[-1]
+        told = recalled_extra(self._plan, last if isinstance(last, Checked) else fact, action, request.sent.attempt_id)
+        self._extra = {"recalled": {**told, "checks": checks_column(request.checks)}}
 
     def _abandon(self, error: BaseException) -> None:
         """Log what is not logged yet of a call that ends here: cancelled, interrupted, or by a fault of the program."""
@@ -203,10 +240,15 @@ class CallFlow:
     def _check(self, n: int) -> None:
         request = self._answers[n]
         valid = examine(self._task, self._plan, request)
+        if valid and self._start.keeping is not None and not self._plan.degraded and request.sent.draft is None:
+            self._start.keeping.keep(self._call.call_id, request, self._now_us())
+        self._trace.append(self._checked(n, request, valid=valid))
+
+    def _checked(self, n: int, request: InFlight, *, valid: bool) -> Checked:
         # what is served anyway needs no look at the world
         step = self._plan.steps[request.sent.step]
         settled = valid and request.sent.draft is None and served_at(self._plan, step, request.confidence)
-        fact = _make_checked(
+        return _make_checked(
             n=n,
             step=request.sent.step,
             target=request.sent.target_index,
@@ -215,7 +257,6 @@ class CallFlow:
             corrects=request.sent.draft,
             facts=_NOTHING_ASKED if settled else self._facts(self._now_us()),
         )
-        self._trace.append(fact)
 
     def _failed(self, request: InFlight, error: CallError) -> None:
         state, sent = self._state, request.sent
@@ -292,14 +333,14 @@ class CallFlow:
 
     def _serve(self, n: int, reason: str, line: Line | None) -> Answer:
         request, plan = self._answers[n], self._plan
-        if reason in _STAYS and not plan.critical and request.sent.step < len(plan.steps) - 1:
+        if n != RECALLED and reason in _STAYS and not plan.critical and request.sent.step < len(plan.steps) - 1:
             self._state.stayed(plan.payload_type, request.sent.tier)
         ended_us = self._now_us()
         served, response = request.sent, request.response
         why = reason if plan.reason in ("path", "default_type") else plan.reason
         text = "" if response is None else response.text
         self._close("ok", why, ended_us, served=served, confidence=request.confidence, line=line)
-        if plan.shadows:
+        if plan.shadows and n != RECALLED:  # what was paid for before had its shadows then
             self._shadow(served, Given(text=text, parsed=request.parsed))
         return _make_answer(
             text=text,
@@ -314,6 +355,7 @@ class CallFlow:
             reason=why,
             latency_ms=(ended_us - self._call.opened_us) / 1000,
             raw=None if response is None else response.raw,
+            cache_hit=n == RECALLED and self._start.recalled is not None,
         )
 
     def _shadow(self, served: Sent, answer: Given) -> None:
@@ -363,6 +405,7 @@ class CallFlow:
     ) -> None:
         self._is_closed = True
         opening = self._trace[0] if self._trace else None
+        recalled = self._start.recalled
         escalations = fallbacks = 0
         for made in self._records:
             if made.role == "fallback":
@@ -381,6 +424,9 @@ class CallFlow:
             escalations=escalations,
             fallbacks=fallbacks,
             opened=opened_extra(opening.facts) if isinstance(opening, Opened) else None,
+            paid_by=None if recalled is None else recalled.call_id,
+            is_recalled=recalled is not None and served is recalled.request.sent,
+            extra=self._extra,
         )
         lines = [] if line is None else [line]
         self._state.log_call(*lines, call_line(self._plan, self._call, closed))

@@ -40,7 +40,7 @@ def facts_extra(fact: Failed | Checked, action: Action) -> dict[str, Any] | None
 
 def opened_extra(facts: Facts) -> dict[str, Any] | None:
     """Return what the call's row must carry of the world at its start, or None when nothing was special."""
-    return _dump(facts) if any(getattr(facts, name) for name in _SETS) else None
+    return _dump(facts) if facts.down or facts.unaffordable or facts.unfit or facts.held else None
 
 
 def recalled_extra(plan: Plan, fact: Checked, action: Action, attempt_id: str) -> dict[str, Any]:
