@@ -9,11 +9,13 @@ import functools
 import math
 import os
 import sys
+import weakref
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from router_core.backends.keys import can_go_without, goes_to
 from router_core.backends.litellm_errors import redacted, translated
+from router_core.backends.litellm_fork import renew_after_fork
 from router_core.backends.litellm_response import response_format_of, response_of
 from router_core.backends.litellm_stream import GRACE_S, AsyncLiteLLMReading, LiteLLMReading
 from router_core.backends.workers import Workers
@@ -41,6 +43,14 @@ class LiteLLMBackend:
 
     def __init__(self) -> None:
         self._workers = Workers()
+        alive = weakref.ref(self)
+
+        def renew() -> None:
+            backend = alive()
+            if backend is not None and "_client" in vars(backend):
+                renew_after_fork(backend._client)
+
+        os.register_at_fork(after_in_child=renew)
 
     def warmup(self) -> None:
         """Import litellm now instead of at the first request."""
