@@ -2,7 +2,7 @@
 
 from router_core.backends import Backend
 from router_core.clock import Clock
-from router_core.flow import Flow, Send
+from router_core.effects import Flow, Send
 from router_core.types import Answer
 
 

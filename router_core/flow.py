@@ -5,14 +5,13 @@ the response, or has the failure thrown in.
 """
 
 from collections.abc import Generator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from router_core.clock import CallTime
 from router_core.decide.capable import Needs
 from router_core.decide.compare import Given
-from router_core.decide.plan import Plan
-from router_core.decide.shadow import Served
-from router_core.decide.step import (
+from router_core.decide.moves import (
     RECALLED,
     Accept,
     Action,
@@ -26,15 +25,21 @@ from router_core.decide.step import (
     Merge,
     Opened,
     Returned,
-    served_at,
+    Scored,
 )
+from router_core.decide.plan import Plan
+from router_core.decide.score import Score, asks_more
+from router_core.decide.step import served_at
 from router_core.decide.trace import facts_extra, opened_extra, recalled_extra
-from router_core.errors import CallError, RequestRejectedError, RouteExhaustedError, RouterError
+from router_core.effects import Effect, Flow, Pause, Send
+from router_core.ends import exhausted, served_how, ways_taken
+from router_core.errors import CallError, RequestRejectedError, RouterError
 from router_core.free import Recalled, Start
 from router_core.gate import Gate
-from router_core.inflight import InFlight, receipt_of_answer, receipt_of_failure, record_of, retry_after_us
+from router_core.inflight import InFlight, answer_of, receipt_of_answer, receipt_of_failure, record_of, retry_after_us
 from router_core.lines import CallFacts, Closed, Line, Sent, attempt_line, call_line, checks_column, started_line
-from router_core.record import maker, record
+from router_core.record import maker
+from router_core.scoring import judged_kind, score_request, size_kind, told_by_judge, told_by_sample, whom
 from router_core.shadow import ServedCall, Shadows
 from router_core.state import RouterState
 from router_core.task import Task, examine, make_request
@@ -44,29 +49,11 @@ from router_core.types import (
     AttemptRecord,
     AttemptStatus,
     Confidence,
+    Price,
     Receipt,
-    Request,
     Response,
-    Role,
 )
 
-
-@record
-class Send:
-    """Send the request; give back the response or throw the failure."""
-
-    request: Request
-
-
-@record
-class Pause:
-    """Wait."""
-
-    seconds: float
-
-
-Effect = Send | Pause
-_UPWARDS: frozenset[Role] = frozenset({"escalate", "correct"})
 # ends of a call that might have left its step upwards
 _STAYS = frozenset({"accepted", "accepted_unscored"})
 _NOTHING_ASKED = Facts()
@@ -79,7 +66,6 @@ _make_returned = maker(Returned)
 _make_checked = maker(Checked)
 _make_closed = maker(Closed)
 _make_answer = maker(Answer)
-Flow = Generator[Effect, Response | None, Answer]
 
 
 class CallFlow:
@@ -120,6 +106,7 @@ class CallFlow:
         self._trace: list[Fact] = []
         self._answers: dict[int, InFlight] = {}
         self._records: list[AttemptRecord] = []
+        self._matches: dict[int, list[bool]] = {}
         self._unlogged: InFlight | None = None
         self._cost_nusd = 0
         self._is_closed = False
@@ -160,6 +147,10 @@ class CallFlow:
                     if line is not None:
                         self._state.log(line)
                     yield from self._request(action)
+                case Score():
+                    if line is not None:
+                        self._state.log(line)
+                    yield from self._score(action)
                 case Check(n=n):
                     self._check(n)
                 case Accept(n=n, reason=reason):
@@ -185,7 +176,7 @@ class CallFlow:
             return
         cause = "internal" if isinstance(error, Exception) else "cancelled"
         now_us = self._now_us()
-        request, self._unlogged = self._unlogged, None
+        request = self._unlogged
         if request is not None:
             if request.receipt is None:
                 self._settle(request, receipt_of_failure(None, request.price, request.sent), now_us)
@@ -202,7 +193,6 @@ class CallFlow:
         target = step.targets[action.target]
         started_us = self._now_us()
         price = state.prices.price(target.model, started_us)
-        reserved = state.estimate_nusd(self._task.payload_type, target, self._input_tokens, price)
         sent = _make_sent(
             attempt_id=f"{self._call.call_id}-{action.n}",
             n=action.n,
@@ -210,14 +200,12 @@ class CallFlow:
             tier=step.tier,
             target=target,
             started_us=started_us,
-            reserved_nusd=reserved,
+            reserved_nusd=state.estimate_nusd(self._task.payload_type, target, self._input_tokens, price),
             step=action.step,
             target_index=action.target,
             draft=action.draft,
         )
-        reservation = state.guardrail.reserve(started_us, reserved, critical=plan.critical)
-        request = self._unlogged = InFlight(sent, reservation, price)
-        state.log(started_line(plan, self._call, sent))
+        request = self._begin(sent, price)
         try:
             response = yield _make_send(
                 request=make_request(self._task, plan, self._call.call_id, sent, action.timeout_us / 1e6)
@@ -225,9 +213,86 @@ class CallFlow:
         except CallError as error:
             self._failed(request, error)
         else:
-            if not isinstance(response, Response):
-                raise TypeError(f"a backend must return a Response, not {type(response).__name__}")
-            self._returned(request, response)
+            self._returned(request, answer_of(response))
+
+    def _begin(self, sent: Sent, price: Price | None) -> InFlight:
+        """Set the money aside and log that the request begins."""
+        reservation = self._state.guardrail.reserve(sent.started_us, sent.reserved_nusd, critical=self._plan.critical)
+        request = self._unlogged = InFlight(sent, reservation, price)
+        self._state.log(started_line(self._plan, self._call, sent))
+        return request
+
+    def _score(self, action: Score) -> Generator[Effect, Response | None, None]:
+        """Ask how sure an answer is. Whatever becomes of that, the call goes on: at worst it has no confidence."""
+        state, plan, answer = self._state, self._plan, self._answers[action.about]
+        asked, started_us = whom(plan, action), self._now_us()
+        price = state.prices.price(asked.target.model, started_us)
+        kind = size_kind(self._task.payload_type, action)
+        sent = _make_sent(
+            attempt_id=f"{self._call.call_id}-{action.n}",
+            n=action.n,
+            role=action.role,
+            tier=asked.tier,
+            target=asked.target,
+            started_us=started_us,
+            reserved_nusd=state.estimate_nusd(kind, asked.target, self._input_tokens, price),
+            step=action.step,
+            target_index=action.target,
+            about_attempt_id=answer.sent.attempt_id,
+        )
+        request = self._begin(sent, price)
+        try:
+            response = yield Send(request=score_request(self._task, plan, sent, answer, action.timeout_us / 1e6))
+            self._told(action, request, answer_of(response))
+        except Exception as error:  # noqa: BLE001 - an answer is there: what fails beside it must not lose it
+            self._not_told(action, request, error)
+
+    def _told(self, action: Score, request: InFlight, response: Response) -> None:
+        state, plan, answer = self._state, self._plan, self._answers[action.about]
+        got = receipt_of_answer(request, response, state.prices)
+        self._settle(request, got, self._now_us())
+        kind, took_us = size_kind(self._task.payload_type, action), request.ended_us - request.sent.started_us
+        state.answered(kind, request.sent.target.model, response.usage, took_us)
+        if action.role == "judge":
+            told = told_by_judge(plan, request, response, answer)
+        else:
+            matches = self._matches.setdefault(action.about, [])
+            told = told_by_sample(self._task, plan, request, response, answer, matches)
+            matches += [] if request.answer_match is None else [request.answer_match]
+        request.confidence = answer.confidence = told.confidence
+        if action.about != RECALLED:
+            place = action.about - 1
+            self._records[place] = replace(self._records[place], confidence=told.confidence)
+        fact = self._scored(action, answered=True)
+        self._write_attempt(request, told.status, None if told.status == "ok" else "invalid", None, fact)
+
+    def _not_told(self, action: Score, request: InFlight, error: Exception) -> None:
+        if self._unlogged is not request:
+            raise error  # it is on record already: the fault is not the request's
+        known = error if isinstance(error, CallError) else CallError(str(type(error).__name__), kind="internal")
+        now_us = self._now_us()
+        if request.receipt is None:
+            self._settle(request, receipt_of_failure(known.billed, request.price, request.sent), now_us)
+            self._state.failed(request.sent, known.kind, retry_after_us(known), now_us, self._state.clock.draw())
+        request.response = None
+        self._write_attempt(request, "failed", known.kind, str(known), self._scored(action, answered=False))
+
+    def _scored(self, action: Score, *, answered: bool) -> Mapping[str, Any] | None:
+        """Take note of a request about an answer; return what its row must carry beyond its columns."""
+        answer = self._answers[action.about]
+        fact = Scored(
+            n=action.n,
+            about=action.about,
+            step=answer.sent.step,
+            target=answer.sent.target_index,
+            answered=answered,
+            confidence=answer.confidence,
+            facts=self._facts(self._now_us()),
+        )
+        self._trace.append(fact)
+        following = self._gate.next(self._trace)
+        last = self._trace[-1]
+        return facts_extra(last, following) if isinstance(last, Scored) else None
 
     def _returned(self, request: InFlight, response: Response) -> None:
         state, sent = self._state, request.sent
@@ -247,7 +312,12 @@ class CallFlow:
     def _checked(self, n: int, request: InFlight, *, valid: bool) -> Checked:
         # what is served anyway needs no look at the world
         step = self._plan.steps[request.sent.step]
-        settled = valid and request.sent.draft is None and served_at(self._plan, step, request.confidence)
+        settled = (
+            valid
+            and request.sent.draft is None
+            and not asks_more(self._plan, request.sent.step)
+            and served_at(self._plan, step, request.confidence)
+        )
         return _make_checked(
             n=n,
             step=request.sent.step,
@@ -263,8 +333,8 @@ class CallFlow:
         now_us = self._now_us()
         self._settle(request, receipt_of_failure(error.billed, request.price, sent), now_us)
         wait_us = retry_after_us(error)
-        draw, took_us = state.clock.draw(), now_us - sent.started_us
-        state.failed(sent.target.model, error.kind, wait_us, took_us=took_us, now_us=now_us, draw=draw)
+        draw = state.clock.draw()
+        state.failed(sent, error.kind, wait_us, now_us, draw)
         if error.kind == "context_overflow":
             self._gate.overflown(sent.target)
         fact = Failed(
@@ -280,7 +350,6 @@ class CallFlow:
         action = self._gate.next(self._trace)
         last = self._trace[-1]
         facts = facts_extra(last, action) if isinstance(last, Failed) else None
-        self._unlogged = None
         self._write_attempt(request, "failed", error.kind, str(error), facts)
 
     def _log_line(self, action: Action) -> Line | None:
@@ -298,10 +367,11 @@ class CallFlow:
         self,
         request: InFlight,
         status: AttemptStatus,
-        error_type: str,
-        message: str,
+        error_type: str | None,
+        message: str | None,
         facts: Mapping[str, Any] | None = None,
     ) -> None:
+        self._unlogged = None
         ended = request.ended(status, error_type, facts)
         self._records.append(record_of(request, ended, message))
         self._state.log(attempt_line(self._plan, self._call, request.sent, ended))
@@ -318,7 +388,10 @@ class CallFlow:
         unaffordable: frozenset[str] = frozenset()
         if plan.cost_nusd is not None:
             left = plan.cost_nusd - self._cost_nusd
-            unaffordable = state.dearer_than(left, self._task.payload_type, plan.steps, self._input_tokens, now_us)
+            kind, tokens = self._task.payload_type, self._input_tokens
+            unaffordable = state.dearer_than(left, kind, plan.steps, tokens, now_us)
+            if plan.judge is not None:
+                unaffordable |= state.dearer_than(left, judged_kind(kind), (plan.judge.step,), tokens, now_us)
         # the verdict of the call's start is in the plan; later ones can only forbid more
         guard = (
             "normal" if plan.critical else state.guardrail.verdict(now_us).state if self._trace else plan.guard_state
@@ -341,7 +414,17 @@ class CallFlow:
         text = "" if response is None else response.text
         self._close("ok", why, ended_us, served=served, confidence=request.confidence, line=line)
         if plan.shadows and n != RECALLED:  # what was paid for before had its shadows then
-            self._shadow(served, Given(text=text, parsed=request.parsed))
+            self._shadows.after(
+                self._state,
+                ServedCall(
+                    task=self._task,
+                    plan=plan,
+                    call=self._call,
+                    attempts=len(self._records),
+                    how=served_how(served, self._records),
+                    answer=Given(text=text, parsed=request.parsed),
+                ),
+            )
         return _make_answer(
             text=text,
             parsed=request.parsed,
@@ -358,24 +441,6 @@ class CallFlow:
             cache_hit=n == RECALLED and self._start.recalled is not None,
         )
 
-    def _shadow(self, served: Sent, answer: Given) -> None:
-        escalated = any(made.role in _UPWARDS for made in self._records)
-        how = Served(
-            is_accepted=served.step == 0 and not escalated,
-            answered=frozenset(made.tier for made in self._records if made.status == "ok"),
-        )
-        self._shadows.after(
-            self._state,
-            ServedCall(
-                task=self._task,
-                plan=self._plan,
-                call=self._call,
-                attempts=len(self._records),
-                how=how,
-                answer=answer,
-            ),
-        )
-
     def _exhausted(self, reason: str, line: Line | None) -> RouterError:
         if reason == "incapable" and not self._records:
             self._close("rejected", reason, self._now_us(), error_type=reason, line=line)
@@ -383,14 +448,7 @@ class CallFlow:
             return RequestRejectedError(f"{self._call.payload_type}: no target of its path can take this: {why}")
         last = self._records[-1].error_type if self._records else reason
         self._close("failed", reason, self._now_us(), error_type=last, line=line)
-        tried = "; ".join(f"{made.tier}: {_told(made)}" for made in self._records) or "nothing was tried"
-        count = len(self._records)
-        return RouteExhaustedError(
-            f"{self._call.payload_type}: no answer ({reason}) after {count} attempt{'s' * (count != 1)} [{tried}]",
-            call_id=self._call.call_id,
-            attempts=self._records,
-            cost_nusd=self._cost_nusd,
-        )
+        return exhausted(self._call, reason, self._records, self._cost_nusd)
 
     def _close(
         self,
@@ -406,12 +464,7 @@ class CallFlow:
         self._is_closed = True
         opening = self._trace[0] if self._trace else None
         recalled = self._start.recalled
-        escalations = fallbacks = 0
-        for made in self._records:
-            if made.role == "fallback":
-                fallbacks += 1
-            elif made.role in _UPWARDS:
-                escalations += 1
+        escalations, fallbacks = ways_taken(self._records)
         closed = _make_closed(
             status=status,
             reason=reason,
@@ -430,10 +483,3 @@ class CallFlow:
         )
         lines = [] if line is None else [line]
         self._state.log_call(*lines, call_line(self._plan, self._call, closed))
-
-
-def _told(record: AttemptRecord) -> str:
-    """Return how an attempt ended, in words that quote no answer; the checks' own words are in the error's attempts."""
-    failed = [check.name for check in record.checks if check.verdict != "passed"]
-    said = record.message or (f"invalid, failed {', '.join(failed)}" if failed else str(record.error_type))
-    return said if said.startswith(record.model) else f"{record.model}: {said}"

@@ -6,8 +6,11 @@ Everything that the world tells becomes part of the facts that a decision is mad
 from dataclasses import replace
 
 from router_core.decide.capable import Needs, no_larger, shortfall, unfit
+from router_core.decide.moves import Action, Call, Fact, Returned
 from router_core.decide.plan import Plan, PlanTarget
-from router_core.decide.step import Action, Call, Fact, Returned, decide, left_for
+from router_core.decide.score import Score
+from router_core.decide.step import decide, left_for
+from router_core.scoring import whom
 from router_core.state import RouterState
 
 
@@ -55,7 +58,7 @@ class Gate:
     def _decide(self, trace: list[Fact]) -> Action:
         action = decide(self._plan, tuple(trace))
         is_told = self._plan.critical
-        while isinstance(action, Call):
+        while isinstance(action, Call | Score):
             fact = trace[-1]
             if isinstance(fact, Returned):
                 return action
@@ -67,11 +70,17 @@ class Gate:
                     trace[-1] = replace(fact, facts=replace(fact.facts, held=fact.facts.held | {tier}))
                     action = decide(self._plan, tuple(trace))
                     continue
-            model = self._plan.steps[action.step].targets[action.target].model
+            model, lasts_us = self._asked(action)
             # one that is down is asked for want of another
-            if model in fact.facts.down or self._state.begins(model, action.wait_us + action.timeout_us):
+            if model in fact.facts.down or self._state.begins(model, lasts_us):
                 return action
             # another request has just begun to probe it
             trace[-1] = replace(fact, facts=replace(fact.facts, down=fact.facts.down | {model}))
             action = decide(self._plan, tuple(trace))
         return action
+
+    def _asked(self, action: Call | Score) -> tuple[str, int]:
+        """Return the model that a request goes to, and how long that may take, microseconds."""
+        if isinstance(action, Score):
+            return whom(self._plan, action).target.model, action.timeout_us
+        return self._plan.steps[action.step].targets[action.target].model, action.wait_us + action.timeout_us

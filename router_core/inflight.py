@@ -121,6 +121,7 @@ def record_of(request: InFlight, ended: Ended, message: str | None = None) -> At
         latency_ms=(ended.ended_us - sent.started_us) / 1000,
         text=None if answer is None else answer.text,
         parsed=None if answer is None else request.parsed,
+        about_attempt_id=sent.about_attempt_id,
     )
 
 
@@ -151,3 +152,14 @@ def retry_after_us(error: CallError) -> int | None:
     """Return the pause that a provider asks for; what is no sensible one is none."""
     asked = error.retry_after_s
     return round(asked * 1e6) if asked is not None and 0 <= asked <= _LONGEST_WAIT_S else None
+
+
+def answer_of(returned: object) -> Response:
+    """Return what a backend has returned.
+
+    Raises:
+        TypeError: It is no response.
+    """
+    if not isinstance(returned, Response):
+        raise TypeError(f"a backend must return a Response, not {type(returned).__name__}")
+    return returned

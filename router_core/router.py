@@ -23,8 +23,9 @@ from router_core.decide.breaker import Cause, Tally, Usual
 from router_core.decide.capable import needs_of
 from router_core.decide.plan import Plan, as_judged, under_guard
 from router_core.driving import adrive, drive
+from router_core.effects import Flow
 from router_core.errors import RequestRejectedError
-from router_core.flow import CallFlow, Flow
+from router_core.flow import CallFlow
 from router_core.free import start_of
 from router_core.health import Breakers, Care, Health
 from router_core.lifetime import close_at_exit, follow_forks

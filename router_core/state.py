@@ -11,7 +11,7 @@ from router_core.decide.plan import Candidate, Plan, PlanStep, PlanTarget
 from router_core.decide.receipt import estimate
 from router_core.errors import ErrorKind
 from router_core.health import Care
-from router_core.lines import Line
+from router_core.lines import Line, Sent
 from router_core.prices import PriceBook
 from router_core.types import Price, Usage
 
@@ -130,25 +130,22 @@ class RouterState:
             self._care.health.answered(model, self.clock.steady_us() - took_us)
         self._observed.answered(payload_type, model, usage)
 
-    def failed(
-        self, model: str, kind: ErrorKind, retry_after_us: int | None, *, took_us: int, now_us: int, draw: float
-    ) -> None:
+    def failed(self, sent: Sent, kind: ErrorKind, retry_after_us: int | None, now_us: int, draw: float) -> None:
         """Take note of a failed request, and leave a record when its target now cools down.
 
         Args:
-            model: The target's model.
+            sent: The request.
             kind: How it failed.
             retry_after_us: How long the provider asked to wait.
-            took_us: How long it took to fail.
-            now_us: The present instant, for the record.
+            now_us: The present instant of its call.
             draw: Uniform 0..1, for how long exactly the target cools down.
         """
-        steady_us = self.clock.steady_us()
+        steady_us, model = self.clock.steady_us(), sent.target.model
         cooling = self._care.health.failed(
             model,
             kind,
             retry_after_us,
-            sent_us=steady_us - took_us,
+            sent_us=steady_us - (now_us - sent.started_us),
             now_us=steady_us,
             rule=self._care.cool_down,
             draw=draw,

@@ -9,15 +9,13 @@ from router_core.errors import Problem
 
 Place = tuple[Location, str]
 
-SUPPORTED_SOURCES = frozenset({"auto", "caller", "field", "logprob", "none"})
 _NOT_YET = "is not yet supported; remove it"
-_TYPE_KEYS = ("calibration", "pack", "holdback")
+_TYPE_KEYS = ("pack", "holdback")
 
 
 def unsupported(config: RoutingConfig) -> tuple[Problem, ...]:
     """Return a problem for everything in a valid config that this version does not do yet."""
     places = [
-        *_source(("defaults", "confidence"), config.defaults.confidence.source),
         *(found for name, each in config.payload_types.items() for found in _payload_type(name, each)),
         *_budgets(config),
         *_sections(config),
@@ -31,17 +29,9 @@ def _set(section: Section, location: Location, keys: tuple[str, ...]) -> Iterato
             yield (*location, key), _NOT_YET
 
 
-def _source(location: Location, source: str | None) -> Iterator[Place]:
-    if source is not None and source not in SUPPORTED_SOURCES:
-        instead = ", ".join(sorted(SUPPORTED_SOURCES))
-        yield (*location, "source"), f"{source} is not yet supported; choose one of {instead}"
-
-
 def _payload_type(name: str, settings: PayloadType) -> Iterator[Place]:
     location: Location = ("payload_types", name)
     yield from _set(settings, location, _TYPE_KEYS)
-    if settings.confidence is not None:
-        yield from _source((*location, "confidence"), settings.confidence.source)
     if settings.escalation != "redo":
         yield (*location, "escalation"), f"{settings.escalation} is not yet supported; write redo"
 
@@ -67,8 +57,6 @@ def _budget(budget: Budget) -> Iterator[Place]:
 
 
 def _sections(config: RoutingConfig) -> Iterator[Place]:
-    if config.judge is not None:
-        yield ("judge",), _NOT_YET
     if config.storage.sink != "duckdb":
         yield ("storage", "sink"), f"{config.storage.sink} is not yet supported; write duckdb"
     yield from _set(config.storage, ("storage",), ("catalog", "data"))

@@ -5,27 +5,34 @@ a call can be replayed from its log.
 """
 
 from dataclasses import replace
-from typing import Literal
 
 from router_core.decide.breaker import Cause
+from router_core.decide.confidence import PAID
+from router_core.decide.moves import (
+    Accept,
+    AcceptReason,
+    Action,
+    Answered,
+    Call,
+    Check,
+    Checked,
+    Exhausted,
+    ExhaustedReason,
+    Fact,
+    Facts,
+    Failed,
+    Merge,
+    Merged,
+    Opened,
+    Returned,
+    Scored,
+    Trace,
+)
 from router_core.decide.plan import Plan, PlanStep
+from router_core.decide.score import Place, Score, next_score
 from router_core.errors import ErrorKind
-from router_core.record import maker, record
-from router_core.types import Confidence, GuardState, Role
-
-AcceptReason = Literal[
-    "accepted",  # confident enough
-    "accepted_unscored",  # no confidence, and the config accepts that
-    "last_step",  # valid, and there is no higher step
-    "escalation_failed",  # a higher step was tried or wanted, and could not answer
-    "guard",  # a limit forbids going up
-    "limits",  # the call's own limits forbid going on
-    "breaker",  # so many calls of the type would go up that none does
-]
-ExhaustedReason = Literal["no_valid_answer", "limits", "guard", "bad_request", "content_policy", "incapable", "breaker"]
-
-RECALLED = 0
-"""Number of an answer that an earlier run has paid for; requests are numbered from 1."""
+from router_core.record import maker
+from router_core.types import Confidence, Role
 
 _SURFACED: frozenset[ErrorKind] = frozenset({"bad_request", "content_policy"})
 _RETRYABLE: frozenset[ErrorKind] = frozenset({"rate_limit", "timeout", "server", "connection", "bad_response"})
@@ -36,166 +43,9 @@ _SPREAD = 0.2
 _LONGEST_SPREAD_US = 1_000_000
 # a provider that asks for more than this is left for another target, where there is one
 _PATIENCE_US = 2_000_000
-
-
-@record
-class Facts:
-    """The world at the moment of a decision, as the driver saw it.
-
-    Attributes:
-        elapsed_us: Microseconds since the call's start.
-        guard: The guard's present verdict; ``normal`` for critical calls.
-        down: Models that cool down.
-        unaffordable: Models whose next request is estimated dearer than what the call may still spend.
-        unfit: Models that cannot take a request like the call's.
-        held: Tiers that no call of its type may leave upwards now, for a cause like the call's own.
-    """
-
-    elapsed_us: int = 0
-    guard: GuardState = "normal"
-    down: frozenset[str] = frozenset()
-    unaffordable: frozenset[str] = frozenset()
-    unfit: frozenset[str] = frozenset()
-    held: frozenset[str] = frozenset()
-
-
-@record
-class Opened:
-    """The call began."""
-
-    facts: Facts
-
-
-@record
-class Failed:
-    """Attempt ``n`` failed.
-
-    Attributes:
-        n: 1-based number of the attempt.
-        step: Index of its step in the plan.
-        target: Index of its target in the step.
-        kind: How it failed.
-        retry_after_us: Wait that the provider asked for.
-        draw: Uniform 0..1 for the jitter of a backoff.
-        facts: The world afterwards.
-    """
-
-    n: int
-    step: int
-    target: int
-    kind: ErrorKind
-    retry_after_us: int | None = None
-    draw: float = 0.0
-    facts: Facts
-
-
-@record
-class Returned:
-    """Attempt ``n`` came back with an answer, not yet checked."""
-
-    n: int
-    step: int
-    target: int
-
-
-@record
-class Checked:
-    """The answer of attempt ``n`` was checked.
-
-    With number ``RECALLED`` it is a valid answer that an earlier run has paid for, checked again: it stands before
-    every request, is none itself, and the path goes on from its step. Of several kept ones it is the furthest up.
-
-    Attributes:
-        n: 1-based number of the attempt, or ``RECALLED``.
-        step: Index of its step.
-        target: Index of its target.
-        valid: Whether every check passed.
-        confidence: How sure it is.
-        corrects: The draft's attempt number, when this was a correction.
-        facts: The world afterwards.
-    """
-
-    n: int
-    step: int
-    target: int
-    valid: bool
-    confidence: Confidence
-    corrects: int | None = None
-    facts: Facts
-
-
-@record
-class Merged:
-    """The correction of attempt ``n`` was merged into its draft."""
-
-    n: int
-    step: int
-    target: int
-    valid: bool
-    confidence: Confidence
-    facts: Facts
-
-
-Fact = Opened | Failed | Returned | Checked | Merged
 # what ends a request
 _ENDED = (Failed, Returned)
-
-
-@record
-class Call:
-    """Make one request.
-
-    Attributes:
-        n: 1-based number of the attempt.
-        step: Index of the step.
-        target: Index of the target in the step.
-        role: Why.
-        wait_us: Pause before it.
-        timeout_us: Time it may take.
-        draft: Attempt whose answer is to be corrected, for role ``correct``.
-    """
-
-    n: int
-    step: int
-    target: int
-    role: Role
-    wait_us: int = 0
-    timeout_us: int
-    draft: int | None = None
-
-
-@record
-class Check:
-    """Check the answer of attempt ``n`` and measure its confidence."""
-
-    n: int
-
-
-@record
-class Merge:
-    """Merge the correction of attempt ``n`` into the draft of attempt ``draft``."""
-
-    n: int
-    draft: int
-
-
-@record
-class Accept:
-    """Serve the answer of attempt ``n``, or the one that was ``RECALLED``."""
-
-    n: int
-    reason: AcceptReason
-
-
-@record
-class Exhausted:
-    """There is nothing to serve and nothing left to try."""
-
-    reason: ExhaustedReason
-
-
-Action = Call | Check | Merge | Accept | Exhausted
-Trace = tuple[Fact, ...]
+_MADE = (*_ENDED, Scored)
 
 _make_call = maker(Call)
 _make_check = maker(Check)
@@ -218,15 +68,21 @@ def decide(plan: Plan, trace: Trace) -> Action:
             return _after_failure(plan, trace, failed)
         case Checked(n=n, corrects=int(draft), valid=True):
             return Merge(n=n, draft=draft)
-        case Checked() | Merged() as answered:
+        case Checked() | Merged() | Scored() as answered:
             return _after_answer(plan, trace, answered)
 
 
 def served_at(plan: Plan, step: PlanStep, confidence: Confidence) -> bool:
-    """Return whether a valid answer of this step is served whatever else is the case."""
+    """Return whether a valid answer of this step is served once nothing more can be learned about it."""
     if confidence.value is None:
         return plan.on_missing == "accept"
-    return confidence.value >= step.accept_at
+    return confidence.value >= threshold(plan, step, confidence)
+
+
+def threshold(plan: Plan, step: PlanStep, confidence: Confidence) -> float:
+    """Return the confidence from which an answer of this step is served: on the scale that the confidence is on."""
+    covered = confidence.calibration is not None or not plan.is_calibrated
+    return step.accept_at if covered else plan.accept_uncalibrated_at
 
 
 def left_for(plan: Plan, fact: Fact, action: Action) -> tuple[str, Cause] | None:
@@ -266,21 +122,52 @@ def _begin(plan: Plan, facts: Facts) -> Action:
     return Exhausted(reason="limits")
 
 
-def _after_answer(plan: Plan, trace: Trace, answered: Checked | Merged) -> Action:
-    if not answered.valid:
+def _after_answer(plan: Plan, trace: Trace, answered: Answered) -> Action:
+    n = answered.n
+    if isinstance(answered, Scored):
+        n = answered.about
+    elif not answered.valid:
         return _after_invalid(plan, trace, answered)
+    more = _score(plan, trace, answered, n)
+    if more is not None:
+        return more
     if served_at(plan, plan.steps[answered.step], answered.confidence):
         unscored = answered.confidence.value is None
-        return _make_accept(n=answered.n, reason="accepted_unscored" if unscored else "accepted")
+        return _make_accept(n=n, reason="accepted_unscored" if unscored else "accepted")
+    return _not_sure_enough(plan, trace, answered, n)
+
+
+def _not_sure_enough(plan: Plan, trace: Trace, answered: Answered, n: int) -> Action:
     if answered.step == len(plan.steps) - 1:
-        return Accept(n=answered.n, reason="last_step")
+        return Accept(n=n, reason="last_step")
     forbids = "guard" if answered.facts.guard != "normal" else "breaker" if _is_held(plan, answered) else None
     if forbids is not None:
-        return Accept(n=answered.n, reason=forbids)
+        return Accept(n=n, reason=forbids)
     up = _go_up(plan, trace, answered)
     if up is not None:
         return up
-    return Accept(n=answered.n, reason="limits" if _is_over(plan, trace, answered.facts) else "escalation_failed")
+    return Accept(n=n, reason="limits" if _is_over(plan, trace, answered.facts) else "escalation_failed")
+
+
+def _score(plan: Plan, trace: Trace, answered: Answered, n: int) -> Score | None:
+    """Return the next request that tells how sure a valid answer is, or None when there is none to make."""
+    facts = answered.facts
+    if facts.guard != "normal" or plan.confidence_source not in PAID:
+        return None
+    if not isinstance(answered, Scored) and answered.confidence.value is not None:
+        return None  # an earlier run has paid for that too
+    return next_score(
+        plan,
+        Place(n=n, step=answered.step, target=answered.target),
+        [
+            fact.answered and fact.confidence.value is not None
+            for fact in trace
+            if isinstance(fact, Scored) and fact.about == n
+        ],
+        made=_made(trace),
+        left_us=plan.deadline_us - facts.elapsed_us,
+        barred=facts.down | facts.unaffordable,
+    )
 
 
 def _after_invalid(plan: Plan, trace: Trace, answered: Checked | Merged) -> Action:
@@ -331,7 +218,7 @@ def _why_stuck(plan: Plan, failed: Failed, *, held: bool) -> ExhaustedReason:
     return "incapable" if _takes_it(plan.steps[failed.step :], failed.facts) is None else "no_valid_answer"
 
 
-def _is_held(plan: Plan, fact: Failed | Checked | Merged) -> bool:
+def _is_held(plan: Plan, fact: Failed | Answered) -> bool:
     """Return whether the breaker keeps a call from going up; a request too long for its window is no mass symptom."""
     overflown = isinstance(fact, Failed) and fact.kind == "context_overflow"
     return plan.steps[fact.step].tier in fact.facts.held and not overflown
@@ -356,19 +243,28 @@ def _retry(plan: Plan, trace: Trace, failed: Failed) -> Call | None:
     return _call(plan, trace, facts, step=failed.step, target=failed.target, role="retry", wait_us=wait)
 
 
-def _go_up(plan: Plan, trace: Trace, fact: Failed | Checked | Merged) -> Call | None:
+def _go_up(plan: Plan, trace: Trace, fact: Failed | Answered) -> Call | None:
     """Return the next step's first usable target, or None when there is no higher step to go to."""
     last = len(plan.steps) - 1
     first = fact.step + 1
-    if isinstance(fact, Checked | Merged) and fact.valid and fact.confidence.value is not None:
-        straight = plan.steps[fact.step].straight_to_last_below
-        if straight is not None and fact.confidence.value < straight:
-            first = last
+    if _is_hopeless(plan, fact):
+        first = last
     for index in range(first, last + 1):
         target = _usable(plan.steps[index], fact.facts, frozenset())
         if target is not None:
             return _call(plan, trace, fact.facts, step=index, target=target, role="escalate")
     return None
+
+
+def _is_hopeless(plan: Plan, fact: Failed | Answered) -> bool:
+    """Return whether an answer's confidence is so low that the steps in between are left out."""
+    if isinstance(fact, Failed) or (isinstance(fact, Checked | Merged) and not fact.valid):
+        return False
+    value, below = fact.confidence.value, plan.steps[fact.step].straight_to_last_below
+    if value is None or below is None:
+        return False
+    # the bound is on the scale of the calibration: of a value that it does not cover it says nothing
+    return value < below and (fact.confidence.calibration is not None or not plan.is_calibrated)
 
 
 def _call(
@@ -397,7 +293,7 @@ def _is_over(plan: Plan, trace: Trace, facts: Facts) -> bool:
 def _made(trace: Trace) -> int:
     made = 0
     for fact in trace:
-        if isinstance(fact, _ENDED):
+        if isinstance(fact, _MADE):
             made += 1
     return made
 

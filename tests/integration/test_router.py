@@ -12,7 +12,8 @@ from pydantic import BaseModel
 from router_core import CallError, RequestRejectedError, RouteExhaustedError
 from router_core.config import parse
 from router_core.decide.compile import compile_plans
-from router_core.decide.step import Accept, Call, Exhausted, replay
+from router_core.decide.moves import Accept, Call, Exhausted
+from router_core.decide.step import replay
 from router_core.decide.trace import as_planned, trace_from_rows
 from router_core.errors import ErrorKind
 from router_core.types import Request, Usage
