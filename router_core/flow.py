@@ -8,13 +8,11 @@ answer whose first piece is there; then ``Relay``, while that is handed out. Unt
 from collections.abc import Generator
 from dataclasses import replace
 
-from router_core.books import UPWARDS, Books
+from router_core.books import Books
 from router_core.clock import CallTime
+from router_core.decide.capable import Needs
 from router_core.decide.compare import Given
-from router_core.decide.plan import Plan
-from router_core.decide.score import Score, asks_more
-from router_core.decide.shadow import Served
-from router_core.decide.step import (
+from router_core.decide.moves import (
     RECALLED,
     Accept,
     Call,
@@ -27,28 +25,33 @@ from router_core.decide.step import (
     Merge,
     Opened,
     Returned,
-    decide,
-    served_at,
+    Scored,
 )
-from router_core.decide.trace import ON_PATH, facts_extra, recalled_extra
+from router_core.decide.plan import Plan
+from router_core.decide.score import Score, asks_more
+from router_core.decide.step import served_at
+from router_core.decide.trace import facts_extra, recalled_extra
 from router_core.effects import Begun, Disowned, Effect, Flow, Open, Pause, Relay, Send, Stopped
-from router_core.errors import CallError, RouteExhaustedError
+from router_core.ends import exhausted, served_how
+from router_core.errors import CallError, RequestRejectedError, RouterError
 from router_core.free import Recalled, Start
-from router_core.inflight import InFlight, receipt_of_answer, receipt_of_failure, retry_after_us
+from router_core.gate import Gate
+from router_core.inflight import InFlight, answer_of, receipt_of_answer, receipt_of_failure, retry_after_us
 from router_core.lines import CallFacts, Line, Sent, checks_column
 from router_core.record import maker
 from router_core.scoring import Scoring, judged_kind, score_request
 from router_core.shadow import ServedCall, Shadows
-from router_core.state import RouterState, tokens_of
+from router_core.state import RouterState
 from router_core.task import Task, examine, make_request
 from router_core.types import (
     PRE_CHECK,
     Answer,
-    AttemptRecord,
     AttemptStatus,
     Response,
 )
 
+# ends of a call that might have left its step upwards
+_STAYS = frozenset({"accepted", "accepted_unscored"})
 _NOTHING_ASKED = Facts()
 
 _make_send = maker(Send)
@@ -71,6 +74,7 @@ class CallFlow:
         shadows: Takes over what is to be asked once more, for evidence.
         time: Its instants.
         start: What it begins with, and what keeps its answers.
+        needs: What its request needs.
     """
 
     def __init__(
@@ -82,6 +86,7 @@ class CallFlow:
         shadows: Shadows,
         time: CallTime,
         start: Start,
+        needs: Needs,
     ) -> None:
         self._state = state
         self._shadows = shadows
@@ -91,7 +96,8 @@ class CallFlow:
         self._now_us = time.now_us
         self._start = start
         self._books = Books(state, plan, call, start.recalled)
-        self._input_tokens = tokens_of(task.messages)
+        self._input_tokens = needs.about_tokens
+        self._gate = Gate(state, plan, needs)
         self._trace: list[Fact] = []
         self._answers: dict[int, InFlight] = {}
         self._scoring: Scoring | None = None
@@ -104,6 +110,7 @@ class CallFlow:
         Whatever ends it, every request has its lines, its money is booked once, and the call has its line.
 
         Raises:
+            RequestRejectedError: No target of the path can take such a request; nothing was sent.
             RouteExhaustedError: No target gave a valid answer, or a stream broke in the middle.
             Stopped: It was stopped before it had begun to answer.
             Disowned: It was.
@@ -137,7 +144,7 @@ class CallFlow:
 
     def _decided(self, opening: Facts) -> Flow:
         while True:
-            action = decide(self._plan, tuple(self._trace))
+            action = self._gate.next(self._trace)
             line = self._books.take_line(self._trace[-1], action)
             match action:
                 case Call():
@@ -162,8 +169,9 @@ class CallFlow:
         request = self._answers[RECALLED] = recalled.request
         fact = self._checked(RECALLED, request, valid=True)
         self._trace.append(fact)
-        action = decide(self._plan, tuple(self._trace))
-        told = recalled_extra(self._plan, fact, action, request.sent.attempt_id)
+        action = self._gate.next(self._trace)
+        last = self._trace[-1]
+        told = recalled_extra(self._plan, last if isinstance(last, Checked) else fact, action, request.sent.attempt_id)
         self._books.extra = {"recalled": {**told, "checks": checks_column(request.checks)}}
 
     def _abandon(self, error: BaseException) -> None:
@@ -176,6 +184,7 @@ class CallFlow:
         if request is not None:
             if request.receipt is None:
                 self._books.settle(request, self._books.lost(request, billed=None), now_us)
+                self._state.withdrawn(request.sent.target.model)
             status: AttemptStatus = "failed" if cause == "internal" else "cancelled"
             self._books.write_attempt(request, status, cause, type(error).__name__)
         self._books.close("failed", cause, now_us, error_type=cause)
@@ -187,6 +196,7 @@ class CallFlow:
             self._abandon(stopped)
             raise stopped
         self._books.settle(request, self._books.lost(request, billed=None), now_us)
+        self._state.withdrawn(request.sent.target.model)
         line = self._books.take(request, "cancelled", None)
         return self._answer(request, "stopped", line, self._opening)
 
@@ -221,7 +231,7 @@ class CallFlow:
         except CallError as error:
             self._failed(request, error)
         else:
-            self._returned(request, _answered(response))
+            self._returned(request, answer_of(response))
 
     def _score(self, action: Score) -> Generator[Effect, Response | Begun | None, None]:
         """Ask how sure an answer is. Whatever becomes of that, the call goes on: at worst it has no confidence."""
@@ -231,7 +241,7 @@ class CallFlow:
         request = self._books.begin(sent, state.prices.price(sent.target.model, sent.started_us))
         try:
             wire = score_request(self._task, self._plan, sent, answer, action.timeout_us / 1e6)
-            response = _answered((yield _make_send(request=wire)))
+            response = answer_of((yield _make_send(request=wire)))
             self._books.settle(request, receipt_of_answer(request, response, state.prices), self._now_us())
             told = scoring.told(action, request, response, answer)
         except Exception as error:  # noqa: BLE001 - an answer is there: what fails beside it must not lose it
@@ -245,7 +255,9 @@ class CallFlow:
             self._books.records[place] = replace(self._books.records[place], confidence=told.confidence)
         fact = told.fact(action, answer, self._facts(self._now_us()))
         self._trace.append(fact)
-        facts = facts_extra(fact, decide(self._plan, tuple(self._trace)))
+        following = self._gate.next(self._trace)
+        last = self._trace[-1]
+        facts = facts_extra(last, following) if isinstance(last, Scored) else None
         self._books.write_attempt(request, told.status, told.error_type, told.message, facts)
 
     def _read(self, request: InFlight, timeout_us: int) -> Generator[Effect, Response | Begun | None, object]:
@@ -265,7 +277,7 @@ class CallFlow:
         state, sent = self._state, request.sent
         got = receipt_of_answer(request, response, state.prices)
         self._books.settle(request, got, self._now_us())
-        state.answered(self._task.payload_type, sent.target.model, response.usage)
+        state.answered(self._task.payload_type, sent.target.model, response.usage, request.ended_us - sent.started_us)
         self._answers[sent.n] = request
         self._trace.append(_make_returned(n=sent.n, step=sent.step, target=sent.target_index))
 
@@ -304,19 +316,24 @@ class CallFlow:
         if request.response is not None:
             self._partial_text = request.response.text
         wait_us = retry_after_us(error)
-        state.failed(sent.target.model, error.kind, wait_us, now_us)
+        draw = state.clock.draw()
+        state.failed(sent, error.kind, wait_us, now_us, draw)
+        if error.kind == "context_overflow":
+            self._gate.overflown(sent.target)
         fact = Failed(
             n=sent.n,
             step=sent.step,
             target=sent.target_index,
             kind=error.kind,
             retry_after_us=wait_us,
-            draw=state.clock.draw(),
+            draw=draw,
             streamed=request.reading is not None,
             facts=self._facts(now_us),
         )
         self._trace.append(fact)
-        facts = facts_extra(fact, decide(self._plan, tuple(self._trace)))
+        action = self._gate.next(self._trace)
+        last = self._trace[-1]
+        facts = facts_extra(last, action) if isinstance(last, Failed) else None
         self._books.write_attempt(request, "failed", error.kind, str(error), facts)
 
     def _facts(self, now_us: int) -> Facts:
@@ -335,17 +352,29 @@ class CallFlow:
         return _make_facts(
             elapsed_us=now_us - self._call.opened_us,
             guard=guard,
-            down=state.down(now_us),
+            down=state.down(),
             unaffordable=unaffordable,
+            unfit=self._gate.unfit,
         )
 
     def _serve(self, n: int, reason: str, line: Line | None, opening: Facts) -> Answer:
         request, plan = self._answers[n], self._plan
-        answer = self._answer(
-            request, reason if plan.reason in ("path", "default_type") else plan.reason, line, opening
-        )
+        if n != RECALLED and reason in _STAYS and not plan.critical and request.sent.step < len(plan.steps) - 1:
+            self._state.stayed(plan.payload_type, request.sent.tier)
+        why = reason if plan.reason in ("path", "default_type") else plan.reason
+        answer = self._answer(request, why, line, opening)
         if plan.shadows and n != RECALLED:  # what was paid for before had its shadows then
-            self._shadow(request.sent, Given(text=answer.text, parsed=answer.parsed))
+            self._shadows.after(
+                self._state,
+                ServedCall(
+                    task=self._task,
+                    plan=plan,
+                    call=self._call,
+                    attempts=len(self._books.records),
+                    how=served_how(request.sent, self._books.records),
+                    answer=Given(text=answer.text, parsed=answer.parsed),
+                ),
+            )
         return answer
 
     def _answer(self, request: InFlight, why: str, line: Line | None, opening: Facts) -> Answer:
@@ -370,50 +399,12 @@ class CallFlow:
             cache_hit=recalled is not None and served is recalled.request.sent,
         )
 
-    def _shadow(self, served: Sent, answer: Given) -> None:
-        escalated = any(made.role in UPWARDS for made in self._books.records)
-        # a streamed answer is served even if it turns out invalid
-        invalid = any(made.attempt_id == served.attempt_id and made.status == "invalid" for made in self._books.records)
-        how = Served(
-            is_accepted=served.step == 0 and not escalated and not invalid,
-            answered=frozenset(
-                made.tier for made in self._books.records if made.status == "ok" and made.role in ON_PATH
-            ),
-        )
-        self._shadows.after(
-            self._state,
-            ServedCall(
-                task=self._task,
-                plan=self._plan,
-                call=self._call,
-                attempts=len(self._books.records),
-                how=how,
-                answer=answer,
-            ),
-        )
-
-    def _exhausted(self, reason: str, line: Line | None, opening: Facts) -> RouteExhaustedError:
-        last = self._books.records[-1].error_type if self._books.records else reason
-        self._books.close("failed", reason, self._now_us(), error_type=last, line=line, opening=opening)
-        tried = "; ".join(f"{made.tier}: {_how(made)}" for made in self._books.records) or "nothing was tried"
-        count = len(self._books.records)
-        return RouteExhaustedError(
-            f"{self._call.payload_type}: no answer ({reason}) after {count} attempt{'s' * (count != 1)} [{tried}]",
-            call_id=self._call.call_id,
-            attempts=self._books.records,
-            cost_nusd=self._books.cost_nusd,
-            partial_text=self._partial_text,
-        )
-
-
-def _answered(response: object) -> Response:
-    if not isinstance(response, Response):
-        raise TypeError(f"a backend must return a Response, not {type(response).__name__}")
-    return response
-
-
-def _how(record: AttemptRecord) -> str:
-    """Return how an attempt ended, in words that quote no answer; the checks' own words are in the error's attempts."""
-    failed = [check.name for check in record.checks if check.verdict != "passed"]
-    said = record.message or (f"invalid, failed {', '.join(failed)}" if failed else str(record.error_type))
-    return said if said.startswith(record.model) else f"{record.model}: {said}"
+    def _exhausted(self, reason: str, line: Line | None, opening: Facts) -> RouterError:
+        books = self._books
+        if reason == "incapable" and not books.records:
+            books.close("rejected", reason, self._now_us(), error_type=reason, line=line, opening=opening)
+            why = self._gate.why_incapable()
+            return RequestRejectedError(f"{self._call.payload_type}: no target of its path can take this: {why}")
+        last = books.records[-1].error_type if books.records else reason
+        books.close("failed", reason, self._now_us(), error_type=last, line=line, opening=opening)
+        return exhausted(self._call, reason, books.records, books.cost_nusd, self._partial_text)

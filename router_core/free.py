@@ -6,8 +6,8 @@ from typing import Any, Final
 
 from router_core.cache import Kept, RetryCache, can_keep
 from router_core.decide.identity import key_of, target_of
+from router_core.decide.moves import RECALLED
 from router_core.decide.plan import Plan, PlanTarget
-from router_core.decide.step import RECALLED
 from router_core.inflight import InFlight, unpaid
 from router_core.lines import Sent
 from router_core.prechecks import Asked, Rule, ask_rules, callers_rule

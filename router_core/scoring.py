@@ -118,7 +118,8 @@ class Scoring:
     def told(self, action: Score, request: InFlight, response: Response, answer: InFlight) -> Told:
         """Return what came of a request, and note it on the request and the answer."""
         model = request.sent.target.model
-        self._state.answered(size_kind(self._task.payload_type, action), model, response.usage)
+        took_us = request.ended_us - request.sent.started_us
+        self._state.answered(size_kind(self._task.payload_type, action), model, response.usage, took_us)
         if action.role == "judge":
             told = told_by_judge(self._plan, request, response, answer)
         else:
@@ -131,7 +132,7 @@ class Scoring:
     def not_told(self, request: InFlight, answer: InFlight, error: Exception, now_us: int) -> Told:
         """Return what a failure leaves: what was known of the answer before."""
         known = error if isinstance(error, CallError) else CallError(type(error).__name__, kind="internal")
-        self._state.failed(request.sent.target.model, known.kind, retry_after_us(known), now_us)
+        self._state.failed(request.sent, known.kind, retry_after_us(known), now_us, self._state.clock.draw())
         request.response = None
         return Told(
             status="failed",

@@ -6,9 +6,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Literal
 
 from router_core.prices.genai import SLOT_US, from_genai, steps_us
-from router_core.prices.litellm_map import from_litellm, sizes_of
+from router_core.prices.litellm_map import from_litellm, lacks_of, sizes_of
 from router_core.prices.rates import nusd_per_m
-from router_core.types import Price
+from router_core.types import Abilities, Price
 
 if TYPE_CHECKING:
     from router_core.config import Pessimistic, PriceOverride
@@ -71,6 +71,17 @@ class PriceBook:
         step_us = 0 if model in self._overrides else steps_us(model)
         self._steps_us[model] = step_us
         return step_us
+
+    def abilities(self, model: str, at_us: int) -> Abilities:
+        """Return what the lists know of a model beside its prices.
+
+        Args:
+            model: ``provider/model``.
+            at_us: The instant its row is looked up for, microseconds since the epoch, UTC.
+        """
+        row = self.price(model, at_us)
+        window = sizes_of(model)[1] if row is None else row.context_tokens
+        return Abilities(lacks=lacks_of(model), context_tokens=window)
 
     def _resolve(self, model: str, at_us: int, service_tier: str | None) -> Price | None:
         row = self._of_tier(model, at_us, service_tier)
