@@ -13,13 +13,15 @@ def admit(config: "RoutingConfig", source: str, now_us: int) -> None:
     """Do nothing for a config that this version can run.
 
     Raises:
-        ConfigError: It asks for something that is not built yet, or for models whose price nobody knows.
+        ConfigError: It asks for something that is not built yet, for models whose price nobody knows, or for functions
+            that are not there.
     """
     from router_core.config import unsupported
+    from router_core.prechecks import unusable_functions
     from router_core.prices import PriceBook
 
     prices = PriceBook(config.prices, config.on_unpriced, version=config.content_hash)
-    problems = [*unsupported(config), *unpriced(config, prices, now_us)]
+    problems = [*unsupported(config), *unpriced(config, prices, now_us), *unusable_functions(config)]
     if problems:
         raise ConfigError(source, problems)
 

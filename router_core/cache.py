@@ -12,11 +12,15 @@ from collections.abc import Callable
 from contextlib import closing, suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
 from router_core.types import Response, Usage
+
+if TYPE_CHECKING:  # nobody who routes calls needs the doctor
+    from router_core.call_log.doctor import Finding
+    from router_core.call_log.home import Home
 
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS answers (
@@ -204,10 +208,30 @@ class RetryCache:
             self._on_event("cache_store", {"state": "unavailable" if error else "recovered", "error": error}, at_us)
 
 
+def cache_findings(home: "Home") -> "list[Finding]":
+    """Return what there is of the cache, as the doctor says it; [] without one."""
+    from router_core.call_log.doctor import Finding
+
+    files = [file for file in _files(home.cache) if file.exists()]
+    if not files:
+        return []
+    size = sum(file.stat().st_size for file in files)
+    text = f"{size / 1e6:,.1f} MB of answers kept for retries in {home.cache.name}"
+    others = [file for file in files if file.stat().st_mode & 0o077]
+    if others:
+        mend = f"chmod 600 {' '.join(map(str, others))}"
+        return [Finding(name="cache", state="wrong", text=f"{text}, which others may read", mend=mend)]
+    return [Finding(name="cache", state="ok", text=text)]
+
+
 def remove(path: Path) -> None:
     """Remove the cache's files."""
-    for file in (path, path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm")):
+    for file in _files(path):
         file.unlink(missing_ok=True)
+
+
+def _files(path: Path) -> tuple[Path, ...]:
+    return path, path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm")
 
 
 def _connect(path: Path) -> sqlite3.Connection:

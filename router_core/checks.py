@@ -1,8 +1,10 @@
 """Free checks of an answer: parse it against the wanted format, then ask the caller's own checks."""
 
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
+from types import FunctionType
 from typing import TYPE_CHECKING, Any, cast
 
 from router_core.decide.compare import unfenced
@@ -15,6 +17,10 @@ if TYPE_CHECKING:
 
 CheckFunction = Callable[[Any], Any]
 """Gets the parsed answer (the text when no format was asked for); falsy or an exception = failed, None = passed."""
+Check = CheckFunction | re.Pattern[str] | type["BaseModel"] | Mapping[str, Any]
+"""A function; or what the answer's text must hold (a pattern) or be (a pydantic model class, a JSON schema)."""
+
+_NAME_LENGTH = 100
 
 
 @record
@@ -36,7 +42,7 @@ _make_result = maker(CheckResult)
 _make_checked = maker(Checked)
 
 
-def run_checks(text: str, response_format: Any, checks: Sequence[CheckFunction]) -> Checked:
+def run_checks(text: str, response_format: Any, checks: Sequence[Check]) -> Checked:
     """Return the verdicts of the format and of the caller's checks on an answer.
 
     Args:
@@ -47,18 +53,13 @@ def run_checks(text: str, response_format: Any, checks: Sequence[CheckFunction])
     if response_format is None and not checks:
         return Checked(parsed=None, results=(), valid=True)
     if response_format is None:
-        return _checked(None, [_timed(_name(check), check, text) for check in checks])
-    began = time.perf_counter_ns()
-    try:
-        parsed = _parse(text, response_format)
-    except Exception as error:  # noqa: BLE001 - a caller's model may raise anything; the answer does not fit it
-        detail = f"{type(error).__name__}: {error}"
-        failed = CheckResult(name="format", ms=_ms_since(began), verdict="failed", detail=detail)
-        return Checked(parsed=None, results=(failed,), valid=False)
-    fits = _make_result(name="format", ms=_ms_since(began), verdict="passed")
+        return _checked(None, [_run(check, text, text) for check in checks])
+    parsed, fits = _fitted("format", text, response_format)
+    if fits.verdict != "passed":
+        return Checked(parsed=None, results=(fits,), valid=False)
     if not checks:
         return _make_checked(parsed=parsed, results=(fits,), valid=True)
-    return _checked(parsed, [fits, *(_timed(_name(check), check, parsed) for check in checks)])
+    return _checked(parsed, [fits, *(_run(check, text, parsed) for check in checks)])
 
 
 def _checked(parsed: Any, results: Sequence[CheckResult]) -> Checked:
@@ -87,23 +88,60 @@ def refuse_unusable_format(response_format: Any) -> None:
             raise ValueError(f"response_format is not a JSON schema: {error.message}") from error
 
 
-def _timed(name: str, check: CheckFunction, subject: Any) -> CheckResult:
+def refuse_unusable_check(check: object) -> None:
+    """Do nothing for a check that answers can be given to.
+
+    Raises:
+        TypeError: It is none of what ``Check`` names.
+        ValueError: It is a JSON schema that is none.
+    """
+    if type(check) is FunctionType:  # nearly all of them: asked at every call
+        return
+    if isinstance(check, re.Pattern):
+        if not isinstance(cast("re.Pattern[Any]", check).pattern, str):
+            raise TypeError("checks must be patterns of text, not of bytes")
+    elif isinstance(check, Mapping):
+        refuse_unusable_format(cast("object", check))
+    elif not callable(check):
+        raise TypeError(
+            f"checks must be functions, patterns, pydantic models or JSON schemas, not {type(check).__name__}"
+        )
+
+
+def _run(check: Check, text: str, parsed: Any) -> CheckResult:
+    """Return a check's verdict; patterns and schemas look at the text, functions at what was parsed of it."""
+    if isinstance(check, re.Pattern):
+        return _timed(f"regex {check.pattern}", check.search, text, needs_answer=True)
+    if isinstance(check, Mapping) or hasattr(check, "model_validate_json"):
+        return _fitted(getattr(cast("Any", check), "__name__", "schema")[:_NAME_LENGTH], text, check)[1]
+    return _timed(getattr(check, "__name__", type(check).__name__), cast("CheckFunction", check), parsed)
+
+
+def _fitted(name: str, text: str, wanted: Any) -> tuple[Any, CheckResult]:
+    """Return a text in the wanted format, None where it does not fit, and the verdict."""
+    began = time.perf_counter_ns()
+    try:
+        parsed = _parse(text, wanted)
+    except Exception as error:  # noqa: BLE001 - a caller's model may raise anything; the answer does not fit it
+        detail = f"{type(error).__name__}: {error}"
+        return None, CheckResult(name=name, ms=_ms_since(began), verdict="failed", detail=detail)
+    return parsed, CheckResult(name=name, ms=_ms_since(began), verdict="passed")
+
+
+def _timed(name: str, check: CheckFunction, subject: Any, *, needs_answer: bool = False) -> CheckResult:
     began = time.perf_counter_ns()
     try:
         said = check(subject)
     except Exception as error:  # noqa: BLE001 - a caller's check may raise anything; that is a verdict, not a crash
         verdict, detail = "error", f"{type(error).__name__}: {error}"
     else:
-        verdict, detail = ("passed" if said is None or said else "failed"), None
-    return CheckResult(name=name, ms=_ms_since(began), verdict=verdict, detail=detail)
+        passed = bool(said) or (said is None and not needs_answer)
+        verdict, detail = ("passed" if passed else "failed"), None
+    return CheckResult(name=name[:_NAME_LENGTH], ms=_ms_since(began), verdict=verdict, detail=detail)
 
 
 def _ms_since(began_ns: int) -> float:
     return (time.perf_counter_ns() - began_ns) / 1e6
-
-
-def _name(check: CheckFunction) -> str:
-    return getattr(check, "__name__", type(check).__name__)[:100]
 
 
 def _parse(text: str, response_format: Any) -> Any:

@@ -13,6 +13,7 @@ from router_core.decide.compare import Given
 from router_core.decide.plan import Plan
 from router_core.decide.shadow import Served
 from router_core.decide.step import (
+    RECALLED,
     Accept,
     Action,
     Call,
@@ -28,16 +29,18 @@ from router_core.decide.step import (
     decide,
     served_at,
 )
-from router_core.decide.trace import facts_extra, opened_extra
+from router_core.decide.trace import facts_extra, opened_extra, recalled_extra
 from router_core.effects import Begun, Disowned, Effect, Flow, Open, Pause, Relay, Send, Stopped
 from router_core.errors import CallError, RouteExhaustedError
+from router_core.free import Recalled, Start
 from router_core.inflight import InFlight, receipt_of_answer, receipt_of_failure, record_of, retry_after_us
-from router_core.lines import CallFacts, Closed, Line, Sent, attempt_line, call_line, started_line
+from router_core.lines import CallFacts, Closed, Line, Sent, attempt_line, call_line, checks_column, started_line
 from router_core.record import maker
 from router_core.shadow import ServedCall, Shadows
 from router_core.state import RouterState, tokens_of
 from router_core.task import Task, examine, make_request
 from router_core.types import (
+    PRE_CHECK,
     Answer,
     AttemptRecord,
     AttemptStatus,
@@ -70,10 +73,18 @@ class CallFlow:
         call: What is the same on all its log lines.
         shadows: Takes over what is to be asked once more, for evidence.
         time: Its instants.
+        start: What it begins with, and what keeps its answers.
     """
 
     def __init__(
-        self, state: RouterState, task: Task, plan: Plan, call: CallFacts, shadows: Shadows, time: CallTime
+        self,
+        state: RouterState,
+        task: Task,
+        plan: Plan,
+        call: CallFacts,
+        shadows: Shadows,
+        time: CallTime,
+        start: Start,
     ) -> None:
         self._state = state
         self._shadows = shadows
@@ -81,6 +92,8 @@ class CallFlow:
         self._plan = plan
         self._call = call
         self._now_us = time.now_us
+        self._start = start
+        self._extra: Mapping[str, Any] | None = None
         self._input_tokens = tokens_of(task.messages)
         self._trace: list[Fact] = []
         self._answers: dict[int, InFlight] = {}
@@ -112,8 +125,23 @@ class CallFlow:
             raise
 
     def _run(self) -> Flow:
+        asked = self._start.pre_checked
+        if asked is not None:
+            self._extra = asked.extra()
+            if asked.request is not None:
+                self._answers[RECALLED] = asked.request
+                return self._serve(RECALLED, PRE_CHECK, None, Facts())
+        return (yield from self._decided(self._open()))
+
+    def _open(self) -> Facts:
+        """Begin the trace; return the world as it is."""
         opening = self._opening = self._facts(self._call.opened_us)
         self._trace.append(_make_opened(facts=opening))
+        if self._start.recalled is not None:
+            self._recall(self._start.recalled)
+        return opening
+
+    def _decided(self, opening: Facts) -> Flow:
         while True:
             action = decide(self._plan, tuple(self._trace))
             line = self._log_line(action)
@@ -130,6 +158,15 @@ class CallFlow:
                     raise self._exhausted(reason, line, opening)
                 case Merge():
                     raise NotImplementedError("corrections are refused when the config is opened")
+
+    def _recall(self, recalled: Recalled) -> None:
+        """Go on from an answer that an earlier run has paid for."""
+        request = self._answers[RECALLED] = recalled.request
+        fact = self._checked(RECALLED, request, valid=True)
+        self._trace.append(fact)
+        action = decide(self._plan, tuple(self._trace))
+        told = recalled_extra(self._plan, fact, action, request.sent.attempt_id)
+        self._extra = {"recalled": {**told, "checks": checks_column(request.checks)}}
 
     def _abandon(self, error: BaseException) -> None:
         """Log what is not logged yet of a call that ends here: cancelled, interrupted, or by a fault of the program."""
@@ -226,11 +263,16 @@ class CallFlow:
     def _check(self, n: int) -> None:
         request = self._answers[n]
         valid = examine(self._task, self._plan, request)
+        if valid and self._start.keeping is not None and not self._plan.degraded and request.sent.draft is None:
+            self._start.keeping.keep(self._call.call_id, request, self._now_us())
+        self._trace.append(self._checked(n, request, valid=valid))
+
+    def _checked(self, n: int, request: InFlight, *, valid: bool) -> Checked:
         # what is served anyway needs no look at the world
         step = self._plan.steps[request.sent.step]
         streamed = request.reading is not None
         settled = streamed or (valid and request.sent.draft is None and served_at(self._plan, step, request.confidence))
-        fact = _make_checked(
+        return _make_checked(
             n=n,
             step=request.sent.step,
             target=request.sent.target_index,
@@ -240,7 +282,6 @@ class CallFlow:
             streamed=streamed,
             facts=_NOTHING_ASKED if settled else self._facts(self._now_us()),
         )
-        self._trace.append(fact)
 
     def _failed(self, request: InFlight, error: CallError) -> None:
         state, sent = self._state, request.sent
@@ -314,10 +355,9 @@ class CallFlow:
 
     def _serve(self, n: int, reason: str, line: Line | None, opening: Facts) -> Answer:
         request, plan = self._answers[n], self._plan
-        answer = self._answer(
-            request, reason if plan.reason in ("path", "default_type") else plan.reason, line, opening
-        )
-        if plan.shadows:
+        why = reason if plan.reason in ("path", "default_type") else plan.reason
+        answer = self._answer(request, why, line, opening)
+        if plan.shadows and n != RECALLED:  # what was paid for before had its shadows then
             self._shadow(request.sent, Given(text=answer.text, parsed=answer.parsed))
         return answer
 
@@ -339,6 +379,7 @@ class CallFlow:
             reason=why,
             latency_ms=(ended_us - self._call.opened_us) / 1000,
             raw=None if response is None else response.raw,
+            cache_hit=served.n == RECALLED and self._start.recalled is not None,
         )
 
     def _shadow(self, served: Sent, answer: Given) -> None:
@@ -387,6 +428,7 @@ class CallFlow:
         opening: Facts | None = None,
     ) -> None:
         self._is_closed = True
+        recalled = self._start.recalled
         escalations = fallbacks = 0
         for made in self._records:
             if made.role == "fallback":
@@ -405,6 +447,9 @@ class CallFlow:
             escalations=escalations,
             fallbacks=fallbacks,
             opened=None if opening is None else opened_extra(opening),
+            paid_by=None if recalled is None else recalled.call_id,
+            is_recalled=recalled is not None and served is recalled.request.sent,
+            extra=self._extra,
         )
         lines = [] if line is None else [line]
         self._state.log_call(*lines, call_line(self._plan, self._call, closed))

@@ -97,6 +97,22 @@ class InFlight:
         )
 
 
+def unpaid(sent: Sent, response: Response) -> InFlight:
+    """Return an answer that no request of this call was made for, as if it had come back from one.
+
+    Args:
+        sent: Where it comes from.
+        response: The answer.
+    """
+    return InFlight(
+        sent,
+        Reservation(None, 0, critical=False, pid=0),
+        None,
+        response,
+        receipt=Receipt(cost_nusd=0, cost_status="exact"),
+    )
+
+
 def record_of(request: InFlight, ended: Ended, message: str | None = None) -> AttemptRecord:
     """Return the attempt as the caller may inspect it."""
     sent = request.sent

@@ -1,6 +1,6 @@
 """What happened → spool lines. Column names and units: ``call_log/schema.py``."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -40,7 +40,7 @@ class Sent:
     """One request that was sent.
 
     Attributes:
-        attempt_id: The attempt's id; of an unpacked request also the request's.
+        attempt_id: The attempt's id; of an unpacked request also the request's; "" where a pre-check answered.
         n: 1-based number in the call.
         role: Why it was made.
         tier: Tier of the target.
@@ -166,12 +166,8 @@ def attempt_line(plan: Plan, call: CallFacts, sent: Sent, ended: Ended) -> Line:
         line["confidence"], line["confidence_source"] = ended.confidence.value, ended.confidence.source
         line["calibration"] = ended.confidence.calibration
     if ended.checks:
-        line["checks"] = [
-            {"name": check.name, "ms": round(check.ms, 3), "verdict": check.verdict} for check in ended.checks
-        ]
-    extra = price_extra(ended.usage, price)
-    if ended.facts is not None:
-        extra = {"facts": ended.facts} | extra
+        line["checks"] = checks_column(ended.checks)
+    extra = _attempt_extra(ended)
     if extra:
         line["extra"] = extra
     return line
@@ -194,6 +190,17 @@ def _add_answer(line: Line, sent: Sent, ended: Ended) -> None:
         line["propensity"] = sent.propensity
     if ended.answer_match is not None:
         line["answer_match"] = ended.answer_match
+
+
+def _attempt_extra(ended: Ended) -> Line:
+    """Return what belongs to a row and has no column: seldom used prices and counts, and what a replay needs."""
+    extra = price_extra(ended.usage, ended.receipt.price)
+    return extra if ended.facts is None else {"facts": ended.facts} | extra
+
+
+def checks_column(checks: Sequence[CheckResult]) -> list[Line]:
+    """Return the column of an answer's verdicts."""
+    return [{"name": check.name, "ms": round(check.ms, 3), "verdict": check.verdict} for check in checks]
 
 
 def add_tokens(line: Line, usage: Usage) -> None:
@@ -254,6 +261,9 @@ class Closed:
         escalations: How many went a step up.
         fallbacks: How many went to another target of the tier.
         opened: What a replay needs of the world at its start.
+        paid_by: The call that has paid for what an earlier run's answer gave to this one; None = nothing did.
+        is_recalled: Whether that answer is the one that is served.
+        extra: What else belongs to the row and has no column.
     """
 
     status: CallStatus
@@ -267,6 +277,9 @@ class Closed:
     escalations: int = 0
     fallbacks: int = 0
     opened: Mapping[str, Any] | None = None
+    paid_by: str | None = None
+    is_recalled: bool = False
+    extra: Mapping[str, Any] | None = None
 
 
 def call_line(plan: Plan, call: CallFacts, closed: Closed) -> Line:
@@ -288,13 +301,15 @@ def call_line(plan: Plan, call: CallFacts, closed: Closed) -> Line:
         "attempts": closed.attempts,
         "latency_ms": (closed.ended_us - call.opened_us) / 1000,
         "status": closed.status,
-        "cache_hit": False,
+        "cache_hit": closed.is_recalled,
         "source": "router",
     }
     if call.run is not None:
         line["run"] = call.run
     if call.step is not None:
         line["step"] = call.step
+    if closed.paid_by is not None:
+        line["linked_call_id"] = closed.paid_by
     _add_served(line, plan, closed)
     if plan.error_cost_nusd is not None:
         line["error_cost_nusd"] = plan.error_cost_nusd
@@ -304,13 +319,16 @@ def call_line(plan: Plan, call: CallFacts, closed: Closed) -> Line:
         line["tags"] = call.tags
     if closed.opened is not None:
         line["extra"] = {"opened": closed.opened}
+    if closed.extra:
+        line["extra"] = {**line.get("extra", {}), **closed.extra}
     return line
 
 
 def _add_served(line: Line, plan: Plan, closed: Closed) -> None:
     served, confidence = closed.served, closed.confidence
     if served is not None:
-        line["served_attempt_id"] = served.attempt_id
+        if served.attempt_id:
+            line["served_attempt_id"] = served.attempt_id
         line["tier_served"] = served.tier
         line["model_served"] = served.target.model
     if plan.budget is not None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 import orjson
 
+from router_core.decide.plan import Plan
 from router_core.types import Message
 
 if TYPE_CHECKING:  # the config brings pydantic: loaded when a router is opened
@@ -68,13 +69,13 @@ class Outcome:
     asked: tuple[Asked, ...]
 
 
-def ask_rules(rules: Sequence[Rule], messages: Sequence[Message], accept: Callable[[str], Any]) -> Outcome:
+def ask_rules(rules: Sequence[Rule], messages: Sequence[Message], accept: Callable[[str, str], Any]) -> Outcome:
     """Return the first rule's answer that is accepted.
 
     Args:
         rules: In the order in which they are asked.
         messages: The call's messages.
-        accept: Examines an answer's text; returns None when the answer is invalid.
+        accept: Given a rule's name and its answer's text; returns None when the answer is invalid.
     """
     asked: list[Asked] = []
     for rule in rules:
@@ -87,7 +88,7 @@ def ask_rules(rules: Sequence[Rule], messages: Sequence[Message], accept: Callab
             verdict = "error"
         else:
             if text is not None:
-                answer = accept(text)
+                answer = accept(rule.name, text)
                 verdict = "invalid" if answer is None else "answered"
         asked.append(Asked(name=rule.name, ms=(time.perf_counter_ns() - began) / 1e6, verdict=verdict))
         if answer is not None:
@@ -95,17 +96,37 @@ def ask_rules(rules: Sequence[Rule], messages: Sequence[Message], accept: Callab
     return Outcome(answer=None, asked=tuple(asked))
 
 
-def compile_rules(config: "RoutingConfig") -> dict[str, tuple[Rule, ...]]:
-    """Return the pre-checks of every payload type that has some; imports the modules of functions.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """The pre-checks of a config.
+
+    Attributes:
+        by_type: Those of each payload type that has some.
+        other: Those of payload types that the config does not name.
+    """
+
+    by_type: Mapping[str, tuple[Rule, ...]]
+    other: tuple[Rule, ...]
+
+    def of(self, plan: Plan) -> tuple[Rule, ...]:
+        """Return the pre-checks of a call with this plan."""
+        return self.other if plan.reason == "default_type" else self.by_type.get(plan.payload_type, ())
+
+
+def compile_rules(config: "RoutingConfig") -> Rules:
+    """Return a config's pre-checks, ready to ask; imports the modules of functions.
 
     Raises:
         ImportError, AttributeError, TypeError: A function is not there; ``unusable_functions`` says so beforehand.
     """
-    return {
+    from router_core.config import ANY_TYPE
+
+    by_type = {
         name: tuple(_rule(each) for each in settings.pre_checks)
         for name, settings in config.payload_types.items()
         if settings.pre_checks
     }
+    return Rules(by_type=by_type, other=by_type.pop(ANY_TYPE, ()))
 
 
 def unusable_functions(config: "RoutingConfig") -> "tuple[Problem, ...]":

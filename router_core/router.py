@@ -12,20 +12,23 @@ from zoneinfo import ZoneInfo
 from router_core.admission import admit
 from router_core.backends import Backend
 from router_core.background import Inline, Threads
+from router_core.cache import Limits, RetryCache
 from router_core.call_log.filesystems import NETWORK_VARIABLE, refuse_network
 from router_core.call_log.home import HOME_VARIABLE, Home, home_beside
 from router_core.call_log.spool import Spool
-from router_core.checks import CheckFunction
+from router_core.checks import Check
 from router_core.clock import CallTime, Clock, SystemClock, VirtualClock
 from router_core.control.budgets import Guardrail
 from router_core.course import Streams
-from router_core.decide.plan import Plan, under_guard
+from router_core.decide.plan import Plan, as_judged, under_guard
 from router_core.driving import adrive, drive
 from router_core.effects import Flow
 from router_core.errors import RequestRejectedError
 from router_core.flow import CallFlow
+from router_core.free import start_of
 from router_core.lifetime import close_at_exit, follow_forks
 from router_core.lines import CallFacts, Closed, call_line
+from router_core.prechecks import PreCheckFunction, Rules, compile_rules
 from router_core.record import maker
 from router_core.shadow import AnswerFunction, Shadows
 from router_core.state import Observed, RouterState, tokens_of
@@ -54,6 +57,7 @@ class _Routing:
     config: "RoutingConfig"
     plans: "Plans"
     state: RouterState
+    rules: Rules
 
 
 class Router(StreamedCalls):
@@ -80,10 +84,12 @@ class Router(StreamedCalls):
         self._spool = Spool(home.spool)
         self._guardrail = Guardrail(home.control, self._event)
         self._shadow_budget = Guardrail(home.control, self._event)
+        background = Inline(clock) if isinstance(clock, VirtualClock) else Threads()
+        self._cache = RetryCache(home.cache, self._event, background.submit)
         self._shadows = Shadows(
             backend=backend,
             budget=self._shadow_budget,
-            background=Inline(clock) if isinstance(clock, VirtualClock) else Threads(),
+            background=background,
             on_event=self._event,
             on_answer=on_shadow,
         )
@@ -149,7 +155,8 @@ class Router(StreamedCalls):
         *,
         messages: Sequence[Message],
         response_format: Any = None,
-        checks: Sequence[CheckFunction] = (),
+        checks: Sequence[Check] = (),
+        pre_checks: Sequence[PreCheckFunction] = (),
         confidence: ConfidenceFunction | None = None,
         run: str | None = None,
         step: str | None = None,
@@ -162,11 +169,15 @@ class Router(StreamedCalls):
             payload_type: What kind of task this is; decides the path.
             messages: Chat messages.
             response_format: pydantic model class or JSON schema that the answer must fit; also sent to the model.
-            checks: Free checks. Each gets the parsed answer (the text without ``response_format``); falsy or an
-                exception means invalid, None means passed.
+            checks: Free checks. A function gets the parsed answer (the text without ``response_format``); falsy or an
+                exception means invalid, None means passed. A compiled pattern must be found in the answer's text, which
+                must fit a pydantic model class or a JSON schema.
+            pre_checks: Functions that may answer without any model, asked before those of the config. Each gets the
+                messages and returns text, or data to be written as JSON, or None.
             confidence: Tells how sure an answer is, 0..1 or None; gets what the checks get.
             run: The job this call belongs to.
-            step: The step within the job.
+            step: The step within the job; where the config has the cache enabled, a step that is run again with the
+                same request takes up what an earlier run has paid for.
             tags: Labels for reports, e.g. ``{"team": "ap"}``.
             **params: Passed to the model client unchanged (temperature, tools, ...).
 
@@ -180,6 +191,7 @@ class Router(StreamedCalls):
             messages=messages,
             response_format=response_format,
             checks=tuple(checks),
+            pre_checks=tuple(pre_checks),
             confidence=confidence,
             run=run,
             step=step,
@@ -194,7 +206,8 @@ class Router(StreamedCalls):
         *,
         messages: Sequence[Message],
         response_format: Any = None,
-        checks: Sequence[CheckFunction] = (),
+        checks: Sequence[Check] = (),
+        pre_checks: Sequence[PreCheckFunction] = (),
         confidence: ConfidenceFunction | None = None,
         run: str | None = None,
         step: str | None = None,
@@ -207,6 +220,7 @@ class Router(StreamedCalls):
             messages=messages,
             response_format=response_format,
             checks=tuple(checks),
+            pre_checks=tuple(pre_checks),
             confidence=confidence,
             run=run,
             step=step,
@@ -284,6 +298,7 @@ class Router(StreamedCalls):
             self._shadows.close(self._clock.now_us())
             self._guardrail.close()
             self._shadow_budget.close()
+            self._cache.close()
             self._spool.close()
 
     def __enter__(self) -> "Router":
@@ -312,12 +327,17 @@ class Router(StreamedCalls):
         plan = routing.plans.plan_for(task.payload_type)
         if plan is None:
             raise self._rejected(routing, call)
+        start = start_of(self._cache, routing.rules.of(plan), task, plan, now_us)
+        if start.is_answered:
+            return CallFlow(state, task, plan, call, self._shadows, time, start).run()
         verdict = state.guardrail.verdict(now_us)
-        if verdict.budget is not None:
+        if start.recalled is not None:
+            plan = as_judged(plan, verdict)
+        elif verdict.budget is not None:
             wanted = verdict.state == "capped" and not plan.critical
             candidates = state.candidates(plan, tokens_of(task.messages), now_us) if wanted else ()
             plan = under_guard(plan, verdict, state.tiers, candidates)
-        return CallFlow(state, task, plan, call, self._shadows, time).run()
+        return CallFlow(state, task, plan, call, self._shadows, time, start).run()
 
     def _rejected(self, routing: _Routing, call: CallFacts) -> RequestRejectedError:
         known = sorted(routing.plans.by_type)
@@ -350,6 +370,11 @@ class Router(StreamedCalls):
         self._guardrail.keep_to(plans.limit, zone)
         self._shadow_budget.keep_to(plans.shadow_limit, zone)
         self._spool.keep_to(config.log.durability)
+        self._cache.keep_to(
+            Limits(ttl_us=round(config.cache.ttl_s * 1e6), max_bytes=config.cache.max_mb << 20)
+            if config.cache.enabled
+            else None
+        )
         state = RouterState(
             clock=self._clock,
             log=self._spool,
@@ -361,7 +386,7 @@ class Router(StreamedCalls):
             failures=config.health.failures,
             cooldown_us=round(config.health.cooldown_s * 1e6),
         )
-        return _Routing(config=config, plans=plans, state=state)
+        return _Routing(config=config, plans=plans, state=state, rules=compile_rules(config))
 
     def _event(self, name: str, details: dict[str, object], at_us: int) -> None:
         self._spool.write({"k": "event", "at": at_us, "worker": self._spool.worker, "event": name, "details": details})
@@ -375,10 +400,10 @@ class Router(StreamedCalls):
         self._shadows.after_fork()
         self._observed.after_fork()
 
-    def store_users(self) -> "tuple[Guardrail | Recorder, ...]":
-        """Return what uses the control store from threads of this process."""
-        budgets = (self._guardrail, self._shadow_budget)
-        return budgets if self._recorder is None else (self._recorder, *budgets)
+    def store_users(self) -> "tuple[Guardrail | Recorder | RetryCache, ...]":
+        """Return what uses SQLite from threads of this process."""
+        stores = (self._guardrail, self._shadow_budget, self._cache)
+        return stores if self._recorder is None else (self._recorder, *stores)
 
     def _config_event(self, name: str, details: dict[str, object]) -> None:
         self._event(name, details, self._clock.now_us())

@@ -14,11 +14,12 @@ from types import TracebackType
 from typing import Any, Final
 
 from router_core.backends import AsyncReading, Backend, Reading, StreamingBackend
-from router_core.checks import CheckFunction
+from router_core.checks import Check
 from router_core.clock import Clock, VirtualClock
 from router_core.course import Course, Streams
 from router_core.effects import Begun, Effect, Flow, Open, Pause, Relay, Send
 from router_core.errors import RouterError
+from router_core.prechecks import PreCheckFunction
 from router_core.task import ConfidenceFunction, Task, refuse_unusable
 from router_core.types import Answer, Chunk, Message, Response
 
@@ -54,6 +55,7 @@ class _Ending:
         return answer
 
     def _handed(self, chunk: Chunk) -> Chunk:
+        self._course.is_handed = True
         self._texts.append(chunk.text)
         return chunk
 
@@ -199,7 +201,8 @@ class StreamedCalls:
         *,
         messages: Sequence[Message],
         response_format: Any = None,
-        checks: Sequence[CheckFunction] = (),
+        checks: Sequence[Check] = (),
+        pre_checks: Sequence[PreCheckFunction] = (),
         confidence: ConfidenceFunction | None = None,
         run: str | None = None,
         step: str | None = None,
@@ -209,7 +212,8 @@ class StreamedCalls:
         """Return the answer to one call piece by piece: ``for chunk in router.stream(...)``; arguments as ``complete``.
 
         The call begins when the first piece is asked for. Until that is there, failures are retried, fall back and go
-        up as in ``complete``; from then on nothing else is asked. Checks and confidence are measured and logged at the
+        up as in ``complete``; from then on nothing else is asked. What is answered without asking (by a pre-check, from
+        the cache for retries) comes as one piece. Checks and confidence are measured and logged at the
         end, and change nothing any more. Then ``stream.answer`` is the answer; after ``close``, a ``break`` out of a
         ``with`` block or an exception, too: with the text until there, and what has come by then counted as its cost.
 
@@ -223,6 +227,7 @@ class StreamedCalls:
             messages=messages,
             response_format=response_format,
             checks=tuple(checks),
+            pre_checks=tuple(pre_checks),
             confidence=confidence,
             run=run,
             step=step,
@@ -238,7 +243,8 @@ class StreamedCalls:
         *,
         messages: Sequence[Message],
         response_format: Any = None,
-        checks: Sequence[CheckFunction] = (),
+        checks: Sequence[Check] = (),
+        pre_checks: Sequence[PreCheckFunction] = (),
         confidence: ConfidenceFunction | None = None,
         run: str | None = None,
         step: str | None = None,
@@ -251,6 +257,7 @@ class StreamedCalls:
             messages=messages,
             response_format=response_format,
             checks=tuple(checks),
+            pre_checks=tuple(pre_checks),
             confidence=confidence,
             run=run,
             step=step,

@@ -6,11 +6,12 @@ from dataclasses import field
 from functools import lru_cache
 from typing import Any, cast
 
-from router_core.checks import CheckFunction, refuse_unusable_format, run_checks
+from router_core.checks import Check, refuse_unusable_check, refuse_unusable_format, run_checks
 from router_core.decide.confidence import measure
 from router_core.decide.plan import Plan
 from router_core.inflight import InFlight
 from router_core.lines import Sent
+from router_core.prechecks import PreCheckFunction, refuse_unusable_rule
 from router_core.record import maker, record
 from router_core.types import Message, Request
 
@@ -30,7 +31,8 @@ class Task:
     payload_type: str
     messages: Sequence[Message]
     response_format: Any = None
-    checks: tuple[CheckFunction, ...] = ()
+    checks: tuple[Check, ...] = ()
+    pre_checks: tuple[PreCheckFunction, ...] = ()
     confidence: ConfidenceFunction | None = None
     run: str | None = None
     step: str | None = None
@@ -54,9 +56,12 @@ def refuse_unusable(task: Task) -> None:
     if task.tags is not None:
         _refuse_tags(task.tags)
     _refuse_messages(task.messages)
-    for function in task.checks if task.confidence is None else (*task.checks, task.confidence):
-        if not callable(function):
-            raise TypeError(f"checks and confidence must be functions, not {type(function).__name__}")
+    for check in task.checks:
+        refuse_unusable_check(check)
+    for function in task.pre_checks:
+        refuse_unusable_rule(function)
+    if task.confidence is not None and not callable(task.confidence):
+        raise TypeError(f"confidence must be a function, not {type(task.confidence).__name__}")
     if task.params and not _ROUTED.isdisjoint(task.params):
         if "stream" in task.params:
             raise TypeError("stream: use router.stream(...), or router.astream(...) in an event loop")

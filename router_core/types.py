@@ -294,15 +294,17 @@ class Answer:
         text: The served answer's text.
         parsed: The validated object, when ``response_format`` was given; else None.
         confidence: How sure it is, and who says so.
-        tier: Tier that served.
-        model: Model that served.
+        tier: Tier that served; ``pre_check`` where a free rule did.
+        model: Model that served; ``pre_check/`` and its name where a free rule did.
         cost_nusd: Sum over all attempts of the call, nano-dollars; unknown costs count at their reserved estimate.
-        attempts: Every attempt, in order.
+        attempts: Every attempt, in order; none of an answer that cost nothing.
         call_id: The call's id in the log.
         degraded: True when a limit moved the call below its plan.
-        reason: Why this answer was served, e.g. ``accepted``, ``last_step``, ``escalation_failed``, ``guard``.
+        reason: Why this answer was served, e.g. ``accepted``, ``last_step``, ``escalation_failed``, ``guard``,
+            ``pre_check``.
         latency_ms: Wall time of the whole call.
-        raw: The client's own response object of the served attempt.
+        raw: The client's own response object of the served attempt; None of an answer that cost nothing.
+        cache_hit: Whether an earlier run has paid for it.
     """
 
     text: str
@@ -317,6 +319,7 @@ class Answer:
     reason: str
     latency_ms: float
     raw: Any = None
+    cache_hit: bool = False
 
     @property
     def cost_usd(self) -> float:

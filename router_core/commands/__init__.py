@@ -70,18 +70,23 @@ def check(
 ) -> None:
     """Check a routing config: its rules, prices and keys.
 
-    Every target needs a price, every provider a key. Keys are looked for by name; their values are not read. Exit code
-    2 when something is wrong.
+    Every target needs a price, every provider a key; functions that it names as pre-checks are imported. Keys are
+    looked for by name; their values are not read. Exit code 2 when something is wrong.
     """
     from router_core.backends.targets import target_states, targets_text
     from router_core.config import parse, unsupported
     from router_core.errors import ConfigError
+    from router_core.prechecks import unusable_functions
     from router_core.prices import PriceBook
 
+    # an application's own functions are found from where it is started, which a console script does not look at
+    if (here := str(Path.cwd())) not in sys.path:
+        sys.path.insert(0, here)
     routing = parse(_read_config(config), source=str(config))
     book = PriceBook(routing.prices, routing.on_unpriced, version=routing.content_hash)
     targets = target_states(routing, book, os.environ, time.time_ns() // 1000)
     problems = [*unsupported(routing), *(problem for target in targets for problem in target.problems())]
+    problems += unusable_functions(routing)
     if as_json:
         print_json(
             {
@@ -158,12 +163,14 @@ def doctor(
     as_json: JsonOption = False,
 ) -> None:
     """Look at the home and say what is wrong and how to mend it. Exit code 1 when something is."""
+    from router_core.cache import cache_findings
     from router_core.call_log.doctor import diagnose
     from router_core.call_log.report_text import findings_text
     from router_core.control.checkup import control_findings
 
     found = find_home(home)
     findings = diagnose(found, Path(CONFIG_NAME), time.time()) + control_findings(found, Path(CONFIG_NAME))
+    findings += cache_findings(found)
     if verify:
         from router_core.call_log.verify import prove
 

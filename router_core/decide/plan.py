@@ -128,6 +128,13 @@ class Candidate:
     reserve_nusd: int
 
 
+def as_judged(plan: Plan, verdict: Verdict) -> Plan:
+    """Return the plan with the guard's verdict noted, its steps as they are."""
+    if (verdict.state, verdict.budget) == (plan.guard_state, plan.budget):
+        return plan
+    return replace(plan, guard_state=verdict.state, budget=verdict.budget)
+
+
 def under_guard(plan: Plan, verdict: Verdict, tiers: tuple[PlanStep, ...], candidates: Collection[Candidate]) -> Plan:
     """Return the plan that the guard's verdict leaves of ``plan``.
 
@@ -141,9 +148,7 @@ def under_guard(plan: Plan, verdict: Verdict, tiers: tuple[PlanStep, ...], candi
         candidates: Priced, healthy targets of tier >= the type's ``min_tier``.
     """
     if plan.critical or verdict.state not in ("capped", "stopped"):
-        if (verdict.state, verdict.budget) == (plan.guard_state, plan.budget):
-            return plan
-        return replace(plan, guard_state=verdict.state, budget=verdict.budget)
+        return as_judged(plan, verdict)
     if not candidates:
         step, reason = plan.steps[0], "degraded_no_target"
     else:

@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from router_core.cache import Kept, Limits, RetryCache
+from router_core.cache import Kept, Limits, RetryCache, cache_findings
+from router_core.call_log.home import Home
 from router_core.types import Response, Usage
 from tests.builders import START_US
 
@@ -23,7 +24,8 @@ KEY = b"k" * 16
 WRITING = """
 import sys
 from pathlib import Path
-from router_core.cache import Kept, Limits, RetryCache
+from router_core.cache import Kept, Limits, RetryCache, cache_findings
+from router_core.call_log.home import Home
 from router_core.types import Response, Usage
 
 cache = RetryCache(Path(sys.argv[1]), print, lambda job: job())
@@ -124,6 +126,16 @@ def test_file_and_its_side_files_are_the_owners_alone(tmp_path: Path) -> None:
     cache.keep(KEY, "m", kept(), START_US)
     modes = {file.name: oct(file.stat().st_mode & 0o777) for file in tmp_path.iterdir()}
     assert modes == dict.fromkeys(["cache.sqlite", "cache.sqlite-wal", "cache.sqlite-shm"], "0o600")
+
+
+def test_doctor_tells_its_size_and_who_else_could_read_it(tmp_path: Path) -> None:
+    assert cache_findings(Home(tmp_path)) == []
+    open_cache(tmp_path).keep(KEY, "m", kept(), START_US)
+    (found,) = cache_findings(Home(tmp_path))
+    assert (found.state, "MB of answers kept for retries in cache.sqlite" in found.text) == ("ok", True)
+    (tmp_path / "cache.sqlite").chmod(0o644)
+    (found,) = cache_findings(Home(tmp_path))
+    assert (found.state, found.mend) == ("wrong", f"chmod 600 {tmp_path / 'cache.sqlite'}")
 
 
 def test_cache_that_is_off_touches_no_disk(tmp_path: Path) -> None:

@@ -22,11 +22,11 @@ TYPE = "invoice.extract"
 
 def rules(*configured: dict[str, Any]) -> tuple[Rule, ...]:
     types = {TYPE: {"path": ["cheap"], "pre_checks": [{"name": f"r{i}", **each} for i, each in enumerate(configured)]}}
-    return compile_rules(make_config(payload_types=types))[TYPE]
+    return compile_rules(make_config(payload_types=types)).by_type[TYPE]
 
 
 def said(text: Any, *configured: dict[str, Any]) -> str | None:
-    return ask_rules(rules(*configured), [{"role": "user", "content": text}], lambda answer: answer).answer
+    return ask_rules(rules(*configured), [{"role": "user", "content": text}], lambda _, answer: answer).answer
 
 
 def test_pattern_answers_with_its_answer_group() -> None:
@@ -67,7 +67,7 @@ def test_first_valid_answer_counts_and_all_that_were_asked_are_told() -> None:
         raise ValueError("no")
 
     asked = [callers_rule(each) for each in (broken, lambda _: None, lambda _: "bad", lambda _: "good", lambda _: "x")]
-    outcome = ask_rules(asked, [{"role": "user", "content": "hi"}], lambda text: text if text == "good" else None)
+    outcome = ask_rules(asked, [{"role": "user", "content": "hi"}], lambda _, text: text if text == "good" else None)
     assert outcome.answer == "good"
     assert [each.verdict for each in outcome.asked] == ["error", "silent", "invalid", "answered"]
     assert [each.name for each in outcome.asked] == ["broken", *["<lambda>"] * 3]
