@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
-from router_core.types import Response, Usage
+from router_core.types import Response, Token, Usage
 
 if TYPE_CHECKING:  # nobody who routes calls needs the doctor
     from router_core.call_log.doctor import Finding
@@ -292,4 +292,8 @@ def _load(body: bytes) -> Response:
     kept: dict[str, Any] = orjson.loads(body)
     kept["usage"] = Usage(**kept["usage"])
     kept["token_logprobs"] = tuple(kept["token_logprobs"])
+    kept["tokens"] = tuple(
+        Token(text=token["text"], logprob=token["logprob"], others=tuple((text, p) for text, p in token["others"]))
+        for token in kept.get("tokens", ())
+    )
     return Response(**kept)

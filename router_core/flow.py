@@ -5,13 +5,14 @@ the response, or has the failure thrown in. A streamed call yields ``Open`` in p
 answer whose first piece is there; then ``Relay``, while that is handed out. Until then everything is as for any call.
 """
 
-from collections.abc import Generator, Mapping
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from router_core.clock import CallTime
 from router_core.decide.compare import Given
 from router_core.decide.plan import Plan
-from router_core.decide.shadow import Served
+from router_core.decide.score import Score, asks_more
 from router_core.decide.step import (
     RECALLED,
     Accept,
@@ -26,31 +27,32 @@ from router_core.decide.step import (
     Merge,
     Opened,
     Returned,
+    Scored,
     decide,
     served_at,
 )
 from router_core.decide.trace import facts_extra, opened_extra, recalled_extra
-from router_core.effects import Begun, Disowned, Effect, Flow, Open, Pause, Relay, Send, Stopped
+from router_core.effects import Disowned, Flow, Pause, Send, Steps, Stopped, read
+from router_core.ends import exhausted, served_how, ways_taken
 from router_core.errors import CallError, RouteExhaustedError
 from router_core.free import Recalled, Start
-from router_core.inflight import InFlight, receipt_of_answer, receipt_of_failure, record_of, retry_after_us
+from router_core.inflight import (
+    InFlight,
+    answer_of,
+    receipt_of_answer,
+    receipt_of_failure,
+    receipt_of_loss,
+    record_of,
+    retry_after_us,
+)
 from router_core.lines import CallFacts, Closed, Line, Sent, attempt_line, call_line, checks_column, started_line
 from router_core.record import maker
+from router_core.scoring import judged_kind, score_request, size_kind, told_by_judge, told_by_sample, whom
 from router_core.shadow import ServedCall, Shadows
 from router_core.state import RouterState, tokens_of
 from router_core.task import Task, examine, make_request
-from router_core.types import (
-    PRE_CHECK,
-    Answer,
-    AttemptRecord,
-    AttemptStatus,
-    Confidence,
-    Receipt,
-    Response,
-    Role,
-)
+from router_core.types import PRE_CHECK, Answer, AttemptRecord, AttemptStatus, Confidence, Price, Receipt, Response
 
-_UPWARDS: frozenset[Role] = frozenset({"escalate", "correct"})
 _NOTHING_ASKED = Facts()
 
 _make_send = maker(Send)
@@ -98,9 +100,9 @@ class CallFlow:
         self._trace: list[Fact] = []
         self._answers: dict[int, InFlight] = {}
         self._records: list[AttemptRecord] = []
+        self._matches: dict[int, list[bool]] = {}
         self._unlogged: InFlight | None = None
         self._cost_nusd = 0
-        self._opening = Facts()
         self._partial_text = ""
         self._is_closed = False
 
@@ -130,18 +132,13 @@ class CallFlow:
             self._extra = asked.extra()
             if asked.request is not None:
                 self._answers[RECALLED] = asked.request
-                return self._serve(RECALLED, PRE_CHECK, None, Facts())
-        return (yield from self._decided(self._open()))
-
-    def _open(self) -> Facts:
-        """Begin the trace; return the world as it is."""
-        opening = self._opening = self._facts(self._call.opened_us)
-        self._trace.append(_make_opened(facts=opening))
+                return self._serve(RECALLED, PRE_CHECK, None)
+        self._trace.append(_make_opened(facts=self._facts(self._call.opened_us)))
         if self._start.recalled is not None:
             self._recall(self._start.recalled)
-        return opening
+        return (yield from self._decided())
 
-    def _decided(self, opening: Facts) -> Flow:
+    def _decided(self) -> Flow:
         while True:
             action = decide(self._plan, tuple(self._trace))
             line = self._log_line(action)
@@ -150,12 +147,16 @@ class CallFlow:
                     if line is not None:
                         self._state.log(line)
                     yield from self._request(action)
+                case Score():
+                    if line is not None:
+                        self._state.log(line)
+                    yield from self._score(action)
                 case Check(n=n):
                     self._check(n)
                 case Accept(n=n, reason=reason):
-                    return self._serve(n, reason, line, opening)
+                    return self._serve(n, reason, line)
                 case Exhausted(reason=reason):
-                    raise self._exhausted(reason, line, opening)
+                    raise self._exhausted(reason, line)
                 case Merge():
                     raise NotImplementedError("corrections are refused when the config is opened")
 
@@ -174,10 +175,10 @@ class CallFlow:
             return
         cause = "internal" if isinstance(error, Exception) else "cancelled"
         now_us = self._now_us()
-        request, self._unlogged = self._unlogged, None
+        request = self._unlogged
         if request is not None:
             if request.receipt is None:
-                self._settle(request, self._lost(request, billed=None), now_us)
+                self._settle(request, receipt_of_loss(request, None, self._state.prices), now_us)
             status: AttemptStatus = "failed" if cause == "internal" else "cancelled"
             self._write_attempt(request, status, cause, type(error).__name__)
         self._close("failed", cause, now_us, error_type=cause)
@@ -189,19 +190,13 @@ class CallFlow:
             self._abandon(stopped)
             raise stopped
         self._unlogged = None
-        self._settle(request, self._lost(request, billed=None), now_us)
+        self._settle(request, receipt_of_loss(request, None, self._state.prices), now_us)
         ended = request.ended("cancelled", None, None)
         self._records.append(record_of(request, ended))
         line = attempt_line(self._plan, self._call, request.sent, ended)
-        return self._answer(request, "stopped", line, self._opening)
+        return self._answer(request, "stopped", line)
 
-    def _lost(self, request: InFlight, *, billed: bool | None) -> Receipt:
-        """Return what a request cost that did not come to its end: at least what has come of it, if anything has."""
-        if request.reading is None:
-            return receipt_of_failure(billed, request.price, request.sent)
-        return receipt_of_answer(request, request.reading.received(), self._state.prices)
-
-    def _request(self, action: Call) -> Generator[Effect, Response | Begun | None, None]:
+    def _request(self, action: Call) -> Steps[None]:
         if action.wait_us:
             yield Pause(seconds=action.wait_us / 1e6)
         state, plan = self._state, self._plan
@@ -209,7 +204,6 @@ class CallFlow:
         target = step.targets[action.target]
         started_us = self._now_us()
         price = state.prices.price(target.model, started_us)
-        reserved = state.estimate_nusd(self._task.payload_type, target, self._input_tokens, price)
         sent = _make_sent(
             attempt_id=f"{self._call.call_id}-{action.n}",
             n=action.n,
@@ -217,40 +211,99 @@ class CallFlow:
             tier=step.tier,
             target=target,
             started_us=started_us,
-            reserved_nusd=reserved,
+            reserved_nusd=state.estimate_nusd(self._task.payload_type, target, self._input_tokens, price),
             step=action.step,
             target_index=action.target,
             draft=action.draft,
         )
-        reservation = state.guardrail.reserve(started_us, reserved, critical=plan.critical)
-        request = self._unlogged = InFlight(sent, reservation, price)
-        state.log(started_line(plan, self._call, sent))
+        request = self._begin(sent, price)
+        left_s = (plan.deadline_us - started_us + self._call.opened_us) / 1e6 if self._task.is_streamed else None
+        wire = make_request(self._task, plan, self._call.call_id, sent, action.timeout_us / 1e6, left_s)
         try:
-            if self._task.is_streamed:
-                response = yield from self._read(request, action.timeout_us)
+            if left_s is None:
+                response = yield _make_send(request=wire)
             else:
-                response = yield _make_send(
-                    request=make_request(self._task, plan, self._call.call_id, sent, action.timeout_us / 1e6)
-                )
+                response = yield from read(wire, request, self._now_us)
         except CallError as error:
             self._failed(request, error)
         else:
-            if not isinstance(response, Response):
-                raise TypeError(f"a backend must return a Response, not {type(response).__name__}")
-            self._returned(request, response)
+            self._returned(request, answer_of(response))
 
-    def _read(self, request: InFlight, timeout_us: int) -> Generator[Effect, Response | Begun | None, object]:
-        sent = request.sent
-        left_us = self._plan.deadline_us - (sent.started_us - self._call.opened_us)
-        wire = make_request(self._task, self._plan, self._call.call_id, sent, timeout_us / 1e6, left_us / 1e6)
-        begun = yield Open(request=wire)
-        if not isinstance(begun, Begun):
-            return begun
-        if begun.first is not None:
-            request.reading = begun.reading
-            request.ttft_ms = (self._now_us() - sent.started_us) / 1000
-            yield Relay()
-        return begun.reading.received()
+    def _begin(self, sent: Sent, price: Price | None) -> InFlight:
+        """Set the money aside and log that the request begins."""
+        reservation = self._state.guardrail.reserve(sent.started_us, sent.reserved_nusd, critical=self._plan.critical)
+        request = self._unlogged = InFlight(sent, reservation, price)
+        self._state.log(started_line(self._plan, self._call, sent))
+        return request
+
+    def _score(self, action: Score) -> Steps[None]:
+        """Ask how sure an answer is. Whatever becomes of that, the call goes on: at worst it has no confidence."""
+        state, plan, answer = self._state, self._plan, self._answers[action.about]
+        asked, started_us = whom(plan, action), self._now_us()
+        price = state.prices.price(asked.target.model, started_us)
+        kind = size_kind(self._task.payload_type, action)
+        sent = _make_sent(
+            attempt_id=f"{self._call.call_id}-{action.n}",
+            n=action.n,
+            role=action.role,
+            tier=asked.tier,
+            target=asked.target,
+            started_us=started_us,
+            reserved_nusd=state.estimate_nusd(kind, asked.target, self._input_tokens, price),
+            step=action.step,
+            target_index=action.target,
+            about_attempt_id=answer.sent.attempt_id,
+        )
+        request = self._begin(sent, price)
+        try:
+            response = yield Send(request=score_request(self._task, plan, sent, answer, action.timeout_us / 1e6))
+            self._told(action, request, answer_of(response))
+        except Exception as error:  # noqa: BLE001 - an answer is there: what fails beside it must not lose it
+            self._not_told(action, request, error)
+
+    def _told(self, action: Score, request: InFlight, response: Response) -> None:
+        state, plan, answer = self._state, self._plan, self._answers[action.about]
+        got = receipt_of_answer(request, response, state.prices)
+        self._settle(request, got, self._now_us())
+        state.answered(size_kind(self._task.payload_type, action), request.sent.target.model, response.usage)
+        if action.role == "judge":
+            told = told_by_judge(plan, request, response, answer)
+        else:
+            matches = self._matches.setdefault(action.about, [])
+            told = told_by_sample(self._task, plan, request, response, answer, matches)
+            matches += [] if request.answer_match is None else [request.answer_match]
+        request.confidence = answer.confidence = told.confidence
+        if action.about != RECALLED:
+            place = action.about - 1
+            self._records[place] = replace(self._records[place], confidence=told.confidence)
+        fact = self._scored(action, answered=True)
+        self._write_attempt(request, told.status, None if told.status == "ok" else "invalid", None, fact)
+
+    def _not_told(self, action: Score, request: InFlight, error: Exception) -> None:
+        if self._unlogged is not request:
+            raise error  # it is on record already: the fault is not the request's
+        known = error if isinstance(error, CallError) else CallError(str(type(error).__name__), kind="internal")
+        now_us = self._now_us()
+        if request.receipt is None:
+            self._settle(request, receipt_of_failure(known.billed, request.price, request.sent), now_us)
+            self._state.failed(request.sent.target.model, known.kind, retry_after_us(known), now_us)
+        request.response = None
+        self._write_attempt(request, "failed", known.kind, str(known), self._scored(action, answered=False))
+
+    def _scored(self, action: Score, *, answered: bool) -> Mapping[str, Any] | None:
+        """Take note of a request about an answer; return what its row must carry beyond its columns."""
+        answer = self._answers[action.about]
+        fact = Scored(
+            n=action.n,
+            about=action.about,
+            step=answer.sent.step,
+            target=answer.sent.target_index,
+            answered=answered,
+            confidence=answer.confidence,
+            facts=self._facts(self._now_us()),
+        )
+        self._trace.append(fact)
+        return facts_extra(fact, decide(self._plan, tuple(self._trace)))
 
     def _returned(self, request: InFlight, response: Response) -> None:
         state, sent = self._state, request.sent
@@ -271,7 +324,12 @@ class CallFlow:
         # what is served anyway needs no look at the world
         step = self._plan.steps[request.sent.step]
         streamed = request.reading is not None
-        settled = streamed or (valid and request.sent.draft is None and served_at(self._plan, step, request.confidence))
+        settled = streamed or (
+            valid
+            and request.sent.draft is None
+            and not asks_more(self._plan, request.sent.step)
+            and served_at(self._plan, step, request.confidence)
+        )
         return _make_checked(
             n=n,
             step=request.sent.step,
@@ -286,7 +344,7 @@ class CallFlow:
     def _failed(self, request: InFlight, error: CallError) -> None:
         state, sent = self._state, request.sent
         now_us = self._now_us()
-        self._settle(request, self._lost(request, billed=error.billed), now_us)
+        self._settle(request, receipt_of_loss(request, error.billed, self._state.prices), now_us)
         if request.response is not None:
             self._partial_text = request.response.text
         wait_us = retry_after_us(error)
@@ -303,7 +361,6 @@ class CallFlow:
         )
         self._trace.append(fact)
         facts = facts_extra(fact, decide(self._plan, tuple(self._trace)))
-        self._unlogged = None
         self._write_attempt(request, "failed", error.kind, str(error), facts)
 
     def _log_line(self, action: Action) -> Line | None:
@@ -321,10 +378,11 @@ class CallFlow:
         self,
         request: InFlight,
         status: AttemptStatus,
-        error_type: str,
-        message: str,
+        error_type: str | None,
+        message: str | None,
         facts: Mapping[str, Any] | None = None,
     ) -> None:
+        self._unlogged = None
         ended = request.ended(status, error_type, facts)
         self._records.append(record_of(request, ended, message))
         self._state.log(attempt_line(self._plan, self._call, request.sent, ended))
@@ -341,7 +399,10 @@ class CallFlow:
         unaffordable: frozenset[str] = frozenset()
         if plan.cost_nusd is not None:
             left = plan.cost_nusd - self._cost_nusd
-            unaffordable = state.dearer_than(left, self._task.payload_type, plan.steps, self._input_tokens, now_us)
+            kind, tokens = self._task.payload_type, self._input_tokens
+            unaffordable = state.dearer_than(left, kind, plan.steps, tokens, now_us)
+            if plan.judge is not None:
+                unaffordable |= state.dearer_than(left, judged_kind(kind), (plan.judge.step,), tokens, now_us)
         # the verdict of the call's start is in the plan; later ones can only forbid more
         guard = (
             "normal" if plan.critical else state.guardrail.verdict(now_us).state if self._trace else plan.guard_state
@@ -353,19 +414,29 @@ class CallFlow:
             unaffordable=unaffordable,
         )
 
-    def _serve(self, n: int, reason: str, line: Line | None, opening: Facts) -> Answer:
+    def _serve(self, n: int, reason: str, line: Line | None) -> Answer:
         request, plan = self._answers[n], self._plan
         why = reason if plan.reason in ("path", "default_type") else plan.reason
-        answer = self._answer(request, why, line, opening)
+        answer = self._answer(request, why, line)
         if plan.shadows and n != RECALLED:  # what was paid for before had its shadows then
-            self._shadow(request.sent, Given(text=answer.text, parsed=answer.parsed))
+            self._shadows.after(
+                self._state,
+                ServedCall(
+                    task=self._task,
+                    plan=plan,
+                    call=self._call,
+                    attempts=len(self._records),
+                    how=served_how(request.sent, self._records),
+                    answer=Given(text=answer.text, parsed=answer.parsed),
+                ),
+            )
         return answer
 
-    def _answer(self, request: InFlight, why: str, line: Line | None, opening: Facts) -> Answer:
+    def _answer(self, request: InFlight, why: str, line: Line | None) -> Answer:
         """Log the end of a call that serves this request's answer, and return that."""
         ended_us = self._now_us()
         plan, served, response = self._plan, request.sent, request.response
-        self._close("ok", why, ended_us, served=served, confidence=request.confidence, line=line, opening=opening)
+        self._close("ok", why, ended_us, served=served, confidence=request.confidence, line=line)
         return _make_answer(
             text="" if response is None else response.text,
             parsed=request.parsed,
@@ -382,38 +453,10 @@ class CallFlow:
             cache_hit=served.n == RECALLED and self._start.recalled is not None,
         )
 
-    def _shadow(self, served: Sent, answer: Given) -> None:
-        escalated = any(made.role in _UPWARDS for made in self._records)
-        # a streamed answer is served even if it turns out invalid
-        invalid = any(made.attempt_id == served.attempt_id and made.status == "invalid" for made in self._records)
-        how = Served(
-            is_accepted=served.step == 0 and not escalated and not invalid,
-            answered=frozenset(made.tier for made in self._records if made.status == "ok"),
-        )
-        self._shadows.after(
-            self._state,
-            ServedCall(
-                task=self._task,
-                plan=self._plan,
-                call=self._call,
-                attempts=len(self._records),
-                how=how,
-                answer=answer,
-            ),
-        )
-
-    def _exhausted(self, reason: str, line: Line | None, opening: Facts) -> RouteExhaustedError:
+    def _exhausted(self, reason: str, line: Line | None) -> RouteExhaustedError:
         last = self._records[-1].error_type if self._records else reason
-        self._close("failed", reason, self._now_us(), error_type=last, line=line, opening=opening)
-        tried = "; ".join(f"{made.tier}: {_told(made)}" for made in self._records) or "nothing was tried"
-        count = len(self._records)
-        return RouteExhaustedError(
-            f"{self._call.payload_type}: no answer ({reason}) after {count} attempt{'s' * (count != 1)} [{tried}]",
-            call_id=self._call.call_id,
-            attempts=self._records,
-            cost_nusd=self._cost_nusd,
-            partial_text=self._partial_text,
-        )
+        self._close("failed", reason, self._now_us(), error_type=last, line=line)
+        return exhausted(self._call, reason, self._records, self._cost_nusd, self._partial_text)
 
     def _close(
         self,
@@ -425,16 +468,11 @@ class CallFlow:
         confidence: Confidence | None = None,
         error_type: str | None = None,
         line: Line | None = None,
-        opening: Facts | None = None,
     ) -> None:
         self._is_closed = True
+        opening = self._trace[0] if self._trace else None
         recalled = self._start.recalled
-        escalations = fallbacks = 0
-        for made in self._records:
-            if made.role == "fallback":
-                fallbacks += 1
-            elif made.role in _UPWARDS:
-                escalations += 1
+        escalations, fallbacks = ways_taken(self._records)
         closed = _make_closed(
             status=status,
             reason=reason,
@@ -446,17 +484,10 @@ class CallFlow:
             attempts=len(self._records),
             escalations=escalations,
             fallbacks=fallbacks,
-            opened=None if opening is None else opened_extra(opening),
+            opened=opened_extra(opening.facts) if isinstance(opening, Opened) else None,
             paid_by=None if recalled is None else recalled.call_id,
             is_recalled=recalled is not None and served is recalled.request.sent,
             extra=self._extra,
         )
         lines = [] if line is None else [line]
         self._state.log_call(*lines, call_line(self._plan, self._call, closed))
-
-
-def _told(record: AttemptRecord) -> str:
-    """Return how an attempt ended, in words that quote no answer; the checks' own words are in the error's attempts."""
-    failed = [check.name for check in record.checks if check.verdict != "passed"]
-    said = record.message or (f"invalid, failed {', '.join(failed)}" if failed else str(record.error_type))
-    return said if said.startswith(record.model) else f"{record.model}: {said}"

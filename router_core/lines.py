@@ -51,6 +51,7 @@ class Sent:
         target_index: Index of the target in the step.
         draft: Attempt that it corrects.
         propensity: Probability with which it was chosen, if it was chosen by chance.
+        about_attempt_id: The attempt whose answer a judge or a sample is about.
     """
 
     attempt_id: str
@@ -64,6 +65,7 @@ class Sent:
     target_index: int
     draft: int | None = None
     propensity: float | None = None
+    about_attempt_id: str | None = None
 
 
 @record
@@ -128,6 +130,8 @@ def started_line(plan: Plan, call: CallFacts, sent: Sent) -> Line:
         item["tags"] = call.tags
     if sent.propensity is not None:
         item["propensity"] = sent.propensity
+    if sent.about_attempt_id is not None:
+        item["about_attempt_id"] = sent.about_attempt_id
     return {"k": "started", "request_id": sent.attempt_id, "at": sent.started_us, "items": [item]}
 
 
@@ -188,6 +192,8 @@ def _add_answer(line: Line, sent: Sent, ended: Ended) -> None:
         line["ttft_ms"] = ended.ttft_ms
     if sent.propensity is not None:
         line["propensity"] = sent.propensity
+    if sent.about_attempt_id is not None:
+        line["about_attempt_id"] = sent.about_attempt_id
     if ended.answer_match is not None:
         line["answer_match"] = ended.answer_match
 
@@ -195,6 +201,9 @@ def _add_answer(line: Line, sent: Sent, ended: Ended) -> None:
 def _attempt_extra(ended: Ended) -> Line:
     """Return what belongs to a row and has no column: seldom used prices and counts, and what a replay needs."""
     extra = price_extra(ended.usage, ended.receipt.price)
+    if ended.confidence is not None and ended.confidence.raw is not None:
+        # what the next calibration is fitted on
+        extra["confidence_raw"] = ended.confidence.raw
     return extra if ended.facts is None else {"facts": ended.facts} | extra
 
 

@@ -3,11 +3,19 @@
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, cast
 
-from router_core.checks import Check, refuse_unusable_check, refuse_unusable_format, run_checks
-from router_core.decide.confidence import measure
+from router_core.checks import (
+    Check,
+    declares,
+    label_field,
+    refuse_unusable_check,
+    refuse_unusable_format,
+    run_checks,
+)
+from router_core.decide.calibration import calibrate
+from router_core.decide.confidence import Signals, measure
 from router_core.decide.plan import Plan
 from router_core.inflight import InFlight
 from router_core.lines import Sent
@@ -97,6 +105,7 @@ def make_request(
     task: Task, plan: Plan, call_id: str, sent: Sent, timeout_s: float, total_s: float | None = None
 ) -> Request:
     """Return the request that a backend is given for one attempt of a call."""
+    wanted = _logprobs(task, plan)
     return _make_request(
         request_id=sent.attempt_id,
         call_id=call_id,
@@ -106,12 +115,22 @@ def make_request(
         response_format=task.response_format,
         timeout_s=timeout_s,
         max_output_tokens=sent.target.max_output_tokens,
-        logprobs=plan.confidence_source == "logprob",
+        logprobs=wanted,
+        alternatives=wanted and label_field(task.response_format, plan.comparable) is not None,
+        only_known_logprobs=plan.confidence_source == "auto",
         params=task.params,
         api_base=sent.target.api_base,
         api_key_env=sent.target.api_key_env,
         total_s=total_s,
+        role=sent.role,
     )
+
+
+def _logprobs(task: Task, plan: Plan) -> bool:
+    """Return whether log-probabilities are wanted: by name, or by ``auto`` where nothing else is to come."""
+    if plan.confidence_source != "auto":
+        return plan.confidence_source == "logprob"
+    return task.confidence is None and not declares(task.response_format, plan.confidence_field)
 
 
 def examine(task: Task, plan: Plan, request: InFlight) -> bool:
@@ -124,12 +143,20 @@ def examine(task: Task, plan: Plan, request: InFlight) -> bool:
         said = None
         if task.confidence is not None:
             said = _caller_confidence(task.confidence, text if task.response_format is None else checked.parsed)
-        request.confidence = measure(
-            plan.confidence_source,
-            caller=said,
+        signals = Signals(
+            text=text,
             parsed=checked.parsed,
-            field=plan.confidence_field,
+            caller=said,
+            checks=checked.results,
             token_logprobs=response.token_logprobs,
+            tokens=response.tokens,
+            label=partial(label_field, task.response_format, plan.comparable) if response.tokens else None,
+        )
+        request.confidence = calibrate(
+            measure(plan.confidence_source, signals, field=plan.confidence_field),
+            plan.calibration,
+            model=request.sent.target.model,
+            response_model=response.response_model,
         )
     return checked.valid
 

@@ -118,11 +118,15 @@ class Confidence:
         value: 0..1, or None when nothing told.
         source: Where the value comes from; ``none`` with ``value=None``.
         calibration: Id of the calibration that was applied; None = uncalibrated.
+        raw: What the source itself said, 0..1, where a calibration has turned it into ``value``; else None.
+        fields: What the answer says of its single fields, ``(name, 0..1)`` each, where the source is a mapping.
     """
 
     value: float | None
     source: ConfidenceSource
     calibration: str | None = None
+    raw: float | None = None
+    fields: tuple[tuple[str, float], ...] = ()
 
 
 NO_CONFIDENCE = Confidence(value=None, source="none")
@@ -137,12 +141,29 @@ class CheckResult:
         ms: How long it took, milliseconds.
         verdict: ``passed``, ``failed``, or ``error`` (the check itself raised; counts as failed).
         detail: Why, in the check's words; never logged, because it may quote the answer.
+        grade: How well it passed, 0..1, where the check returned a number; else None.
     """
 
     name: str
     ms: float
     verdict: Literal["passed", "failed", "error"]
     detail: str | None = None
+    grade: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """The answer that a judge is asked about.
+
+    Attributes:
+        model: Who gave it, ``provider/model``.
+        messages: What was asked.
+        text: The answer.
+    """
+
+    model: str
+    messages: Sequence[Message]
+    text: str
 
 
 @record
@@ -158,10 +179,15 @@ class Request:
         response_format: pydantic model class or JSON schema the answer should follow.
         timeout_s: Seconds after which the request is given up; of a stream, the longest wait for its next chunk.
         max_output_tokens: Limit of the target, if it has one.
-        logprobs: Whether token log-probabilities are wanted.
+        logprobs: Whether token log-probabilities are wanted, where the target has them.
+        alternatives: Whether the likeliest other tokens are wanted beside them.
+        only_known_logprobs: Whether they are wanted only where that is certain: a target that merely may have them
+            could refuse the request for asking.
         params: The caller's extra keyword arguments, unchanged.
         api_base: Address of the target's API; None = the provider's own.
         api_key_env: Name of the environment variable with the target's key; None = the provider's usual one.
+        role: Why it is made.
+        question: What a judge is asked about, for role ``judge``; it stands in the messages too.
         total_s: Seconds that a stream may take from its start to its end; None = no such limit.
     """
 
@@ -174,9 +200,13 @@ class Request:
     timeout_s: float = 60.0
     max_output_tokens: int | None = None
     logprobs: bool = False
+    alternatives: bool = False
+    only_known_logprobs: bool = False
     params: Mapping[str, Any] = field(default_factory=dict[str, Any])
     api_base: str | None = None
     api_key_env: str | None = None
+    role: Role = "serve"
+    question: Question | None = None
     total_s: float | None = None
 
 
@@ -193,6 +223,21 @@ class Chunk:
     raw: Any = field(default=None, repr=False)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Token:
+    """One token of an answer, and what the model could have said instead.
+
+    Attributes:
+        text: The token.
+        logprob: Its natural log-probability.
+        others: The likeliest tokens in its place, ``(text, log-probability)`` each; it may be among them.
+    """
+
+    text: str
+    logprob: float
+    others: tuple[tuple[str, float], ...] = ()
+
+
 @record
 class Response:
     """What a backend returns for one request.
@@ -205,6 +250,7 @@ class Response:
         finish_reason: ``stop``, ``length``, ...
         cost_nusd: Cost reported by the provider itself, nano-dollars.
         token_logprobs: Natural log-probabilities of the answer's tokens, shape ``(n_tokens,)``; empty if none came.
+        tokens: The same tokens with their texts, shape ``(n_tokens,)``; empty if the target did not tell these.
         ttft_ms: Time to the first token, for streams.
         raw: The client's own response object, for the caller.
         is_counted: Whether tokens were counted on this side, because the provider has not (yet) told them all.
@@ -217,6 +263,7 @@ class Response:
     finish_reason: str | None = None
     cost_nusd: int | None = None
     token_logprobs: tuple[float, ...] = ()
+    tokens: tuple[Token, ...] = ()
     ttft_ms: float | None = None
     raw: Any = None
     is_counted: bool = False
@@ -242,6 +289,7 @@ class AttemptRecord:
         latency_ms: Wall time of the request.
         text: Text of its answer, if that was valid; never logged.
         parsed: The validated object of a valid answer, when ``response_format`` was given.
+        about_attempt_id: The attempt whose answer a judge or a sample is about; None for all others.
     """
 
     attempt_id: str
@@ -259,6 +307,7 @@ class AttemptRecord:
     latency_ms: float
     text: str | None = field(default=None, repr=False)
     parsed: Any = field(default=None, repr=False)
+    about_attempt_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from router_core.config import RoutingConfig, parse
+from router_core.config.calibration import calibration_id
 from router_core.decide.plan import Plan, PlanStep, PlanTarget
 
 DEMO_LAST_DAY = dt.date(2026, 11, 22)
@@ -35,6 +36,20 @@ def make_config_bytes(**sections: Any) -> bytes:
 def make_config(**sections: Any) -> RoutingConfig:
     """Return the same config, parsed."""
     return parse(make_config_bytes(**sections), source="routing.yaml")
+
+
+def make_calibration(*entries: dict[str, Any]) -> tuple[str, bytes]:
+    """Return the id and the bytes of a calibration; entries name what differs from a curve that halves the odds."""
+    plain = {
+        "payload_type": "invoice.extract",
+        "model": "sim/small",
+        "source": "field",
+        "method": "logistic",
+        "a": 1.0,
+        "b": -0.6931471805599453,
+    }
+    data = json.dumps({"version": 1, "entries": [plain | entry for entry in entries or ({},)]}).encode()
+    return calibration_id(data), data
 
 
 def make_plan(*models_by_step: tuple[str, ...], **fields: Any) -> Plan:

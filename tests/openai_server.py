@@ -70,11 +70,15 @@ def ok(
     *,
     usage: Mapping[str, Any] | None = None,
     logprobs: tuple[float, ...] = (),
+    others: tuple[Mapping[str, float], ...] = (),
     latency_s: float = 0.0,
     finish_reason: str = "stop",
     **extra: Any,
 ) -> Reply:
-    """A good answer; ``extra`` goes into the body (``system_fingerprint``, ``service_tier``, ``model``, ...)."""
+    """A good answer; ``extra`` goes into the body (``system_fingerprint``, ``service_tier``, ``model``, ...).
+
+    Each of ``others`` is what a token could have been, with log-probabilities: itself first, nothing = nothing is told.
+    """
     choice: dict[str, Any] = {
         "index": 0,
         "finish_reason": finish_reason,
@@ -82,7 +86,16 @@ def ok(
     }
     if logprobs:
         content = [
-            {"token": f"t{i}", "logprob": value, "bytes": None, "top_logprobs": []} for i, value in enumerate(logprobs)
+            {
+                "token": f"t{i}" if not others else next(iter(others[i]), text[-1:]),
+                "logprob": value,
+                "bytes": None,
+                "top_logprobs": [
+                    {"token": token, "logprob": logprob, "bytes": None}
+                    for token, logprob in (others[i] if others else {}).items()
+                ],
+            }
+            for i, value in enumerate(logprobs)
         ]
         choice["logprobs"] = {"content": content, "refusal": None}
     plain = {"prompt_tokens": 12, "completion_tokens": 3, "total_tokens": 15}

@@ -14,7 +14,7 @@ from dashboard.desk import Place
 from dashboard.sums import LogState
 from router_core.config import RoutingConfig, parse
 from router_core.config.sections import PayloadType
-from router_core.control.config_file import calibrations_beside
+from router_core.control.calibrations import Calibrations, calibrations_beside
 from router_core.control.records import ConfigVersion
 from router_core.control.reviews import Head
 from router_core.errors import ConfigError, RouterError
@@ -115,13 +115,15 @@ def _types(place: Place, head: Head, zone: ZoneInfo) -> None:
 
 
 def _config(place: Place, head: Head, version: ConfigVersion) -> RoutingConfig | None:
-    return _parsed(place.desk.text(version.seq), calibrations_beside(head.path))
+    there = calibrations_beside(head.path)
+    return _parsed(place.desk.text(version.seq), there, there.seen)
 
 
 @st.cache_resource(max_entries=200, show_spinner=False)
-def _parsed(data: bytes, calibrations: frozenset[str]) -> RoutingConfig | None:
+def _parsed(data: bytes, _there: Calibrations, seen: frozenset[tuple[str, int, int]]) -> RoutingConfig | None:
+    del seen  # what is kept is kept for these files
     try:
-        return parse(data, source="history", calibrations=calibrations)
+        return parse(data, source="history", calibrations=_there)
     except ConfigError:
         return None
 

@@ -31,6 +31,8 @@ _HIDDEN_REQUESTS: Final = frozenset(
     {"fallbacks", "context_window_fallback_dict", "content_policy_fallbacks", "model_list", "retry_policy"}
     | {"retry_strategy", "num_retries", "max_retries", "cooldown_time"}
 )
+# what a label could have been instead is seldom further down
+_ALTERNATIVES: Final = 5
 _OWN: Final = frozenset({"model", "messages", "timeout", "request_timeout"})
 
 
@@ -39,6 +41,9 @@ class LiteLLMBackend:
 
     The request's id goes along as the header ``x-tierwise-request-id``.
     """
+
+    def __init__(self) -> None:
+        self._parameters: dict[str, frozenset[str]] = {}
 
     def warmup(self) -> None:
         """Import litellm now instead of at the first request."""
@@ -117,10 +122,31 @@ class LiteLLMBackend:
         }
         if request.response_format is not None:
             arguments["response_format"] = response_format_of(request.response_format)
-        if request.logprobs and "logprobs" in self._supported(request.model):
-            arguments["logprobs"] = True
+        if request.logprobs:
+            arguments = self._logprobs(request) | arguments
         _limit_output(arguments, request.max_output_tokens)
         return arguments | _address(request)
+
+    def _logprobs(self, request: "Request") -> dict[str, Any]:
+        """Return the arguments that ask for log-probabilities, as far as the target takes them."""
+        if request.only_known_logprobs and not self._is_known(request):
+            return {}
+        supported = self._supported(request.model)
+        if "logprobs" not in supported:
+            return {}
+        asked: dict[str, Any] = {"logprobs": True}
+        if request.alternatives and "top_logprobs" in supported:
+            asked["top_logprobs"] = _ALTERNATIVES
+        return asked
+
+    def _is_known(self, request: "Request") -> bool:
+        """Return whether the client's list has the model.
+
+        Of any other it says that it takes whatever the API of its provider has, and so it does of what answers at an
+        address of the user's own; either may refuse the request for such a parameter.
+        """
+        listed: Mapping[str, object] = self._client.model_cost
+        return request.api_base is None and (request.model in listed or request.model.partition("/")[2] in listed)
 
     def _streamed(self, request: "Request") -> dict[str, Any]:
         # providers that know no such option are not sent it by the client
@@ -128,8 +154,12 @@ class LiteLLMBackend:
         return self._prepared(request) | {"stream": True, "stream_options": {**options, "include_usage": True}}
 
     def _supported(self, model: str) -> frozenset[str]:
-        found: list[str] | None = self._client.get_supported_openai_params(model)
-        return frozenset(found or ())
+        # looking it up takes a tenth of a millisecond, and it stays the same
+        known = self._parameters.get(model)
+        if known is None:
+            found: list[str] | None = self._client.get_supported_openai_params(model)
+            known = self._parameters[model] = frozenset(found or ())
+        return known
 
 
 def _answer(raw: object, request: "Request") -> "Response":

@@ -13,10 +13,11 @@ from typing import Any, Final, cast
 
 from router_core.backends.litellm_response import (
     field_of,
-    logprobs_of,
     reported_nusd,
     service_tier_of,
     text_of,
+    tokens_of,
+    told_tokens,
     usage_of,
 )
 from router_core.types import Response, Usage
@@ -85,6 +86,7 @@ def response_of_chunks(
     is_told = is_whole and told.input_tokens is not None and told.output_tokens is not None
     usage = told if is_told else _at_least(told, received=_paid_text(chunks), count_prompt=count_prompt, count=count)
     costs = [cost for cost in map(reported_nusd, map(_usage, chunks)) if cost is not None]
+    tokens = [token for choice in _choices(chunks) for token in tokens_of(choice)]
     tiers = [tier for tier in map(service_tier_of, chunks) if tier is not None]
     return Response(
         text=text,
@@ -93,7 +95,8 @@ def response_of_chunks(
         service_tier=tiers[-1] if tiers else None,
         finish_reason=finish_reason,
         cost_nusd=costs[-1] if costs and is_told else None,
-        token_logprobs=tuple(value for choice in _choices(chunks) for value in logprobs_of(choice)),
+        token_logprobs=tuple(token.logprob for token in tokens),
+        tokens=told_tokens(tokens),
         raw=raw,
         is_counted=not is_told,
     )

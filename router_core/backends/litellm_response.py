@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
 from typing import Any, Final, cast
 
-from router_core.types import NANO, Response, Usage
+from router_core.types import NANO, Response, Token, Usage
 
 _SCHEMA_FORMATS: Final = frozenset({"json_schema", "json_object", "text"})
 _NAME: Final = 64
@@ -24,6 +24,7 @@ def response_of(raw: object) -> Response | None:
         return None
     text = field_of(message, "content")
     usage = field_of(raw, "usage")
+    tokens = tokens_of(choice)
     return Response(
         text=text if isinstance(text, str) else "",
         usage=usage_of(usage),
@@ -31,7 +32,8 @@ def response_of(raw: object) -> Response | None:
         service_tier=service_tier_of(raw),
         finish_reason=text_of(field_of(choice, "finish_reason")),
         cost_nusd=reported_nusd(usage),
-        token_logprobs=logprobs_of(choice),
+        token_logprobs=tuple(token.logprob for token in tokens),
+        tokens=told_tokens(tokens),
         raw=raw,
     )
 
@@ -120,13 +122,33 @@ def response_format_of(wanted: Any) -> Any:
     return {"type": "json_schema", "json_schema": inner}
 
 
-def logprobs_of(choice: object) -> tuple[float, ...]:
-    """Return the log-probabilities of a choice's tokens; empty if there are none."""
+def tokens_of(choice: object) -> tuple[Token, ...]:
+    """Return a choice's tokens with their log-probabilities; one whose text nobody told has none."""
     content = field_of(field_of(choice, "logprobs"), "content")
     if not isinstance(content, Sequence):
         return ()
-    values = [field_of(token, "logprob") for token in cast("Sequence[object]", content)]
-    return tuple(float(value) for value in values if isinstance(value, int | float))
+    found: list[Token] = []
+    for token in cast("Sequence[object]", content):
+        logprob = field_of(token, "logprob")
+        if isinstance(logprob, int | float):
+            text = text_of(field_of(token, "token")) or ""
+            found.append(Token(text=text, logprob=float(logprob), others=_others(token)))
+    return tuple(found)
+
+
+def told_tokens(tokens: Sequence[Token]) -> tuple[Token, ...]:
+    """Return the tokens, or none where the text of one is missing: they could not be found in the answer."""
+    return tuple(tokens) if all(token.text for token in tokens) else ()
+
+
+def _others(token: object) -> tuple[tuple[str, float], ...]:
+    listed = field_of(token, "top_logprobs")
+    if not isinstance(listed, Sequence):
+        return ()
+    pairs = ((field_of(other, "token"), field_of(other, "logprob")) for other in cast("Sequence[object]", listed))
+    return tuple(
+        (text, float(value)) for text, value in pairs if isinstance(text, str) and isinstance(value, int | float)
+    )
 
 
 def field_of(thing: object, name: str) -> object:

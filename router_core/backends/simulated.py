@@ -1,6 +1,7 @@
 """A seeded model client without a network: for the demo, for simulations, for users' own tests.
 
-The same seed, model and messages always give the same answer. Items that are hard for one model are hard for the
+The same seed, model and messages always give the same answer, and a judge the same verdict on it; further samples
+of it are drawn anew, by their place in the call. Items that are hard for one model are hard for the
 others, and confidence follows how clearly an answer was right, so cascades behave as they do on real models.
 """
 
@@ -18,13 +19,14 @@ from typing import Any
 from router_core.backends.recited import AsyncRecitedReading, Recital, RecitedReading, pieces_of
 from router_core.clock import Clock
 from router_core.errors import CallError, ErrorKind
-from router_core.types import Request, Response, Usage
+from router_core.types import Question, Request, Response, Usage
 
 _NORMAL = NormalDist()
 # share of an item's difficulty that all models see alike
 _SHARED = 0.6
 # confidence = logistic(intercept + slope x margin + noise): right answers around .93, wrong ones around .55
 _CONFIDENCE = (0.9, 1.6, 0.7)
+_VERDICT_TOKENS = 12
 # share of a stream's latency before its first piece
 _FIRST_PIECE = 1 / 3
 _FOUR = struct.Struct("<4I")
@@ -158,24 +160,44 @@ class SimulatedBackend:
             return CallError(f"simulated failure of {request.model}", kind=model.failure, status_code=500), 0.2
         if latency_s > request.timeout_s:
             return CallError("simulated timeout", kind="timeout", billed=None), request.timeout_s
-        right, confidence, broken = self._judge(request, model, item)
-        text = '{"answer": "cut o' if broken else self._answer(request, right, confidence)
-        mean = model.output_tokens_by_type.get(request.payload_type, model.output_tokens)
+        if request.role == "judge" and request.question is not None:
+            text, mean = self._verdict(request, request.question, model), _VERDICT_TOKENS
+        else:
+            right, confidence, broken = self._attempt(request, model, item)
+            text = '{"answer": "cut o' if broken else self._answer(request, right, confidence)
+            mean = model.output_tokens_by_type.get(request.payload_type, model.output_tokens)
         usage = Usage(
             input_tokens=max(sum(len(str(message.get("content"))) for message in request.messages) // 4, 1),
             output_tokens=max(round(mean * (0.7 + 0.6 * size)), 1),
         )
         return Response(text=text, usage=usage, response_model=request.model, finish_reason="stop"), latency_s
 
-    def _judge(self, request: Request, model: SimulatedModel, item: bytes) -> tuple[bool, float, bool]:
+    def _attempt(self, request: Request, model: SimulatedModel, item: bytes) -> tuple[bool, float, bool]:
+        """Return whether an answer is right, how sure it is, and whether it is cut off."""
+        # a sample differs from the answer in the model's own part, never in how hard the item is
+        purpose = b"answer" if request.role != "sample" else b"sample " + _number(request)
+        own, noise, broken, _ = _draws(self._seed, purpose, request.model, item)
+        margin = self._margin(request.payload_type, model, item, own)
+        return margin > 0, _confidence(margin, noise), broken < model.invalid_rate
+
+    def _margin(self, payload_type: str, model: SimulatedModel, item: bytes, own: float) -> float:
+        """Return by how much a model is above what an item takes; an answer is right when that is above 0."""
         shared, *_ = _draws(self._seed, b"item", "", item)
-        own, noise, broken, _ = _draws(self._seed, b"answer", request.model, item)
         difficulty = math.sqrt(_SHARED) * _NORMAL.inv_cdf(shared) + math.sqrt(1 - _SHARED) * _NORMAL.inv_cdf(own)
-        accuracy = model.accuracy.get(request.payload_type, model.default_accuracy)
-        margin = _NORMAL.inv_cdf(min(max(accuracy, 1e-6), 1 - 1e-6)) - difficulty
-        intercept, slope, spread = _CONFIDENCE
-        confidence = 1 / (1 + math.exp(-(intercept + slope * margin + spread * _NORMAL.inv_cdf(noise))))
-        return margin > 0, round(confidence, 4), broken < model.invalid_rate
+        accuracy = model.accuracy.get(payload_type, model.default_accuracy)
+        return _NORMAL.inv_cdf(min(max(accuracy, 1e-6), 1 - 1e-6)) - difficulty
+
+    def _verdict(self, request: Request, question: Question, judge: SimulatedModel) -> str:
+        """Return what a judge says of an answer: one that could have answered the item tells right from wrong."""
+        item = _digest(question.messages)
+        answering = self._models.get(question.model, self._default)
+        own, *_ = _draws(self._seed, b"answer", question.model, item)
+        is_right = self._margin(request.payload_type, answering, item, own) > 0
+        own, noise, broken, _ = _draws(self._seed, b"judge", request.model, item)
+        if broken < judge.invalid_rate:
+            return "It looks right to me."
+        insight = self._margin(request.payload_type, judge, item, own)
+        return json.dumps({"confidence": _confidence(insight if is_right else -insight, noise)})
 
     def _outage(self, model: str) -> Outage | None:
         if not self._outages or self._clock is None:
@@ -203,8 +225,20 @@ def _text_digest(text: str) -> bytes:
     return hashlib.blake2b(text.encode()).digest()
 
 
+def _number(request: Request) -> bytes:
+    """Return which request of its call it is, whatever the call's id is."""
+    return request.request_id.rpartition("-")[2].encode()
+
+
+def _confidence(margin: float, noise: float) -> float:
+    intercept, slope, spread = _CONFIDENCE
+    return round(1 / (1 + math.exp(-(intercept + slope * margin + spread * _NORMAL.inv_cdf(noise)))), 4)
+
+
 def _default_answer(request: Request, right: bool, confidence: float) -> str:
-    answer = right_answer(request.messages) if right else f"not {request.model}"
+    # there is one way to be right and there are many to be wrong
+    wrong = f"not {request.model}" if request.role != "sample" else f"not {request.model}, {_number(request).decode()}"
+    answer = right_answer(request.messages) if right else wrong
     return json.dumps({"answer": answer, "confidence": confidence})
 
 

@@ -12,11 +12,16 @@ from typing import Any, TypeVar, cast
 from pydantic import ValidationError
 
 from router_core.config.messages import suggestion
+from router_core.config.paid import SOURCES, PaidRule, paid_problems
 from router_core.config.rules import pre_check_problems
 from router_core.config.sections import (
     SHADOW_BUDGET,
     Budget,
+    CallLimits,
+    ConfidenceOverride,
+    ConfidenceRule,
     Defaults,
+    Judge,
     LimitsOverride,
     Scope,
     Section,
@@ -38,6 +43,10 @@ class _Facts:
     accept_at: float | None
     calibrations: tuple[str, ...]
     has_shadow_budget: bool
+    confidence: ConfidenceRule
+    attempts: int
+    judge: Judge | None
+    models: Mapping[str, tuple[str, ...]]
 
 
 def semantic_problems(raw: Mapping[str, Any], calibrations: Collection[str]) -> list[Found]:
@@ -52,6 +61,14 @@ def semantic_problems(raw: Mapping[str, Any], calibrations: Collection[str]) -> 
         accept_at=_default_accept_at(defaults),
         calibrations=tuple(sorted(calibrations)),
         has_shadow_budget=raw.get("shadow_budget") is not None,
+        confidence=_lenient(ConfidenceRule, defaults.get("confidence")) or ConfidenceRule(),
+        attempts=(_lenient(CallLimits, defaults.get("limits")) or CallLimits()).attempts,
+        judge=_lenient(Judge, raw.get("judge")),
+        models={
+            name: tuple(target.model for item in _items(each) if (target := _lenient(Target, item)) is not None)
+            for name, each in _mapping(raw.get("tiers")).items()
+            if isinstance(name, str)
+        },
     )
     return [
         *_timezone(raw.get("timezone")),
@@ -154,6 +171,27 @@ def _payload_type(location: Location, raw: object, facts: _Facts) -> Iterator[Fo
     if isinstance(calibration, str) and calibration not in facts.calibrations:
         hint = suggestion(calibration, facts.calibrations) or "; its file is not in calibrations/ beside the config"
         yield (*location, "calibration"), f"unknown calibration {calibration!r}{hint}"
+    yield from _paid_confidence(location, settings, facts)
+
+
+def _paid_confidence(location: Location, settings: Mapping[Any, Any], facts: _Facts) -> Iterator[Found]:
+    own = _lenient(ConfidenceOverride, settings.get("confidence")) or ConfidenceOverride()
+    limits = _lenient(LimitsOverride, settings.get("limits")) or LimitsOverride()
+    source = own.source or facts.confidence.source
+    if source not in SOURCES:
+        return
+    place: Location = (*location, "confidence", "source") if own.source else ("defaults", "confidence", "source")
+    rule = PaidRule(
+        payload_type=str(location[-1]),
+        source=source,
+        samples=own.samples or facts.confidence.samples,
+        attempts=limits.attempts or facts.attempts,
+        models=tuple(facts.models.get(step.tier, ()) for step in _steps(settings.get("path")) if step is not None),
+        is_comparable=settings.get("comparable") is not None,
+        judge=facts.judge,
+        judges=() if facts.judge is None else facts.models.get(facts.judge.tier, ()),
+    )
+    yield from ((place, message) for message in paid_problems(rule))
 
 
 def _shadows(location: Location, rules: object, facts: _Facts) -> Iterator[Found]:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar, cast
 from pydantic import Field, PrivateAttr
 
 from router_core.config.builder import format_path
+from router_core.config.calibration import CalibrationFile
 from router_core.config.sections import (
     Alerts,
     Budget,
@@ -63,6 +64,7 @@ class RoutingConfig(Section):
     _bytes_hash: str | None = PrivateAttr(default=None)
     _lines: Mapping[str, int] | None = PrivateAttr(default=None)
     _written: Any = PrivateAttr(default=None)
+    _calibrations: Mapping[str, CalibrationFile] = PrivateAttr(default_factory=dict[str, CalibrationFile])
 
     @property
     def content_hash(self) -> str:
@@ -91,11 +93,25 @@ class RoutingConfig(Section):
         """Return where a payload type's confidence comes from, defaults applied."""
         return _overridden(self.defaults.confidence, rule.confidence)
 
-    def came_from(self, data: bytes, lines: Mapping[str, int], plain: Any) -> Self:
-        """Return this config, remembering the bytes' hash, the line of each path in them and the plain data."""
+    def calibration_of(self, rule: PayloadType) -> CalibrationFile | None:
+        """Return what is in the calibration file that a payload type names; None when it names none."""
+        return None if rule.calibration is None else self._calibrations.get(rule.calibration)
+
+    def came_from(
+        self, data: bytes, lines: Mapping[str, int], plain: Any, calibrations: Mapping[str, CalibrationFile]
+    ) -> Self:
+        """Return this config, remembering the bytes' hash, the line of each path in them and the plain data.
+
+        Args:
+            data: The bytes.
+            lines: 1-based line by path.
+            plain: The plain data.
+            calibrations: The calibrations that it names, by id.
+        """
         self._bytes_hash = content_hash(data)
         self._lines = lines
         self._written = plain
+        self._calibrations = calibrations
         return self
 
     def written(self, location: Location) -> Any:

@@ -107,14 +107,16 @@ class ConfidenceRule(Section):
     """Where confidence comes from, and what a missing one means.
 
     Attributes:
-        source: The signal to read; ``auto`` = the best one that an answer offers.
+        source: The signal to read; ``auto`` = the best free one that an answer offers.
         on_missing: What an answer without confidence means.
         field: Name of the answer's field that source ``field`` reads.
+        samples: How many more answers of the same target source ``agreement`` asks for.
     """
 
     source: Source = "auto"
     on_missing: OnMissing = "escalate"
     field: Name = "confidence"
+    samples: Count = Field(default=3, ge=1, le=20)
 
 
 class ConfidenceOverride(Section):
@@ -123,6 +125,7 @@ class ConfidenceOverride(Section):
     source: Source | None = None
     on_missing: OnMissing | None = None
     field: Name | None = None
+    samples: Annotated[Count, Field(ge=1, le=20)] | None = None
 
 
 class CallLimits(Section):
@@ -315,9 +318,17 @@ class Storage(Section):
 
 
 class Judge(Section):
-    """A validator model."""
+    """A validator model, for payload types whose confidence has the source ``judge``.
 
-    tier: Name | None = None
+    Attributes:
+        tier: Tier of its targets; the first usable one that may judge the answer is asked.
+        prompt: What it is told, instead of the built-in text; its reply must be ``{"confidence": 0..1}`` all the same.
+        same_family: Whether a model may judge answers of its own family.
+    """
+
+    tier: Name
+    prompt: Annotated[str, Field(min_length=1, max_length=20_000)] | None = None
+    same_family: Flag = False
 
 
 def _unpriced(value: object) -> object:

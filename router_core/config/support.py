@@ -9,9 +9,8 @@ from router_core.errors import Problem
 
 Place = tuple[Location, str]
 
-SUPPORTED_SOURCES = frozenset({"auto", "caller", "field", "logprob", "none"})
 _NOT_YET = "is not yet supported; remove it"
-_TYPE_KEYS = ("calibration", "pack", "holdback")
+_TYPE_KEYS = ("pack", "holdback")
 _TARGET_KEYS = ("capabilities", "context_tokens")
 
 
@@ -19,7 +18,6 @@ def unsupported(config: RoutingConfig) -> tuple[Problem, ...]:
     """Return a problem for everything in a valid config that this version does not do yet."""
     places = [
         *_targets(config),
-        *_source(("defaults", "confidence"), config.defaults.confidence.source),
         *(found for name, each in config.payload_types.items() for found in _payload_type(name, each)),
         *_budgets(config),
         *_sections(config),
@@ -39,17 +37,9 @@ def _targets(config: RoutingConfig) -> Iterator[Place]:
             yield from _set(target, ("tiers", name, index), _TARGET_KEYS)
 
 
-def _source(location: Location, source: str | None) -> Iterator[Place]:
-    if source is not None and source not in SUPPORTED_SOURCES:
-        instead = ", ".join(sorted(SUPPORTED_SOURCES))
-        yield (*location, "source"), f"{source} is not yet supported; choose one of {instead}"
-
-
 def _payload_type(name: str, settings: PayloadType) -> Iterator[Place]:
     location: Location = ("payload_types", name)
     yield from _set(settings, location, _TYPE_KEYS)
-    if settings.confidence is not None:
-        yield from _source((*location, "confidence"), settings.confidence.source)
     if settings.escalation != "redo":
         yield (*location, "escalation"), f"{settings.escalation} is not yet supported; write redo"
 
@@ -75,8 +65,6 @@ def _budget(budget: Budget) -> Iterator[Place]:
 
 
 def _sections(config: RoutingConfig) -> Iterator[Place]:
-    if config.judge is not None:
-        yield ("judge",), _NOT_YET
     if config.storage.sink != "duckdb":
         yield ("storage", "sink"), f"{config.storage.sink} is not yet supported; write duckdb"
     yield from _set(config.storage, ("storage",), ("catalog", "data"))

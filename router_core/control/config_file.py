@@ -23,10 +23,10 @@ from router_core.call_log.home import CONFIG_NAME, Home
 from router_core.config import RoutingConfig, diff, parse, unsupported
 from router_core.config.document import MAX_BYTES
 from router_core.config.model import content_hash
+from router_core.control.calibrations import Calibrations, calibrations_beside
 from router_core.errors import ConfigError, Problem
 
 POLL_S = 0.25
-CALIBRATIONS = "calibrations"
 _MISSES_TO_TELL = 2
 
 EventFunction = Callable[[str, dict[str, object]], None]
@@ -43,7 +43,7 @@ class _Look:
     size: int
     mtime_ns: int
     digest: str
-    calibrations: frozenset[str]
+    calibrations: Calibrations
 
 
 def load(path: Path) -> RoutingConfig:
@@ -77,14 +77,6 @@ def config_path_of(home: Home) -> Path | None:
     """Return the file of the config that a home's log belongs to: the one in it, else the one beside it."""
     paths = [folder / CONFIG_NAME for folder in (home.root, home.root.parent)]
     return next((path for path in paths if path.exists()), None)
-
-
-def calibrations_beside(path: Path) -> frozenset[str]:
-    """Return the ids of the calibrations that a config file may name: the files in ``calibrations/`` beside it."""
-    try:
-        return frozenset(file.stem for file in (path.parent / CALIBRATIONS).iterdir() if not file.name.startswith("."))
-    except OSError:
-        return frozenset()
 
 
 def refuse_unsupported(config: RoutingConfig) -> None:
@@ -232,7 +224,7 @@ class _Settled:
     """Facts that were last judged, for better or worse."""
 
     digest: str
-    calibrations: frozenset[str]
+    calibrations: Calibrations
 
 
 class _Follower:

@@ -10,7 +10,8 @@ from router_core.call_log.home import Home
 from router_core.config import parse
 from router_core.config.document import MAX_BYTES
 from router_core.control import history
-from router_core.control.config_file import calibrations_beside, read_config, refuse_unsupported, unreadable
+from router_core.control.calibrations import calibrations_beside
+from router_core.control.config_file import read_config, refuse_unsupported, unreadable
 from router_core.control.reviews import Head
 from router_core.control.store import Store
 from router_core.errors import ConfigError

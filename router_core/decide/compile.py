@@ -4,12 +4,16 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from router_core.config import ANY_TYPE, SHADOW_BUDGET
+from router_core.config.paid import may_judge
+from router_core.decide.calibration import Calibration, Curve, Entry, Isotonic, Logistic
 from router_core.decide.guard import Limit
-from router_core.decide.plan import Plan, PlanStep, PlanTarget, ShadowRule
+from router_core.decide.judging import PROMPT
+from router_core.decide.plan import JudgeRule, Plan, PlanStep, PlanTarget, ShadowRule
 from router_core.types import usd_to_nusd
 
 if TYPE_CHECKING:
     from router_core.config import PayloadType, RoutingConfig, Step, Target
+    from router_core.config.calibration import IsotonicEntry, LogisticEntry
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +80,11 @@ def _plan(config: "RoutingConfig", name: str, rule: "PayloadType") -> Plan:
         retries=limits.retries,
         confidence_source=confidence.source,
         confidence_field=confidence.field,
+        samples=confidence.samples,
+        judge=_judge(config, steps) if confidence.source == "judge" else None,
+        is_calibrated=rule.calibration is not None,
+        calibration=_calibration(config, name, rule),
+        accept_uncalibrated_at=config.defaults.accept_at,
         on_missing=confidence.on_missing,
         escalation=rule.escalation,
         critical=rule.critical,
@@ -85,6 +94,47 @@ def _plan(config: "RoutingConfig", name: str, rule: "PayloadType") -> Plan:
         shadows=tuple(ShadowRule(tier=each.tier, on=each.on, rate=each.rate) for each in rule.shadow),
         comparable=rule.comparable,
     )
+
+
+def _judge(config: "RoutingConfig", steps: tuple[PlanStep, ...]) -> JudgeRule | None:
+    rule = config.judge
+    if rule is None:
+        return None
+    step = _tier_step(config, rule.tier)
+    judges = [target.model for target in step.targets]
+    answering = {target.model for each in steps for target in each.targets}
+    return JudgeRule(
+        step=step,
+        prompt=rule.prompt or PROMPT,
+        may_judge={
+            model: frozenset(judge for judge in judges if rule.same_family or may_judge(judge, model))
+            for model in sorted(answering)
+        },
+    )
+
+
+def _calibration(config: "RoutingConfig", name: str, rule: "PayloadType") -> Calibration | None:
+    file = config.calibration_of(rule)
+    if file is None or rule.calibration is None:
+        return None
+    entries = tuple(
+        Entry(
+            model=entry.model,
+            source=entry.source,
+            curve=_curve(entry),
+            response_model=entry.response_model,
+            judge=entry.judge,
+        )
+        for entry in file.entries
+        if entry.payload_type == name
+    )
+    # a curve for one snapshot goes before one for whichever answers
+    ordered = sorted(entries, key=lambda entry: entry.response_model is None)
+    return Calibration(calibration_id=rule.calibration, entries=tuple(ordered))
+
+
+def _curve(entry: "LogisticEntry | IsotonicEntry") -> Curve:
+    return Logistic(a=entry.a, b=entry.b) if entry.method == "logistic" else Isotonic(knots=entry.knots)
 
 
 def _step(config: "RoutingConfig", step: "Step") -> PlanStep:

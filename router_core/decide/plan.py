@@ -1,9 +1,10 @@
 """Payload type + config + guard verdict → the plan of one call."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from router_core.decide.calibration import Calibration
 from router_core.decide.guard import Verdict
 from router_core.types import Comparable, GuardState
 
@@ -63,6 +64,21 @@ class ShadowRule:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class JudgeRule:
+    """Who judges answers.
+
+    Attributes:
+        step: The judges' tier with its targets in the order in which they are asked.
+        prompt: What a judge is told.
+        may_judge: Models that may judge the answers of a model; a model that is not named, nobody may.
+    """
+
+    step: PlanStep
+    prompt: str
+    may_judge: Mapping[str, frozenset[str]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """Everything that is settled before a call's first request.
 
@@ -77,6 +93,11 @@ class Plan:
         retries: How often one target may be asked again in one step.
         confidence_source: Where confidence comes from (``auto`` picks).
         confidence_field: Name of the self-reported field.
+        samples: How many further answers source ``agreement`` asks for.
+        judge: Who judges, for source ``judge``.
+        is_calibrated: Whether the thresholds of the steps are on the scale of a calibration.
+        calibration: That calibration; None when there is none, or when it is not at hand and not needed.
+        accept_uncalibrated_at: Confidence at which a value that the calibration does not cover is served, 0..1.
         on_missing: What a missing confidence means.
         escalation: Whether the next tier redoes the task or corrects the draft.
         critical: Whether limits leave the call alone.
@@ -100,6 +121,11 @@ class Plan:
     retries: int = 1
     confidence_source: str = "auto"
     confidence_field: str = "confidence"
+    samples: int = 3
+    judge: JudgeRule | None = None
+    is_calibrated: bool = False
+    calibration: Calibration | None = None
+    accept_uncalibrated_at: float = 0.8
     on_missing: Literal["escalate", "accept"] = "escalate"
     escalation: Literal["redo", "correct"] = "redo"
     critical: bool = False

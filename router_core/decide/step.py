@@ -7,7 +7,9 @@ a call can be replayed from its log.
 from dataclasses import replace
 from typing import Literal
 
+from router_core.decide.confidence import PAID
 from router_core.decide.plan import Plan, PlanStep
+from router_core.decide.score import Place, Score, next_score
 from router_core.errors import ErrorKind
 from router_core.record import maker, record
 from router_core.types import Confidence, GuardState, Role
@@ -131,9 +133,34 @@ class Merged:
     facts: Facts
 
 
-Fact = Opened | Failed | Returned | Checked | Merged
+@record
+class Scored:
+    """Request ``n``, which was to tell how sure the answer of attempt ``about`` is, has ended.
+
+    Attributes:
+        n: 1-based number of the request.
+        about: The answer's attempt.
+        step: Index of the answer's step.
+        target: Index of the answer's target.
+        answered: Whether there was an answer; after a request that failed no other is made.
+        confidence: How sure the answer is by now.
+        facts: The world afterwards.
+    """
+
+    n: int
+    about: int
+    step: int
+    target: int
+    answered: bool
+    confidence: Confidence
+    facts: Facts
+
+
+Fact = Opened | Failed | Returned | Checked | Merged | Scored
+Answered = Checked | Merged | Scored
 # what ends a request
 _ENDED = (Failed, Returned)
+_MADE = (*_ENDED, Scored)
 
 
 @record
@@ -189,7 +216,7 @@ class Exhausted:
     reason: ExhaustedReason
 
 
-Action = Call | Check | Merge | Accept | Exhausted
+Action = Call | Score | Check | Merge | Accept | Exhausted
 Trace = tuple[Fact, ...]
 
 _make_call = maker(Call)
@@ -213,15 +240,21 @@ def decide(plan: Plan, trace: Trace) -> Action:
             return _after_failure(plan, trace, failed)
         case Checked(n=n, corrects=int(draft), valid=True, streamed=False):
             return Merge(n=n, draft=draft)
-        case Checked() | Merged() as answered:
+        case Checked() | Merged() | Scored() as answered:
             return _after_answer(plan, trace, answered)
 
 
 def served_at(plan: Plan, step: PlanStep, confidence: Confidence) -> bool:
-    """Return whether a valid answer of this step is served whatever else is the case."""
+    """Return whether a valid answer of this step is served once nothing more can be learned about it."""
     if confidence.value is None:
         return plan.on_missing == "accept"
-    return confidence.value >= step.accept_at
+    return confidence.value >= threshold(plan, step, confidence)
+
+
+def threshold(plan: Plan, step: PlanStep, confidence: Confidence) -> float:
+    """Return the confidence from which an answer of this step is served: on the scale that the confidence is on."""
+    covered = confidence.calibration is not None or not plan.is_calibrated
+    return step.accept_at if covered else plan.accept_uncalibrated_at
 
 
 def replay(plan: Plan, trace: Trace) -> tuple[Action, ...]:
@@ -239,21 +272,53 @@ def _begin(plan: Plan, facts: Facts) -> Action:
     return Exhausted(reason="limits")
 
 
-def _after_answer(plan: Plan, trace: Trace, answered: Checked | Merged) -> Action:
+def _after_answer(plan: Plan, trace: Trace, answered: Answered) -> Action:
+    n = answered.n
     if isinstance(answered, Checked) and answered.streamed:
-        return Accept(n=answered.n, reason="streamed")
-    if not answered.valid:
+        return Accept(n=n, reason="streamed")
+    if isinstance(answered, Scored):
+        n = answered.about
+    elif not answered.valid:
         return _after_invalid(plan, trace, answered)
+    more = _score(plan, trace, answered, n)
+    if more is not None:
+        return more
     if served_at(plan, plan.steps[answered.step], answered.confidence):
         unscored = answered.confidence.value is None
-        return _make_accept(n=answered.n, reason="accepted_unscored" if unscored else "accepted")
-    is_last = answered.step == len(plan.steps) - 1
-    if is_last or answered.facts.guard != "normal":
-        return Accept(n=answered.n, reason="last_step" if is_last else "guard")
+        return _make_accept(n=n, reason="accepted_unscored" if unscored else "accepted")
+    return _not_sure_enough(plan, trace, answered, n)
+
+
+def _not_sure_enough(plan: Plan, trace: Trace, answered: Answered, n: int) -> Action:
+    if answered.step == len(plan.steps) - 1:
+        return Accept(n=n, reason="last_step")
+    if answered.facts.guard != "normal":
+        return Accept(n=n, reason="guard")
     up = _go_up(plan, trace, answered)
     if up is not None:
         return up
-    return Accept(n=answered.n, reason="limits" if _is_over(plan, trace, answered.facts) else "escalation_failed")
+    return Accept(n=n, reason="limits" if _is_over(plan, trace, answered.facts) else "escalation_failed")
+
+
+def _score(plan: Plan, trace: Trace, answered: Answered, n: int) -> Score | None:
+    """Return the next request that tells how sure a valid answer is, or None when there is none to make."""
+    facts = answered.facts
+    if facts.guard != "normal" or plan.confidence_source not in PAID:
+        return None
+    if not isinstance(answered, Scored) and answered.confidence.value is not None:
+        return None  # an earlier run has paid for that too
+    return next_score(
+        plan,
+        Place(n=n, step=answered.step, target=answered.target),
+        [
+            fact.answered and fact.confidence.value is not None
+            for fact in trace
+            if isinstance(fact, Scored) and fact.about == n
+        ],
+        made=_made(trace),
+        left_us=plan.deadline_us - facts.elapsed_us,
+        barred=facts.down | facts.unaffordable,
+    )
 
 
 def _after_invalid(plan: Plan, trace: Trace, answered: Checked | Merged) -> Action:
@@ -313,19 +378,28 @@ def _retry(plan: Plan, trace: Trace, failed: Failed) -> Call | None:
     return _call(plan, trace, facts, step=failed.step, target=failed.target, role="retry", wait_us=wait)
 
 
-def _go_up(plan: Plan, trace: Trace, fact: Failed | Checked | Merged) -> Call | None:
+def _go_up(plan: Plan, trace: Trace, fact: Failed | Answered) -> Call | None:
     """Return the next step's first usable target, or None when there is no higher step to go to."""
     last = len(plan.steps) - 1
     first = fact.step + 1
-    if isinstance(fact, Checked | Merged) and fact.valid and fact.confidence.value is not None:
-        straight = plan.steps[fact.step].straight_to_last_below
-        if straight is not None and fact.confidence.value < straight:
-            first = last
+    if _is_hopeless(plan, fact):
+        first = last
     for index in range(first, last + 1):
         target = _usable(plan.steps[index], fact.facts, frozenset())
         if target is not None:
             return _call(plan, trace, fact.facts, step=index, target=target, role="escalate")
     return None
+
+
+def _is_hopeless(plan: Plan, fact: Failed | Answered) -> bool:
+    """Return whether an answer's confidence is so low that the steps in between are left out."""
+    if isinstance(fact, Failed) or (isinstance(fact, Checked | Merged) and not fact.valid):
+        return False
+    value, below = fact.confidence.value, plan.steps[fact.step].straight_to_last_below
+    if value is None or below is None:
+        return False
+    # the bound is on the scale of the calibration: of a value that it does not cover it says nothing
+    return value < below and (fact.confidence.calibration is not None or not plan.is_calibrated)
 
 
 def _call(
@@ -354,7 +428,7 @@ def _is_over(plan: Plan, trace: Trace, facts: Facts) -> bool:
 def _made(trace: Trace) -> int:
     made = 0
     for fact in trace:
-        if isinstance(fact, _ENDED):
+        if isinstance(fact, _MADE):
             made += 1
     return made
 

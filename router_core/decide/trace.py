@@ -15,21 +15,24 @@ from router_core.decide.step import (
     Failed,
     Opened,
     Returned,
+    Scored,
     Trace,
 )
-from router_core.types import Confidence
+from router_core.types import NO_CONFIDENCE, Confidence
 
 _SETTLED = frozenset({"accepted", "accepted_unscored", "last_step"})
-# roles that are part of the path; shadows, judges and samples decide nothing here
 ON_PATH = frozenset({"serve", "retry", "fallback", "escalate", "correct"})
+"""Roles whose answers may be served."""
+DECIDING = ON_PATH | {"judge", "sample"}
+"""Roles that something is decided after; shadows decide nothing."""
 
 
-def facts_extra(fact: Failed | Checked, action: Action) -> dict[str, Any] | None:
+def facts_extra(fact: Failed | Checked | Scored, action: Action) -> dict[str, Any] | None:
     """Return what the attempt's row must carry beyond its columns, or None when the columns say it all."""
     if isinstance(action, Accept) and action.reason in _SETTLED:
         return None
     extra = _dump(fact.facts)
-    if fact.streamed:
+    if not isinstance(fact, Scored) and fact.streamed:
         extra["streamed"] = True
     if isinstance(fact, Failed):
         extra["draw"] = fact.draw
@@ -110,11 +113,14 @@ def trace_from_rows(plan: Plan, call: Mapping[str, Any], attempts: Sequence[Mapp
     opening = _load(_logged(call, "opened"))
     trace: list[Fact] = [Opened(facts=replace(opening, guard="normal" if plan.critical else plan.guard_state))]
     recalled = recalled_row(call)
-    if recalled is not None:
-        trace.append(_facts_of(plan, recalled)[-1])
-    for row in attempts:
-        if row["role"] in ON_PATH:
+    rows = attempts if recalled is None else [recalled, *attempts]
+    for row in rows:
+        if row is recalled:
+            trace.append(_facts_of(plan, row)[-1])
+        elif row["role"] in ON_PATH:
             trace += _facts_of(plan, row)
+        elif row["role"] in DECIDING:
+            trace += _scored(row, rows, trace)
     return tuple(trace)
 
 
@@ -139,21 +145,47 @@ def _facts_of(plan: Plan, row: Mapping[str, Any]) -> list[Fact]:
                 facts=facts,
             )
         ]
-    confidence = Confidence(
-        value=row["confidence"], source=row["confidence_source"] or "none", calibration=row["calibration"]
-    )
+    valid = row["status"] == "ok"
     return [
         Returned(n=n, step=step, target=target),
         Checked(
             n=n,
             step=step,
             target=target,
-            valid=row["status"] == "ok",
-            confidence=confidence,
+            valid=valid,
+            confidence=_confidence(row),
             streamed=streamed,
             facts=facts,
         ),
     ]
+
+
+def _scored(row: Mapping[str, Any], attempts: Sequence[Mapping[str, Any]], earlier: Sequence[Fact]) -> list[Fact]:
+    """Return the fact of a judge's or a sample's row; what it told of the answer by then is its confidence."""
+    if row["status"] in ("cancelled", "unknown"):
+        return []
+    about = next(each["n"] for each in attempts if each["attempt_id"] == row["about_attempt_id"])
+    answer = next(fact for fact in earlier if isinstance(fact, Checked) and fact.n == about)
+    before = [fact.confidence for fact in earlier if isinstance(fact, Scored) and fact.about == about]
+    answered = row["status"] != "failed"
+    confidence = _confidence(row) if answered else before[-1] if before else NO_CONFIDENCE
+    return [
+        Scored(
+            n=row["n"],
+            about=about,
+            step=answer.step,
+            target=answer.target,
+            answered=answered,
+            confidence=confidence,
+            facts=_load(_logged(row, "facts")),
+        )
+    ]
+
+
+def _confidence(row: Mapping[str, Any]) -> Confidence:
+    return Confidence(
+        value=row["confidence"], source=row["confidence_source"] or "none", calibration=row["calibration"]
+    )
 
 
 def _dump(facts: Facts) -> dict[str, Any]:

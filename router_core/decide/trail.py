@@ -8,14 +8,24 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, cast
 
 from router_core.decide.plan import Plan
-from router_core.decide.step import Accept, Action, Call, Exhausted, replay
-from router_core.decide.trace import ON_PATH, recalled_row, trace_from_rows
-from router_core.types import PRE_CHECK
+from router_core.decide.score import Score
+from router_core.decide.step import Accept, Action, Call, Exhausted, replay, threshold
+from router_core.decide.trace import DECIDING, recalled_row, trace_from_rows
+from router_core.types import PRE_CHECK, Confidence
 
 Row = Mapping[str, Any]
 
 _PART: Final = 100
 _MODELS: Final = 10
+_NEXT: Final = {
+    "retry": "asked {} again",
+    "fallback": "{} was asked instead, in the same tier",
+    "escalate": "up to {}",
+    "correct": "{} corrects what it was not sure of",
+    "judge": "{} was asked whether it is right",
+    "sample": "{} was asked the same once more",
+}
+_SCORING: Final = frozenset({"judge", "sample"})
 _UNUSED: Final = {"down": "cooling down", "unaffordable": "dearer than the call may still spend"}
 _ENDS: Final = {
     "accepted_unscored": "valid, without a confidence, which the config accepts",
@@ -61,7 +71,7 @@ def opening(plan: Plan | None, call: Row) -> str:
     recalled = recalled_row(call)
     if recalled is not None:
         paid = f"{_short(recalled['request_model'])} ({_short(recalled['tier'])})"
-        text += f"; an earlier run has paid for an answer of {paid}: {_finding(plan, recalled)}"
+        text += f"; an earlier run has paid for an answer of {paid}: {_finding(plan, recalled, ())}"
     return text + _unused(_logged(call, "opened"))
 
 
@@ -73,11 +83,14 @@ def decisions(plan: Plan | None, call: Row, attempts: Sequence[Row]) -> tuple[tu
         call: The call's row, with ``extra`` as a mapping.
         attempts: Its attempt rows in order, with ``extra`` as a mapping.
     """
-    path = [row for row in attempts if row["role"] in ON_PATH]
+    path = [row for row in attempts if row["role"] in DECIDING]
     found: list[tuple[str, str]] = []
     for i, row in enumerate(path):
-        is_last = i == len(path) - 1
-        text = _end(plan, call, row, path) if is_last else f"{_finding(plan, row)}: {_next(path[i + 1])}"
+        following = path[i + 1] if i + 1 < len(path) else None
+        if following is None:
+            text = _end(plan, call, row, path)
+        else:
+            text = f"{_finding(plan, row, path, following)}: {_next(following)}"
         found.append((row["attempt_id"], text + _unused(_logged(row, "facts"))))
     return tuple(found)
 
@@ -90,17 +103,24 @@ def replayed(plan: Plan, call: Row, attempts: Sequence[Row]) -> bool:
         call: The call's row, with ``extra`` as a mapping.
         attempts: Its attempt rows in order, with ``extra`` as a mapping.
     """
-    path = [row for row in attempts if row["role"] in ON_PATH]
+    path = [row for row in attempts if row["role"] in DECIDING]
     if call["reason"] == PRE_CHECK:
         return not path
     recalled = recalled_row(call)
     actions = replay(plan, trace_from_rows(plan, call, path))
     if recalled is not None:
         actions = actions[1:]  # what would have been asked without it was not
-    made = [(action.n, plan.steps[action.step].tier, action.role) for action in actions if isinstance(action, Call)]
+    made = [(each.n, _tier(plan, each), each.role) for each in actions if isinstance(each, Call | Score)]
     return made == [(row["n"], row["tier"], row["role"]) for row in path] and _ends_alike(
         actions[-1], call, path if recalled is None else [recalled, *path]
     )
+
+
+def _tier(plan: Plan, action: Call | Score) -> str:
+    """Return the tier that a request goes to."""
+    if isinstance(action, Score) and action.role == "judge" and plan.judge is not None:
+        return plan.judge.step.tier
+    return plan.steps[action.step].tier
 
 
 def _ends_alike(end: Action, call: Row, path: Sequence[Row]) -> bool:
@@ -114,8 +134,10 @@ def _ends_alike(end: Action, call: Row, path: Sequence[Row]) -> bool:
     return isinstance(end, Exhausted) and end.reason == call["reason"]
 
 
-def _finding(plan: Plan | None, row: Row) -> str:
+def _finding(plan: Plan | None, row: Row, path: Sequence[Row], following: Row | None = None) -> str:
     """Return what came of an attempt, as far as it mattered."""
+    if row["role"] in _SCORING:
+        return _scored(plan, row, path)
     if row["status"] == "failed":
         return f"failed ({_short(row['error_type'])})"
     if row["status"] == "invalid":
@@ -123,27 +145,35 @@ def _finding(plan: Plan | None, row: Row) -> str:
         return f"invalid (failed {', '.join(failed)})" if failed else "invalid"
     confidence = row["confidence"]
     if confidence is None:
-        return "no confidence"
-    threshold = _threshold(plan, row)
-    if threshold is None:
-        return f"confidence {confidence:.3f}"
-    relation = "reaches" if confidence >= threshold else "is below"
-    return f"confidence {confidence:.3f} {relation} {threshold:g}"
+        return "valid" if following is not None and following["role"] in _SCORING else "no confidence"
+    return f"confidence {confidence:.3f}{_compared(plan, row, row)}"
+
+
+def _scored(plan: Plan | None, row: Row, path: Sequence[Row]) -> str:
+    """Return what a judge or a sample told about the answer it was asked for."""
+    if row["status"] == "failed":
+        return f"failed ({_short(row['error_type'])}), so it tells nothing"
+    about = next((other for other in path if other["attempt_id"] == row["about_attempt_id"]), None)
+    of = "" if about is None else f" of #{about['n']}"
+    if row["confidence"] is None:
+        return f"no usable verdict on the answer{of}"
+    return f"confidence {row['confidence']:.3f}{of}{'' if about is None else _compared(plan, row, about)}"
+
+
+def _compared(plan: Plan | None, row: Row, answer: Row) -> str:
+    """Return how a row's confidence stands to what its answer's step asks for."""
+    step = next((step for step in (() if plan is None else plan.steps) if step.tier == answer["tier"]), None)
+    if plan is None or step is None:
+        return ""
+    value = row["confidence"]
+    at = threshold(plan, step, Confidence(value=value, source=row["confidence_source"], calibration=row["calibration"]))
+    return f" {'reaches' if value >= at else 'is below'} {at:g}"
 
 
 def _next(following: Row) -> str:
     target = f"{_short(following['request_model'])} ({_short(following['tier'])})"
-    match following["role"]:
-        case "retry":
-            return f"asked {target} again"
-        case "fallback":
-            return f"{target} was asked instead, in the same tier"
-        case "escalate":
-            return f"up to {target}"
-        case "correct":
-            return f"{target} corrects what it was not sure of"
-        case role:
-            return f"{target} was asked ({_short(role)})"
+    told = _NEXT.get(following["role"])
+    return f"{target} was asked ({_short(following['role'])})" if told is None else told.format(target)
 
 
 def _end(plan: Plan | None, call: Row, row: Row, path: Sequence[Row]) -> str:
@@ -156,7 +186,7 @@ def _end(plan: Plan | None, call: Row, row: Row, path: Sequence[Row]) -> str:
         return f"{why}: what the provider charged is not known"
     reason = call["reason"]
     why = _ENDS.get(reason, "" if reason in (None, "accepted") else _short(reason))
-    text = _finding(plan, row) + (f"; {why}" if why else "")
+    text = _finding(plan, row, path) + (f"; {why}" if why else "")
     if call["status"] != "ok":
         return f"{text}: no answer"
     recalled = recalled_row(call)
@@ -166,11 +196,6 @@ def _end(plan: Plan | None, call: Row, row: Row, path: Sequence[Row]) -> str:
     if not served or served[0] is row:
         return f"{text}: served"
     return f"{text}: #{served[0]['n']} is served"
-
-
-def _threshold(plan: Plan | None, row: Row) -> float | None:
-    steps = () if plan is None else plan.steps
-    return next((step.accept_at for step in steps if step.tier == row["tier"]), None)
 
 
 def _unused(facts: Mapping[str, Any]) -> str:

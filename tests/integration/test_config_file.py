@@ -13,10 +13,11 @@ from typing import Any
 
 import pytest
 
+from router_core.control.calibrations import calibrations_beside, keep_calibration
 from router_core.control.config_file import ConfigFile, load
 from router_core.control.splice import splice
 from router_core.errors import ConfigError
-from tests.builders import make_config_bytes
+from tests.builders import make_calibration, make_config_bytes
 
 TEXT = """\
 version: 1
@@ -125,7 +126,7 @@ def test_an_editor_that_saves_by_renaming_is_seen(file: ConfigFile, path: Path, 
     ("bad", "where"),
     [
         (TEXT.replace("cheap, top", "cheep, top"), "payload_types.task.path[0].tier"),
-        (TEXT + "judge: {}\n", "judge"),
+        (TEXT + "storage: {catalog: x}\n", "storage.catalog"),
         (TEXT[:50], ""),
         ("", ""),
     ],
@@ -192,12 +193,16 @@ def test_the_applications_own_check_can_refuse(path: Path, told: Told) -> None:
 
 def test_a_calibration_that_arrives_later_makes_an_edit_good(file: ConfigFile, path: Path, told: Told) -> None:
     admitted = ConfigFile(path, told, admit=lambda config: None)
-    path.write_text(TEXT.replace("{path", "{calibration: cal-1, path"))
+    name, data = make_calibration({"payload_type": "task"})
+    path.write_text(TEXT.replace("{path", f"{{calibration: {name}, path"))
     assert looks(admitted) == [False, False]
     (path.parent / "calibrations").mkdir()
-    (path.parent / "calibrations" / "cal-1.json").write_text("{}")
+    calibration = path.parent / "calibrations" / f"{name}.json"
+    calibration.write_bytes(data[:10])  # copied by hand, and half of it is there
+    assert looks(admitted) == [False, False]
+    calibration.write_bytes(data)
     assert looks(admitted) == [False, True]
-    assert admitted.current.payload_types["task"].calibration == "cal-1"
+    assert admitted.current.payload_types["task"].calibration == name
 
 
 def test_another_working_folder_does_not_lose_the_file(
@@ -286,11 +291,30 @@ def test_what_cannot_be_read_is_one_clear_error(tmp_path: Path, kind: str) -> No
 
 
 def test_calibrations_beside_the_file_are_known(tmp_path: Path) -> None:
-    (tmp_path / "calibrations").mkdir()
-    (tmp_path / "calibrations" / "cal-1.json").write_text("{}")
     path = tmp_path / "routing.yaml"
-    path.write_bytes(make_config_bytes(payload_types={"a": {"path": ["cheap"], "calibration": "cal-1"}}))
-    assert load(path).payload_types["a"].calibration == "cal-1"
+    name = keep_calibration(path, make_calibration({"payload_type": "a"})[1])
+    path.write_bytes(make_config_bytes(payload_types={"a": {"path": ["cheap"], "calibration": name}}))
+    assert load(path).payload_types["a"].calibration == name
+
+
+def test_a_calibration_is_kept_once_and_never_half(tmp_path: Path) -> None:
+    path = tmp_path / "routing.yaml"
+    name, data = make_calibration()
+    assert [keep_calibration(path, data) for _ in range(2)] == [name, name]
+    assert {file.name: file.read_bytes() for file in (tmp_path / "calibrations").iterdir()} == {f"{name}.json": data}
+    with pytest.raises(ConfigError):
+        keep_calibration(path, data + b" {")
+    assert list(calibrations_beside(path)) == [name]
+
+
+def test_a_calibration_that_was_changed_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "routing.yaml"
+    name = keep_calibration(path, make_calibration({"payload_type": "a"})[1])
+    path.write_bytes(make_config_bytes(payload_types={"a": {"path": ["cheap"], "calibration": name}}))
+    file = tmp_path / "calibrations" / f"{name}.json"
+    file.write_bytes(file.read_bytes().replace(b"1.0", b"2.0"))
+    with pytest.raises(ConfigError, match="put the original file back"):
+        load(path)
 
 
 def test_the_example_that_is_shipped_is_valid_and_fully_supported() -> None:

@@ -1,12 +1,14 @@
 """Laws of a call, over random plans, failures, answers, guards and clocks."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, get_args
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from router_core.decide.plan import Plan, PlanStep, PlanTarget
+from router_core.decide.plan import JudgeRule, Plan, PlanStep, PlanTarget
+from router_core.decide.score import Score
 from router_core.decide.step import (
     RECALLED,
     Accept,
@@ -22,6 +24,7 @@ from router_core.decide.step import (
     Merged,
     Opened,
     Returned,
+    Scored,
     decide,
     replay,
 )
@@ -30,6 +33,7 @@ from router_core.types import Confidence, GuardState
 
 GUARDS = get_args(GuardState)
 MODELS = [f"p/{letter}" for letter in "abcdefghi"]
+SOME = st.frozensets(st.sampled_from([*MODELS, "j/a"]), max_size=3)
 
 
 @st.composite
@@ -59,6 +63,25 @@ def plans(draw: st.DrawFn) -> Plan:
         on_missing=draw(st.sampled_from(["escalate", "accept"])),
         escalation=draw(st.sampled_from(["redo", "correct"])),
         critical=draw(st.booleans()),
+        degraded=draw(st.booleans()) if n_steps == 1 else False,
+        confidence_source=draw(st.sampled_from(["auto", "judge", "agreement"])),
+        samples=draw(st.integers(1, 4)),
+        judge=draw(st.none() | judges()),
+        is_calibrated=draw(st.booleans()),
+        accept_uncalibrated_at=draw(st.floats(0, 1)),
+    )
+
+
+@st.composite
+def judges(draw: st.DrawFn) -> JudgeRule:
+    """A judge's tier of one or two targets, one of which may also be on the path."""
+    models = ["j/a", draw(st.sampled_from(["j/b", MODELS[0], MODELS[-1]]))][: draw(st.integers(1, 2))]
+    targets = tuple(PlanTarget(model=model, timeout_s=draw(st.floats(0.1, 50))) for model in models)
+    return JudgeRule(
+        step=PlanStep(tier="judges", targets=targets, accept_at=0.5),
+        prompt="Judge.",
+        may_judge=dict.fromkeys(MODELS[::2], frozenset(draw(st.sets(st.sampled_from(models)))))
+        | dict.fromkeys(MODELS[1::2], frozenset(models)),
     )
 
 
@@ -70,7 +93,30 @@ class Run:
     trace: list[Fact] = field(default_factory=list)
     calls: list[Call] = field(default_factory=list)
     actions: list[Action] = field(default_factory=list)
+    scores: list[Score] = field(default_factory=list)
     started_at_us: list[int] = field(default_factory=list)
+
+    @property
+    def requests(self) -> list[Call | Score]:
+        """Every request of the call, in order."""
+        return sorted([*self.calls, *self.scores], key=lambda request: request.n)
+
+    def place(self, n: int) -> dict[str, int]:
+        """Where the answer of an attempt stands, that of an earlier run included."""
+        answer = next(fact for fact in self.trace if isinstance(fact, Checked | Merged) and fact.n == n)
+        return {"step": answer.step, "target": answer.target}
+
+
+def begin(run: Run, facts: Callable[[], Facts], confidence: Callable[[], Confidence], data: st.DataObject) -> None:
+    """Open the call, perhaps with an answer that an earlier run has paid for."""
+    run.trace.append(Opened(facts=facts()))
+    if not data.draw(st.booleans()):
+        return
+    step = data.draw(st.integers(0, len(run.plan.steps) - 1))
+    target = data.draw(st.integers(0, len(run.plan.steps[step].targets) - 1))
+    kept = Checked(n=RECALLED, step=step, target=target, valid=True, confidence=confidence(), facts=facts())
+    run.actions.append(decide(run.plan, tuple(run.trace)))  # what would have been done without it
+    run.trace.append(kept)
 
 
 def drive(plan: Plan, data: st.DataObject) -> Run:
@@ -78,20 +124,14 @@ def drive(plan: Plan, data: st.DataObject) -> Run:
 
     def facts() -> Facts:
         guard = data.draw(st.sampled_from(GUARDS[:1] if plan.critical else GUARDS))
-        some = st.frozensets(st.sampled_from(MODELS), max_size=3)
-        return Facts(elapsed_us=clock_us, guard=guard, down=data.draw(some), unaffordable=data.draw(some))
+        return Facts(elapsed_us=clock_us, guard=guard, down=data.draw(SOME), unaffordable=data.draw(SOME))
 
     def confidence() -> Confidence:
         value = data.draw(st.none() | st.floats(0, 1))
-        return Confidence(value=value, source="none" if value is None else "field")
+        fitted = data.draw(st.none() | st.just("cal-1")) if plan.is_calibrated and value is not None else None
+        return Confidence(value=value, source="none" if value is None else "field", calibration=fitted)
 
-    run.trace.append(Opened(facts=facts()))
-    if data.draw(st.booleans()):
-        step = data.draw(st.integers(0, len(plan.steps) - 1))
-        target = data.draw(st.integers(0, len(plan.steps[step].targets) - 1))
-        kept = Checked(n=RECALLED, step=step, target=target, valid=True, confidence=confidence(), facts=facts())
-        run.actions.append(decide(plan, tuple(run.trace)))  # what would have been done without it
-        run.trace.append(kept)
+    begin(run, facts, confidence, data)
     for _ in range(200):
         action = decide(plan, tuple(run.trace))
         run.actions.append(action)
@@ -109,6 +149,13 @@ def drive(plan: Plan, data: st.DataObject) -> Run:
                     run.trace.append(Failed(**where, kind=kind, retry_after_us=wait, draw=draw, facts=facts()))
                 else:
                     run.trace.append(Returned(**where))
+            case Score(n=n, about=about):
+                run.scores.append(action)
+                run.started_at_us.append(clock_us)
+                clock_us += data.draw(st.integers(0, action.timeout_us))
+                where = {"n": n, "about": about, **run.place(about)}
+                answered = data.draw(st.booleans())
+                run.trace.append(Scored(**where, answered=answered, confidence=confidence(), facts=facts()))
             case Check(n=n):
                 last = run.trace[-1]
                 assert isinstance(last, Returned)
@@ -138,9 +185,13 @@ def drive(plan: Plan, data: st.DataObject) -> Run:
 @given(plans(), st.data())
 def test_every_call_ends_within_its_limits(plan: Plan, data: st.DataObject) -> None:
     run = drive(plan, data)
-    assert len(run.calls) <= plan.attempts
+    asked = run.requests
+    assert [request.n for request in asked] == list(range(1, len(asked) + 1))
+    assert len(asked) <= plan.attempts
     assert all(at < plan.deadline_us for at in run.started_at_us)
-    assert all(at + call.timeout_us <= plan.deadline_us for at, call in zip(run.started_at_us, run.calls, strict=True))
+    assert all(
+        at + request.timeout_us <= plan.deadline_us for at, request in zip(run.started_at_us, asked, strict=True)
+    )
     for step in range(len(plan.steps)):
         for target in range(len(plan.steps[step].targets)):
             assert sum(call.step == step and call.target == target for call in run.calls) <= 1 + plan.retries
@@ -180,7 +231,7 @@ def test_call_with_an_answer_that_is_paid_for_asks_higher_steps_only_and_has_an_
     kept = [fact for fact in run.trace if isinstance(fact, Checked) and fact.n == RECALLED]
     for fact in kept:
         assert all(call.step > fact.step for call in run.calls)
-        assert [call.n for call in run.calls] == list(range(1, len(run.calls) + 1))
+        assert [request.n for request in run.requests] == list(range(1, len(run.requests) + 1))
         assert isinstance(run.actions[-1], Accept)
         if fact.step == len(plan.steps) - 1:
             assert run.calls == []
@@ -218,7 +269,7 @@ def test_refused_content_is_never_sent_to_another_provider(plan: Plan, data: st.
 def test_capped_call_never_goes_up(plan: Plan, data: st.DataObject) -> None:
     run = drive(plan, data)
     for fact, action in zip(run.trace, run.actions, strict=True):
-        if isinstance(fact, Failed | Checked | Merged) and fact.facts.guard in ("capped", "stopped"):
+        if isinstance(fact, Failed | Checked | Merged | Scored) and fact.facts.guard in ("capped", "stopped"):
             assert not (isinstance(action, Call) and action.step > fact.step)
 
 
@@ -227,8 +278,8 @@ def test_capped_call_never_goes_up(plan: Plan, data: st.DataObject) -> None:
 def test_request_dearer_than_what_is_left_is_never_made(plan: Plan, data: st.DataObject) -> None:
     run = drive(plan, data)
     for fact, action in zip(run.trace, run.actions, strict=True):
-        if isinstance(action, Call) and not isinstance(fact, Returned):
-            assert plan.steps[action.step].targets[action.target].model not in fact.facts.unaffordable
+        if isinstance(action, Call | Score) and not isinstance(fact, Returned):
+            assert asked_model(plan, action) not in fact.facts.unaffordable
 
 
 @settings(max_examples=100, deadline=None)
@@ -241,3 +292,69 @@ def test_call_with_a_usable_higher_step_does_not_wait_long_for_a_lower_one(plan:
         barred = fact.facts.down | fact.facts.unaffordable
         higher = [target.model for step in plan.steps[fact.step + 1 :] for target in step.targets]
         assert fact.retry_after_us is None or fact.facts.guard == "capped" or set(higher) <= barred
+
+
+def asked_model(plan: Plan, action: Call | Score) -> str:
+    if isinstance(action, Score) and action.role == "judge":
+        assert plan.judge is not None
+        return plan.judge.step.targets[action.target].model
+    return plan.steps[action.step].targets[action.target].model
+
+
+@settings(max_examples=100, deadline=None)
+@given(plans(), st.data())
+def test_confidence_is_paid_for_only_where_it_can_decide(plan: Plan, data: st.DataObject) -> None:
+    run = drive(plan, data)
+    for fact, action in zip(run.trace, run.actions, strict=True):
+        if not isinstance(action, Score):
+            continue
+        assert isinstance(fact, Checked | Merged | Scored)
+        assert fact.facts.guard == "normal"
+        assert not plan.degraded
+        last = len(plan.steps) - 1
+        assert action.step < last or last == 0
+        # an escalation that it may call for is still within the call's limit
+        assert action.n < plan.attempts or last == 0
+        assert asked_model(plan, action) not in fact.facts.down
+
+
+@settings(max_examples=100, deadline=None)
+@given(plans(), st.data())
+def test_an_answer_is_judged_once_and_sampled_as_often_as_the_config_says(plan: Plan, data: st.DataObject) -> None:
+    run = drive(plan, data)
+    most = {"judge": 1, "agreement": plan.samples}.get(plan.confidence_source, 0)
+    for n in {RECALLED, *(call.n for call in run.calls)}:
+        assert sum(score.about == n for score in run.scores) <= most
+    valid = {fact.n for fact in run.trace if isinstance(fact, Checked | Merged) and fact.valid}
+    assert {score.about for score in run.scores} <= valid
+    failed = [fact for fact in run.trace if isinstance(fact, Scored) and not fact.answered]
+    assert all(not any(s.about == fact.about and s.n > fact.n for s in run.scores) for fact in failed)
+
+
+@settings(max_examples=100, deadline=None)
+@given(plans(), st.data())
+def test_a_judge_is_one_that_may_judge_the_model_that_answered(plan: Plan, data: st.DataObject) -> None:
+    run = drive(plan, data)
+    for score in run.scores:
+        place = run.place(score.about)
+        model = plan.steps[place["step"]].targets[place["target"]].model
+        if score.role == "judge":
+            assert plan.judge is not None
+            assert asked_model(plan, score) in plan.judge.may_judge[model]
+        else:
+            assert asked_model(plan, score) == model
+
+
+@settings(max_examples=100, deadline=None)
+@given(plans(), st.data())
+def test_an_accepted_answer_reaches_the_threshold_of_its_scale(plan: Plan, data: st.DataObject) -> None:
+    run = drive(plan, data)
+    end = run.actions[-1]
+    if not (isinstance(end, Accept) and end.reason == "accepted"):
+        return
+    fact = run.trace[-1]
+    assert isinstance(fact, Checked | Merged | Scored)
+    value, step = fact.confidence.value, plan.steps[fact.step]
+    assert value is not None
+    fitted = fact.confidence.calibration is not None or not plan.is_calibrated
+    assert value >= (step.accept_at if fitted else plan.accept_uncalibrated_at)

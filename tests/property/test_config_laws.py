@@ -37,7 +37,7 @@ STEPS = st.sampled_from(TIERS).flatmap(
 PATHS = st.lists(STEPS, min_size=1, max_size=3, unique_by=lambda s: s if isinstance(s, str) else s["tier"]).map(
     lambda steps: sorted(steps, key=lambda s: TIERS.index(s if isinstance(s, str) else s["tier"]))
 )
-LIMITS = optional(attempts=st.integers(1, 100), deadline_s=SECONDS, cost_usd=USD, retries=st.integers(0, 10))
+LIMITS = optional(attempts=st.integers(3, 100), deadline_s=SECONDS, cost_usd=USD, retries=st.integers(0, 10))
 CONFIDENCE = optional(
     source=st.sampled_from(["auto", "judge", "none"]), on_missing=st.sampled_from(["escalate", "accept"]), field=NAMES
 )
@@ -70,6 +70,7 @@ CONFIGS = st.builds(
         "tiers": {name: targets[name] for name in TIERS},
         "payload_types": types,
         "shadow_budget": {"usd": 1},
+        "judge": {"tier": "top", "same_family": True},
         **more,
     },
     st.just(TIERS),

@@ -1,11 +1,13 @@
 """Free checks of an answer."""
 
+import enum
 from typing import Any
 
 import pytest
 from pydantic import BaseModel
 
-from router_core.checks import refuse_unusable_format, run_checks
+from router_core.checks import declares, label_field, refuse_unusable_format, run_checks
+from router_core.decide.confidence import LabelField
 
 SCHEMA = {"type": "object", "properties": {"total": {"type": "number"}}, "required": ["total"]}
 
@@ -69,3 +71,55 @@ def test_format_that_is_no_format_is_refused(wanted: Any) -> None:
 def test_broken_schema_is_refused_with_its_fault() -> None:
     with pytest.raises(ValueError, match="not a JSON schema: 'objct' is not valid"):
         refuse_unusable_format({"type": "objct"})
+
+
+class Kind(enum.Enum):
+    INVOICE = "invoice"
+    SPAM = "spam"
+
+
+class Classified(BaseModel):
+    kind: Kind
+    page: int
+    confidence: float = 0.5
+
+
+ENUM = {"type": "object", "properties": {"kind": {"enum": ["invoice", "spam"]}, "page": {"type": "integer"}}}
+KIND = LabelField(key="kind", labels=("invoice", "spam"))
+
+
+@pytest.mark.parametrize(
+    ("response_format", "comparable", "label"),
+    [
+        (ENUM, None, KIND),
+        ({"type": "json_schema", "json_schema": {"name": "x", "schema": ENUM}}, None, KIND),
+        (Classified, None, KIND),
+        ({"properties": {"a": {"enum": ["x"]}, "b": {"enum": ["y"]}}}, "exact", None),
+        ({"properties": {"a": {"enum": [1, 2]}, "b": True}}, "exact", None),
+        ({"type": "json_object"}, "exact", None),
+        (None, "exact", LabelField(key=None)),
+        (None, "json", None),
+        (None, None, None),
+    ],
+)
+def test_label_is_the_only_field_with_a_closed_list_or_a_text_that_is_compared_exactly(
+    response_format: Any, comparable: Any, label: LabelField | None
+) -> None:
+    assert label_field(response_format, comparable) == label
+
+
+def test_format_declares_the_fields_at_its_top() -> None:
+    assert declares(Classified, "confidence")
+    assert not declares(ENUM, "confidence")
+    assert declares({"properties": {"confidence": {"type": "number"}}}, "confidence")
+    assert not declares({"type": "json_object"}, "confidence")
+    assert not declares(None, "confidence")
+
+
+@pytest.mark.parametrize(
+    ("said", "verdict", "grade"),
+    [(0.7, "passed", 0.7), (1.0, "passed", 1.0), (0.0, "failed", 0.0), (True, "passed", None), (3, "passed", None)],
+)
+def test_check_that_returns_a_fraction_grades(said: Any, verdict: str, grade: float | None) -> None:
+    (result,) = run_checks("text", None, [lambda text: said]).results
+    assert (result.verdict, result.grade) == (verdict, grade)

@@ -1,8 +1,13 @@
+import json
+from collections.abc import Mapping
+from typing import Any
+
 import pytest
 
 from router_core.config import RoutingConfig, parse
+from router_core.config.calibration import calibration_id
 from router_core.errors import ConfigError, Problem
-from tests.builders import make_config_bytes
+from tests.builders import make_calibration, make_config_bytes
 
 EXAMPLE = """\
 version: 1
@@ -46,14 +51,14 @@ payload_types:
 """
 
 
-def problems(text: str | bytes, **known: tuple[str, ...]) -> list[Problem]:
+def problems(text: str | bytes, **known: Mapping[str, bytes]) -> list[Problem]:
     with pytest.raises(ConfigError) as caught:
         parse(text if isinstance(text, bytes) else text.encode(), source="routing.yaml", **known)
     assert caught.value.source == "routing.yaml"
     return list(caught.value.problems)
 
 
-def only_problem(text: str | bytes, **known: tuple[str, ...]) -> Problem:
+def only_problem(text: str | bytes, **known: Mapping[str, bytes]) -> Problem:
     found = problems(text, **known)
     assert len(found) == 1, found
     return found[0]
@@ -64,7 +69,9 @@ def with_type(settings: str) -> str:
 
 
 def test_the_example_of_the_schema_parses() -> None:
-    config = parse(EXAMPLE.encode(), source="routing.yaml", calibrations=["cal-3f9c0a1b"])
+    name, data = make_calibration()
+    text = EXAMPLE.replace("cal-3f9c0a1b", name)
+    config = parse(text.encode(), source="routing.yaml", calibrations={name: data})
     assert config.tier_names == ("cheap", "mid", "top")
     extract = config.payload_types["invoice.extract"]
     assert [step.tier for step in extract.path] == ["cheap", "mid", "top"]
@@ -247,7 +254,7 @@ def test_a_wrong_value_is_named_with_what_it_must_be(settings: str, place: str, 
     ],
 )
 def test_what_cannot_work_is_refused(settings: str, place: str, said: str) -> None:
-    problem = only_problem(f"{with_type(settings)}shadow_budget: {{usd: 1}}\n", calibrations=("cal-1",))
+    problem = only_problem(f"{with_type(settings)}shadow_budget: {{usd: 1}}\n", calibrations={"cal-1": b""})
     assert problem.path == f"payload_types.task.{place}"
     assert said in problem.message
 
@@ -336,7 +343,109 @@ def test_a_pasted_key_is_refused_and_not_repeated() -> None:
 def test_only_known_calibrations_may_be_named() -> None:
     text = with_type("{path: [cheap], calibration: cal-1}")
     assert "calibrations/ beside the config" in only_problem(text).message
-    parse(text.encode(), source="x", calibrations={"cal-1"})
+
+
+def test_a_calibration_is_read_with_the_config_that_names_it() -> None:
+    name, data = make_calibration({"payload_type": "task"})
+    text = with_type(f"{{path: [cheap], calibration: {name}}}")
+    config = parse(text.encode(), source="x", calibrations={name: data})
+    file = config.calibration_of(config.payload_types["task"])
+    assert file is not None
+    assert [entry.payload_type for entry in file.entries] == ["task"]
+    assert config.calibration_of(config.payload_types["invoice.extract"]) is None
+
+
+@pytest.mark.parametrize(
+    ("entry", "said"),
+    [
+        ({"payload_type": "other"}, "was not fitted for this payload type, but for: other"),
+        ({"a": 0}, "entries[0].a"),
+        ({"a": "steep"}, "entries[0].a"),
+        ({"method": "spline"}, "entries[0]"),
+        ({"source": "none"}, "entries[0].source"),
+        ({"source": "judge"}, "entries[0].judge"),
+        ({"judge": "a/large"}, "entries[0].judge"),
+        ({"slope": 1}, "entries[0].slope"),
+    ],
+)
+def test_a_calibration_that_cannot_be_applied_is_refused_where_it_is_named(entry: dict[str, Any], said: str) -> None:
+    name, data = make_calibration({"payload_type": "task"} | entry)
+    problem = only_problem(with_type(f"{{path: [cheap], calibration: {name}}}"), calibrations={name: data})
+    assert problem.path == "payload_types.task.calibration"
+    assert said in problem.message
+
+
+@pytest.mark.parametrize(
+    ("knots", "said"),
+    [
+        ([[0.5, 0.5]], "entries[0].knots"),
+        ([[0.5, 0.1], [0.4, 0.2]], "rising"),
+        ([[0.1, 0.5], [0.2, 0.4]], "never fall"),
+        ([[0.1, 0.5], [0.2, 1.4]], "entries[0].knots[1][1]"),
+    ],
+)
+def test_knots_that_are_no_rising_curve_are_refused(knots: list[list[float]], said: str) -> None:
+    entry = {"payload_type": "task", "model": "a/small", "source": "field", "method": "isotonic", "knots": knots}
+    data = json.dumps({"version": 1, "entries": [entry]}).encode()
+    name = calibration_id(data)
+    problem = only_problem(with_type(f"{{path: [cheap], calibration: {name}}}"), calibrations={name: data})
+    assert said in problem.message
+
+
+def test_two_curves_for_the_same_are_refused() -> None:
+    name, data = make_calibration({"payload_type": "task"}, {"payload_type": "task", "b": 1.0})
+    problem = only_problem(with_type(f"{{path: [cheap], calibration: {name}}}"), calibrations={name: data})
+    assert "two curves" in problem.message
+
+
+@pytest.mark.parametrize("data", [b"", b"{}", b"[]", b"\xff", make_calibration()[1] + b" "])
+def test_a_file_that_is_not_what_it_was_named_for_is_refused(data: bytes) -> None:
+    name, _ = make_calibration()
+    problem = only_problem(with_type(f"{{path: [cheap], calibration: {name}}}"), calibrations={name: data})
+    assert "put the original file back" in problem.message
+
+
+JUDGED = "{path: [cheap, top], confidence: {source: judge}}"
+
+
+@pytest.mark.parametrize(
+    ("settings", "section", "said"),
+    [
+        (JUDGED, "", "there is no judge; name its tier"),
+        (JUDGED, "judge: {tier: mid}", "nobody in tier 'mid' may judge a/small"),
+        (
+            "{path: [cheap, top], confidence: {source: judge}, limits: {attempts: 2}}",
+            "judge: {tier: mid, same_family: true}",
+            "at least 3 here, not 2",
+        ),
+        ("{path: [cheap, top], confidence: {source: agreement}}", "", "comparable: exact, json or number"),
+        (
+            "{path: [cheap, top], confidence: {source: agreement, samples: 5}, comparable: exact}",
+            "",
+            "at least 7 here, not 6",
+        ),
+    ],
+)
+def test_a_paid_confidence_that_could_never_be_had_is_refused(settings: str, section: str, said: str) -> None:
+    problem = only_problem(f"{with_type(settings)}{section}\n")
+    assert problem.path == "payload_types.task.confidence.source"
+    assert said in problem.message
+
+
+def test_a_paid_source_of_the_defaults_is_refused_there() -> None:
+    text = f"{BASE}defaults: {{confidence: {{source: judge}}}}\n"
+    assert only_problem(text).path == "defaults.confidence.source"
+
+
+def test_a_judge_of_another_family_is_accepted_and_so_is_one_that_may_judge_its_own() -> None:
+    other = BASE.replace("a/middle", "b/middle") + f"  task: {JUDGED}\njudge: {{tier: mid}}\n"
+    parse(other.encode(), source="x")
+    parse(f"{with_type(JUDGED)}judge: {{tier: mid, same_family: true}}\n".encode(), source="x")
+
+
+def test_a_judge_needs_a_tier_that_there_is() -> None:
+    assert only_problem(f"{BASE}judge: {{}}\n").path == "judge.tier"
+    assert "unknown tier 'big'" in only_problem(f"{BASE}judge: {{tier: big}}\n").message
 
 
 def test_a_number_in_quotes_is_an_amount_of_money_but_no_count() -> None:

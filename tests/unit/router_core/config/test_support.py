@@ -41,7 +41,11 @@ payload_types:
       - {{name: hello, regex: '^(?P<word>hi|hello)$', answer: {{label: smalltalk, said: '\\g<word>'}}}}
       - {{name: known, table: {{ACME: V-1}}}}
       - {{name: rules, callable: "billing.rules:classify"}}
+  judged: {{path: [cheap, top], confidence: {{source: judge}}}}
+  sampled: {{path: [cheap, top], confidence: {{source: agreement, samples: 1}}, comparable: exact}}
+  checked: {{path: [cheap, top], confidence: {{source: check}}}}
   "*": {{path: [cheap], confidence: {{source: caller}}}}
+judge: {{tier: mid, same_family: true, prompt: Judge it.}}
 budgets: [{BUDGET}, on_limit: cheapest, critical_reserve_usd: 5, on_store_failure: closed, switch_at: call}}]
 shadow_budget: {{per: day, usd: 1}}
 prices: {{a/small: {{input: 0, output: 0, cached: 0, write_5m: 0, write_1h: 0}}}}
@@ -62,24 +66,18 @@ def test_everything_that_is_built_is_accepted() -> None:
     ("old", "new", "path"),
     [
         ("path: [cheap, top]", "path: [cheap, top], escalation: correct", "payload_types.task.escalation"),
-        ("path: [cheap, top]", "path: [cheap, top], calibration: cal-1", "payload_types.task.calibration"),
         ("path: [cheap, top]", "path: [cheap, top], pack: {max_items: 5}", "payload_types.task.pack"),
         (
             "path: [cheap, top]",
             "path: [cheap], holdback: {path: [top], rate: 0.1, until: 2026-12-07}",
             "payload_types.task.holdback",
         ),
-        (
-            "path: [cheap, top]",
-            "path: [cheap], confidence: {source: judge}",
-            "payload_types.task.confidence.source",
-        ),
         ("{model: a/small}", "{model: a/small, capabilities: [tools]}", "tiers.cheap[0].capabilities"),
         ("{model: a/small}", "{model: a/small, context_tokens: 5}", "tiers.cheap[0].context_tokens"),
     ],
 )
 def test_what_is_not_built_yet_says_so_with_path_and_line(old: str, new: str, path: str) -> None:
-    config = parse(BASE.replace(old, new).encode(), source="x", calibrations=["cal-1"])
+    config = parse(BASE.replace(old, new).encode(), source="x")
     (problem,) = unsupported(config)
     assert problem.path == path
     assert "not yet supported" in problem.message
@@ -89,9 +87,6 @@ def test_what_is_not_built_yet_says_so_with_path_and_line(old: str, new: str, pa
 @pytest.mark.parametrize(
     ("section", "path"),
     [
-        ("defaults: {confidence: {source: agreement}}", "defaults.confidence.source"),
-        ("defaults: {confidence: {source: check}}", "defaults.confidence.source"),
-        ("judge: {tier: top}", "judge"),
         ("storage: {sink: ducklake}", "storage.sink"),
         ("storage: {catalog: x}", "storage.catalog"),
         ("alerts: {webhook: 'http://127.0.0.1:1'}", "alerts.webhook"),
@@ -116,5 +111,5 @@ def test_a_section_that_is_not_built_yet_says_so(section: str, path: str) -> Non
 
 
 def test_all_of_it_is_said_at_once() -> None:
-    config = parse(f"{BASE}judge: {{}}\nstorage: {{catalog: x}}\n".encode(), source="x")
-    assert [problem.path for problem in unsupported(config)] == ["judge", "storage.catalog"]
+    config = parse(f"{BASE}storage: {{catalog: x}}\nalerts: {{call_above_usd: 1}}\n".encode(), source="x")
+    assert [problem.path for problem in unsupported(config)] == ["storage.catalog", "alerts.call_above_usd"]

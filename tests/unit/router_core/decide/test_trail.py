@@ -1,3 +1,4 @@
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,7 +17,15 @@ def make_call(**columns: Any) -> dict[str, Any]:
 
 def make_row(n: int = 1, **columns: Any) -> dict[str, Any]:
     plain = {"attempt_id": f"a-{n}", "n": n, "role": "serve", "tier": "t0", "request_model": "sim/small"}
-    ended = {"status": "ok", "error_type": None, "confidence": 0.9, "checks": (), "extra": {}}
+    ended = {
+        "status": "ok",
+        "error_type": None,
+        "confidence": 0.9,
+        "confidence_source": "field",
+        "calibration": None,
+        "checks": (),
+        "extra": {},
+    }
     return {**plain, **ended, **columns}
 
 
@@ -63,8 +72,43 @@ def test_targets_that_were_left_out_are_named_with_the_reason() -> None:
     ]
 
 
-def test_judges_and_samples_decide_nothing_here() -> None:
-    assert len(told(make_call(), make_row(), make_row(2, role="judge"), make_row(3, role="sample"))) == 1
+def test_judged_answer_is_told_with_what_the_judge_made_of_it() -> None:
+    verdict = {"role": "judge", "tier": "top", "request_model": "b/large", "about_attempt_id": "a-1"}
+    judged = make_row(2, confidence=0.5, confidence_source="judge", **verdict)
+    assert told(
+        make_call(served_attempt_id="a-3"), make_row(confidence=None), judged, make_row(3, role="escalate", tier="t1")
+    ) == [
+        "valid: b/large (top) was asked whether it is right",
+        "confidence 0.500 of #1 is below 0.8: up to sim/small (t1)",
+        "confidence 0.900 reaches 0.8: served",
+    ]
+
+
+def test_judge_that_told_nothing_is_told_so() -> None:
+    about = {"role": "judge", "about_attempt_id": "a-1", "confidence": None}
+    failed = make_row(2, status="failed", error_type="timeout", **about)
+    call = make_call(reason="accepted_unscored")
+    assert told(call, make_row(confidence=None), failed)[1].startswith("failed (timeout), so it tells nothing; ")
+    unreadable = make_row(2, status="invalid", error_type="invalid", **about)
+    assert told(call, make_row(confidence=None), unreadable)[1].startswith("no usable verdict on the answer of #1")
+
+
+def test_samples_are_told_one_by_one_and_the_answer_is_what_is_served() -> None:
+    rows = [make_row(n, role="sample", about_attempt_id="a-1", confidence=value) for n, value in ((2, 1.0), (3, 0.5))]
+    assert told(make_call(reason="last_step"), make_row(confidence=None), *rows)[1:] == [
+        "confidence 1.000 of #1 reaches 0.8: sim/small (t0) was asked the same once more",
+        "confidence 0.500 of #1 is below 0.8; valid, and no step is higher: #1 is served",
+    ]
+
+
+def test_value_off_the_calibrated_scale_is_compared_with_the_bound_for_such_values() -> None:
+    plan = replace(PLAN, is_calibrated=True, accept_uncalibrated_at=0.95)
+    ((_, text),) = decisions(plan, make_call(), [make_row()])
+    assert text == "confidence 0.900 is below 0.95: served"
+
+
+def test_shadows_decide_nothing() -> None:
+    assert len(told(make_call(), make_row(), make_row(2, role="shadow"))) == 1
 
 
 def test_answer_without_a_confidence_says_so() -> None:
