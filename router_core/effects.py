@@ -1,14 +1,10 @@
 """What a call's flow asks of whoever drives it."""
 
-from collections.abc import Callable, Generator
-from typing import TypeVar
+from collections.abc import Generator
 
 from router_core.backends import AsyncReading, Reading
-from router_core.inflight import InFlight
 from router_core.record import record
 from router_core.types import Answer, Chunk, Request, Response
-
-T = TypeVar("T")
 
 
 @record
@@ -59,17 +55,4 @@ class Disowned(BaseException):
 
 
 Effect = Send | Pause | Open | Relay
-Steps = Generator[Effect, Response | Begun | None, T]
-Flow = Steps[Answer]
-
-
-def read(wire: Request, request: InFlight, now_us: Callable[[], int]) -> Steps[object]:
-    """Have an answer handed out piece by piece; return what came of it. Its pieces are noted with the request."""
-    begun = yield Open(request=wire)
-    if not isinstance(begun, Begun):
-        return begun
-    if begun.first is not None:
-        request.reading = begun.reading
-        request.ttft_ms = (now_us() - request.sent.started_us) / 1000
-        yield Relay()
-    return begun.reading.received()
+Flow = Generator[Effect, Response | Begun | None, Answer]

@@ -165,21 +165,3 @@ def retry_after_us(error: CallError) -> int | None:
     """Return the pause that a provider asks for; what is no sensible one is none."""
     asked = error.retry_after_s
     return round(asked * 1e6) if asked is not None and 0 <= asked <= _LONGEST_WAIT_S else None
-
-
-def receipt_of_loss(request: InFlight, billed: bool | None, prices: PriceBook) -> Receipt:
-    """Return what a request cost that did not come to its end: at least what has come of it, if anything has."""
-    if request.reading is None:
-        return receipt_of_failure(billed, request.price, request.sent)
-    return receipt_of_answer(request, request.reading.received(), prices)
-
-
-def answer_of(returned: object) -> Response:
-    """Return what a backend has returned.
-
-    Raises:
-        TypeError: It is no response.
-    """
-    if not isinstance(returned, Response):
-        raise TypeError(f"a backend must return a Response, not {type(returned).__name__}")
-    return returned

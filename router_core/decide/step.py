@@ -280,7 +280,7 @@ def _after_answer(plan: Plan, trace: Trace, answered: Answered) -> Action:
         n = answered.about
     elif not answered.valid:
         return _after_invalid(plan, trace, answered)
-    more = _score(plan, trace, answered, n)
+    more = _score(plan, trace, answered, n) if plan.confidence_source in PAID else None
     if more is not None:
         return more
     if served_at(plan, plan.steps[answered.step], answered.confidence):
@@ -303,10 +303,9 @@ def _not_sure_enough(plan: Plan, trace: Trace, answered: Answered, n: int) -> Ac
 def _score(plan: Plan, trace: Trace, answered: Answered, n: int) -> Score | None:
     """Return the next request that tells how sure a valid answer is, or None when there is none to make."""
     facts = answered.facts
-    if facts.guard != "normal" or plan.confidence_source not in PAID:
+    known = not isinstance(answered, Scored) and answered.confidence.value is not None
+    if facts.guard != "normal" or known:  # known: an earlier run has paid for that too
         return None
-    if not isinstance(answered, Scored) and answered.confidence.value is not None:
-        return None  # an earlier run has paid for that too
     return next_score(
         plan,
         Place(n=n, step=answered.step, target=answered.target),
