@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
-from router_core.types import Response, Token, Usage
+from router_core.types import ConfidenceSource, Response, Token, Usage
 
 if TYPE_CHECKING:  # nobody who routes calls needs the doctor
     from router_core.call_log.doctor import Finding
@@ -70,6 +70,21 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PaidScore:
+    """What requests of their own have told of how sure an answer is.
+
+    Attributes:
+        source: ``judge`` or ``agreement``.
+        value: What it said itself, 0..1, before any calibration.
+        judge: The judge's model; None of samples.
+    """
+
+    source: ConfidenceSource
+    value: float
+    judge: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Kept:
     """An answer of an earlier request.
 
@@ -77,11 +92,13 @@ class Kept:
         call_id: The call that paid for it.
         attempt_id: Its attempt.
         response: The answer, without the client's own object.
+        score: How sure it is, where that was paid for too.
     """
 
     call_id: str
     attempt_id: str
     response: Response
+    score: PaidScore | None = None
 
 
 def can_keep(response: Response) -> bool:
@@ -131,12 +148,15 @@ class RetryCache:
         found: dict[str, Kept] = {}
         for target, call_id, attempt_id, body in rows:
             with suppress(ValueError, TypeError, KeyError):  # written by a version that knows other fields
-                found[target] = Kept(call_id=call_id, attempt_id=attempt_id, response=_load(body))
+                found[target] = _load(call_id, attempt_id, body)
         return found
 
     def keep(self, key: bytes, target: str, kept: Kept, at_us: int) -> None:
         """Keep an answer; on return it survives the death of the process."""
-        body = _dump(kept.response)
+        try:
+            body = _dump(kept)
+        except (TypeError, ValueError):  # half a character, which some providers send, is no text that can be kept
+            return
         row = (key, target, at_us, kept.call_id, kept.attempt_id, body)
         self._use(lambda store, _: store.execute(_KEEP, row), at_us)
         self._untended_bytes += len(body) + _ROW_BYTES
@@ -282,18 +302,20 @@ def _is_broken(failure: Exception) -> bool:
     return getattr(failure, "sqlite_errorcode", None) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
-def _dump(response: Response) -> bytes:
-    kept: dict[str, Any] = {name: getattr(response, name) for name in _KEPT_FIELDS}
-    kept["usage"] = response.usage
-    return orjson.dumps(kept)
+def _dump(kept: Kept) -> bytes:
+    response = kept.response
+    body: dict[str, Any] = {name: getattr(response, name) for name in _KEPT_FIELDS}
+    return orjson.dumps({"response": body | {"usage": response.usage}, "score": kept.score})
 
 
-def _load(body: bytes) -> Response:
-    kept: dict[str, Any] = orjson.loads(body)
-    kept["usage"] = Usage(**kept["usage"])
-    kept["token_logprobs"] = tuple(kept["token_logprobs"])
-    kept["tokens"] = tuple(
+def _load(call_id: str, attempt_id: str, data: bytes) -> Kept:
+    body: dict[str, Any] = orjson.loads(data)
+    plain: dict[str, Any] = body["response"]
+    plain["usage"] = Usage(**plain["usage"])
+    plain["token_logprobs"] = tuple(plain["token_logprobs"])
+    plain["tokens"] = tuple(
         Token(text=token["text"], logprob=token["logprob"], others=tuple((text, p) for text, p in token["others"]))
-        for token in kept.get("tokens", ())
+        for token in plain["tokens"]
     )
-    return Response(**kept)
+    score = None if body["score"] is None else PaidScore(**body["score"])
+    return Kept(call_id=call_id, attempt_id=attempt_id, response=Response(**plain), score=score)

@@ -12,7 +12,6 @@ from router_core.clock import CallTime
 from router_core.decide.compare import Given
 from router_core.decide.plan import Plan
 from router_core.decide.score import Score, asks_more
-from router_core.decide.shadow import Served
 from router_core.decide.step import (
     RECALLED,
     Accept,
@@ -31,14 +30,22 @@ from router_core.decide.step import (
     decide,
     served_at,
 )
-from router_core.decide.trace import ON_PATH, facts_extra, opened_extra, recalled_extra
+from router_core.decide.trace import facts_extra, opened_extra, recalled_extra
 from router_core.errors import CallError, RouteExhaustedError
 from router_core.free import Recalled, Start
-from router_core.inflight import InFlight, receipt_of_answer, receipt_of_failure, record_of, retry_after_us
+from router_core.inflight import (
+    InFlight,
+    answered,
+    exhausted,
+    receipt_of_answer,
+    receipt_of_failure,
+    record_of,
+    retry_after_us,
+)
 from router_core.lines import CallFacts, Closed, Line, Sent, attempt_line, call_line, checks_column, started_line
 from router_core.record import maker, record
 from router_core.scoring import judged_kind, score_request, size_kind, told_by_judge, told_by_sample, whom
-from router_core.shadow import ServedCall, Shadows
+from router_core.shadow import Shadows, served_call
 from router_core.state import RouterState, tokens_of
 from router_core.task import Task, examine, make_request
 from router_core.types import (
@@ -228,7 +235,7 @@ class CallFlow:
         except CallError as error:
             self._failed(request, error)
         else:
-            self._returned(request, _answered(response))
+            self._returned(request, answered(response))
 
     def _begin(self, sent: Sent, price: Price | None) -> InFlight:
         """Set the money aside and log that the request begins."""
@@ -258,7 +265,7 @@ class CallFlow:
         request = self._begin(sent, price)
         try:
             response = yield Send(request=score_request(self._task, plan, sent, answer, action.timeout_us / 1e6))
-            self._told(action, request, _answered(response))
+            self._told(action, request, answered(response))
         except Exception as error:  # noqa: BLE001 - an answer is there: what fails beside it must not lose it
             self._not_told(action, request, error)
 
@@ -279,6 +286,8 @@ class CallFlow:
             self._records[place] = replace(self._records[place], confidence=told.confidence)
         fact = self._scored(action, answered=True)
         self._write_attempt(request, told.status, None if told.status == "ok" else "invalid", None, fact)
+        if self._start.keeping is not None and not isinstance(decide(plan, tuple(self._trace)), Score):
+            self._start.keep_score(self._call.call_id, answer, request, self._now_us())
 
     def _not_told(self, action: Score, request: InFlight, error: Exception) -> None:
         if self._unlogged is not request:
@@ -418,7 +427,9 @@ class CallFlow:
         text = "" if response is None else response.text
         self._close("ok", why, ended_us, served=served, confidence=request.confidence, line=line, opening=opening)
         if plan.shadows and n != RECALLED:  # what was paid for before had its shadows then
-            self._shadow(served, Given(text=text, parsed=request.parsed))
+            given = Given(text=text, parsed=request.parsed)
+            after = served_call(self._task, plan, self._call, served, self._records, given)
+            self._shadows.after(self._state, after)
         return _make_answer(
             text=text,
             parsed=request.parsed,
@@ -435,35 +446,10 @@ class CallFlow:
             cache_hit=n == RECALLED and self._start.recalled is not None,
         )
 
-    def _shadow(self, served: Sent, answer: Given) -> None:
-        escalated = any(made.role in _UPWARDS for made in self._records)
-        how = Served(
-            is_accepted=served.step == 0 and not escalated,
-            answered=frozenset(made.tier for made in self._records if made.status == "ok" and made.role in ON_PATH),
-        )
-        self._shadows.after(
-            self._state,
-            ServedCall(
-                task=self._task,
-                plan=self._plan,
-                call=self._call,
-                attempts=len(self._records),
-                how=how,
-                answer=answer,
-            ),
-        )
-
     def _exhausted(self, reason: str, line: Line | None, opening: Facts) -> RouteExhaustedError:
         last = self._records[-1].error_type if self._records else reason
         self._close("failed", reason, self._now_us(), error_type=last, line=line, opening=opening)
-        tried = "; ".join(f"{made.tier}: {_how(made)}" for made in self._records) or "nothing was tried"
-        count = len(self._records)
-        return RouteExhaustedError(
-            f"{self._call.payload_type}: no answer ({reason}) after {count} attempt{'s' * (count != 1)} [{tried}]",
-            call_id=self._call.call_id,
-            attempts=self._records,
-            cost_nusd=self._cost_nusd,
-        )
+        return exhausted(self._call, reason, self._records, self._cost_nusd)
 
     def _close(
         self,
@@ -503,16 +489,3 @@ class CallFlow:
         )
         lines = [] if line is None else [line]
         self._state.log_call(*lines, call_line(self._plan, self._call, closed))
-
-
-def _answered(response: object) -> Response:
-    if not isinstance(response, Response):
-        raise TypeError(f"a backend must return a Response, not {type(response).__name__}")
-    return response
-
-
-def _how(record: AttemptRecord) -> str:
-    """Return how an attempt ended, in words that quote no answer; the checks' own words are in the error's attempts."""
-    failed = [check.name for check in record.checks if check.verdict != "passed"]
-    said = record.message or (f"invalid, failed {', '.join(failed)}" if failed else str(record.error_type))
-    return said if said.startswith(record.model) else f"{record.model}: {said}"

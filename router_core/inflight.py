@@ -1,13 +1,13 @@
 """One request from its reservation to its log line."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from router_core.control.budgets import Reservation
 from router_core.decide.receipt import receipt
-from router_core.errors import CallError
-from router_core.lines import Ended, Sent
+from router_core.errors import CallError, RouteExhaustedError
+from router_core.lines import CallFacts, Ended, Sent
 from router_core.prices import PriceBook
 from router_core.record import maker
 from router_core.types import (
@@ -152,3 +152,33 @@ def retry_after_us(error: CallError) -> int | None:
     """Return the pause that a provider asks for; what is no sensible one is none."""
     asked = error.retry_after_s
     return round(asked * 1e6) if asked is not None and 0 <= asked <= _LONGEST_WAIT_S else None
+
+
+def answered(response: object) -> Response:
+    """Return what a backend gave.
+
+    Raises:
+        TypeError: It is no response.
+    """
+    if not isinstance(response, Response):
+        raise TypeError(f"a backend must return a Response, not {type(response).__name__}")
+    return response
+
+
+def exhausted(call: CallFacts, reason: str, records: Sequence[AttemptRecord], cost_nusd: int) -> RouteExhaustedError:
+    """Return what a call without a valid answer raises; its words quote no answer."""
+    tried = "; ".join(f"{made.tier}: {_how(made)}" for made in records) or "nothing was tried"
+    count = len(records)
+    return RouteExhaustedError(
+        f"{call.payload_type}: no answer ({reason}) after {count} attempt{'s' * (count != 1)} [{tried}]",
+        call_id=call.call_id,
+        attempts=records,
+        cost_nusd=cost_nusd,
+    )
+
+
+def _how(record: AttemptRecord) -> str:
+    """Return how an attempt ended, in words that quote no answer; the checks' own words are in the error's attempts."""
+    failed = [check.name for check in record.checks if check.verdict != "passed"]
+    said = record.message or (f"invalid, failed {', '.join(failed)}" if failed else str(record.error_type))
+    return said if said.startswith(record.model) else f"{record.model}: {said}"

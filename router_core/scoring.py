@@ -102,7 +102,7 @@ def told_by_judge(plan: Plan, request: InFlight, response: Response, answer: InF
     judge = request.sent.target.model
     return Told(
         status="invalid" if confidence.value is None else "ok",
-        confidence=_calibrated(plan, confidence, answer, judge=judge),
+        confidence=calibrated(plan, confidence, answer, judge=judge),
     )
 
 
@@ -129,7 +129,7 @@ def told_by_sample(
     )
     status: AttemptStatus = "ok" if checked.valid else "invalid"
     matches = [] if request.answer_match is None else [*earlier, request.answer_match]
-    return Told(status=status, confidence=_calibrated(plan, scored(agreement(matches), "agreement"), answer))
+    return Told(status=status, confidence=calibrated(plan, scored(agreement(matches), "agreement"), answer))
 
 
 def _same(plan: Plan, mine: Given, other: Given) -> bool | None:
@@ -141,6 +141,7 @@ def _same(plan: Plan, mine: Given, other: Given) -> bool | None:
         return None
 
 
-def _calibrated(plan: Plan, confidence: Confidence, answer: InFlight, judge: str | None = None) -> Confidence:
+def calibrated(plan: Plan, confidence: Confidence, answer: InFlight, judge: str | None = None) -> Confidence:
+    """Return what a judge or samples said of an answer, on the scale of the plan's calibration where that covers it."""
     snapshot = None if answer.response is None else answer.response.response_model
     return calibrate(confidence, plan.calibration, model=answer.sent.target.model, response_model=snapshot, judge=judge)
