@@ -10,13 +10,13 @@ import sqlite3
 import threading
 from collections.abc import Callable
 from contextlib import closing, suppress
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
-from router_core.types import ConfidenceSource, Response, Token, Usage
+from router_core.types import Confidence, Response, Token, Usage
 
 if TYPE_CHECKING:  # nobody who routes calls needs the doctor
     from router_core.call_log.doctor import Finding
@@ -70,21 +70,6 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PaidScore:
-    """What requests of their own have told of how sure an answer is.
-
-    Attributes:
-        source: ``judge`` or ``agreement``.
-        value: What it said itself, 0..1, before any calibration.
-        judge: The judge's model; None of samples.
-    """
-
-    source: ConfidenceSource
-    value: float
-    judge: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Kept:
     """An answer of an earlier request.
 
@@ -92,13 +77,13 @@ class Kept:
         call_id: The call that paid for it.
         attempt_id: Its attempt.
         response: The answer, without the client's own object.
-        score: How sure it is, where that was paid for too.
+        confidence: What requests about it have told, where there were any.
     """
 
     call_id: str
     attempt_id: str
     response: Response
-    score: PaidScore | None = None
+    confidence: Confidence | None = None
 
 
 def can_keep(response: Response) -> bool:
@@ -148,7 +133,7 @@ class RetryCache:
         found: dict[str, Kept] = {}
         for target, call_id, attempt_id, body in rows:
             with suppress(ValueError, TypeError, KeyError):  # written by a version that knows other fields
-                found[target] = _load(call_id, attempt_id, body)
+                found[target] = _kept(call_id, attempt_id, body)
         return found
 
     def keep(self, key: bytes, target: str, kept: Kept, at_us: int) -> None:
@@ -302,20 +287,22 @@ def _is_broken(failure: Exception) -> bool:
     return getattr(failure, "sqlite_errorcode", None) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
-def _dump(kept: Kept) -> bytes:
-    response = kept.response
-    body: dict[str, Any] = {name: getattr(response, name) for name in _KEPT_FIELDS}
-    return orjson.dumps({"response": body | {"usage": response.usage}, "score": kept.score})
+def _dump(answer: Kept) -> bytes:
+    kept: dict[str, Any] = {name: getattr(answer.response, name) for name in _KEPT_FIELDS}
+    kept["usage"] = answer.response.usage
+    if answer.confidence is not None:
+        kept["confidence"] = answer.confidence
+    return orjson.dumps(kept)
 
 
-def _load(call_id: str, attempt_id: str, data: bytes) -> Kept:
-    body: dict[str, Any] = orjson.loads(data)
-    plain: dict[str, Any] = body["response"]
-    plain["usage"] = Usage(**plain["usage"])
-    plain["token_logprobs"] = tuple(plain["token_logprobs"])
-    plain["tokens"] = tuple(
+def _kept(call_id: str, attempt_id: str, body: bytes) -> Kept:
+    kept: dict[str, Any] = orjson.loads(body)
+    told: dict[str, Any] | None = kept.pop("confidence", None)
+    confidence = None if told is None else replace(Confidence(**told), fields=())
+    kept["usage"] = Usage(**kept["usage"])
+    kept["token_logprobs"] = tuple(kept["token_logprobs"])
+    kept["tokens"] = tuple(
         Token(text=token["text"], logprob=token["logprob"], others=tuple((text, p) for text, p in token["others"]))
-        for token in plain["tokens"]
+        for token in kept.get("tokens", ())
     )
-    score = None if body["score"] is None else PaidScore(**body["score"])
-    return Kept(call_id=call_id, attempt_id=attempt_id, response=Response(**plain), score=score)
+    return Kept(call_id=call_id, attempt_id=attempt_id, response=Response(**kept), confidence=confidence)

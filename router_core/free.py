@@ -4,8 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Final
 
-from router_core.cache import Kept, PaidScore, RetryCache, can_keep
-from router_core.decide.confidence import PAID, scored
+from router_core.cache import Kept, RetryCache, can_keep
 from router_core.decide.identity import key_of, target_of
 from router_core.decide.plan import Plan, PlanTarget
 from router_core.decide.step import RECALLED
@@ -13,9 +12,8 @@ from router_core.inflight import InFlight, unpaid
 from router_core.lines import Sent
 from router_core.prechecks import Asked, Rule, ask_rules, callers_rule
 from router_core.record import record
-from router_core.scoring import calibrated
 from router_core.task import Task, examine
-from router_core.types import PRE_CHECK, Response, Usage
+from router_core.types import PRE_CHECK, Confidence, Response, Usage
 
 _NO_USAGE: Final = Usage()
 
@@ -59,31 +57,30 @@ class Keeping:
                 sent = _nothing_sent(found.attempt_id, tier, target, now_us, step=step, target_index=index)
                 request = unpaid(sent, found.response)
                 if examine(task, plan, request):
-                    score = found.score
-                    if score is not None and score.source == plan.confidence_source:
-                        paid = scored(score.value, score.source)
-                        request.confidence = calibrated(plan, paid, request, judge=score.judge)
+                    if found.confidence is not None and _still_holds(plan, found.confidence):
+                        request.confidence = found.confidence
                     return Recalled(call_id=found.call_id, request=request)
         return None
 
-    def keep(self, call_id: str, request: InFlight, at_us: int, *, judge: str | None = None) -> None:
-        """Keep a valid answer that has just come, or once more when its confidence was paid for as well.
+    def keep(self, call_id: str, request: InFlight, at_us: int, told: Confidence | None = None) -> None:
+        """Keep a valid answer that has just come.
 
         Args:
-            call_id: The call that has paid for the answer.
+            call_id: The call that has paid for it.
             request: The answer.
-            at_us: The present instant.
-            judge: The model that has judged it.
+            at_us: When, microseconds since the epoch.
+            told: What a judge or samples have told about it, which is kept with it.
         """
-        sent, response, sure = request.sent, request.response, request.confidence
-        if response is None or not can_keep(response):
-            return
-        raw = sure.value if sure.raw is None else sure.raw
-        score = (
-            PaidScore(source=sure.source, value=raw, judge=judge) if raw is not None and sure.source in PAID else None
-        )
-        kept = Kept(call_id=call_id, attempt_id=sent.attempt_id, response=response, score=score)
-        self._cache.keep(self._key, target_of(sent.target), kept, at_us)
+        sent, response = request.sent, request.response
+        if response is not None and can_keep(response):
+            kept = Kept(call_id=call_id, attempt_id=sent.attempt_id, response=response, confidence=told)
+            self._cache.keep(self._key, target_of(sent.target), kept, at_us)
+
+
+def _still_holds(plan: Plan, told: Confidence) -> bool:
+    """Return whether the config still takes its confidence from there, and on that scale."""
+    scale = None if plan.calibration is None else plan.calibration.calibration_id
+    return told.source == plan.confidence_source and told.calibration in (None, scale)
 
 
 def keeping_for(cache: RetryCache, task: Task) -> Keeping | None:
@@ -145,22 +142,6 @@ class Start:
     def is_answered(self) -> bool:
         """Whether a pre-check has answered: then nothing is to be decided."""
         return self.pre_checked is not None and self.pre_checked.request is not None
-
-    def keep_score(self, call_id: str, answer: InFlight, scorer: InFlight, at_us: int) -> None:
-        """Keep an answer once more, with what was paid to know how sure it is; nothing more is asked about it.
-
-        Args:
-            call_id: This call.
-            answer: The answer.
-            scorer: The last request about it.
-            at_us: The present instant.
-        """
-        if self.keeping is None:
-            return
-        if self.recalled is not None and answer is self.recalled.request:
-            call_id = self.recalled.call_id
-        judge = scorer.sent.target.model if scorer.sent.role == "judge" else None
-        self.keeping.keep(call_id, answer, at_us, judge=judge)
 
 
 def start_of(cache: RetryCache, rules: Sequence[Rule], task: Task, plan: Plan, now_us: int) -> Start:

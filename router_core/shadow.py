@@ -8,7 +8,7 @@ of answers, so that calls go the same way with and without it.
 import logging
 import threading
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
@@ -20,7 +20,6 @@ from router_core.control.budgets import EventFunction, Guardrail, Reservation
 from router_core.decide.compare import Given, same_answer
 from router_core.decide.plan import Plan
 from router_core.decide.shadow import Served, ShadowChoice, choose_shadows, draw_of
-from router_core.decide.trace import ON_PATH
 from router_core.errors import CallError
 from router_core.inflight import InFlight, receipt_of_answer, receipt_of_failure, record_of
 from router_core.lines import CallFacts, Sent, attempt_line, started_line
@@ -59,27 +58,6 @@ class ServedCall:
     attempts: int
     how: Served
     answer: Given
-
-
-def served_call(
-    task: Task, plan: Plan, call: CallFacts, sent: Sent, records: Sequence[AttemptRecord], answer: Given
-) -> ServedCall:
-    """Return a call that was served, for its shadows.
-
-    Args:
-        task: What was asked for.
-        plan: The call's plan.
-        call: What is the same on all its lines.
-        sent: The request whose answer was served.
-        records: Its attempts.
-        answer: What was served.
-    """
-    escalated = any(made.role in ("escalate", "correct") for made in records)
-    how = Served(
-        is_accepted=sent.step == 0 and not escalated,
-        answered=frozenset(made.tier for made in records if made.status == "ok" and made.role in ON_PATH),
-    )
-    return ServedCall(task=task, plan=plan, call=call, attempts=len(records), how=how, answer=answer)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from router_core.cache import Kept, Limits, PaidScore, RetryCache, cache_findings
+from router_core.cache import Kept, Limits, RetryCache, cache_findings
 from router_core.call_log.home import Home
-from router_core.types import Response, Token, Usage
+from router_core.types import Confidence, Response, Token, Usage
 from tests.builders import START_US
 
 HOUR_US = 3_600_000_000
@@ -25,7 +25,7 @@ KEY = b"k" * 16
 WRITING = """
 import sys
 from pathlib import Path
-from router_core.cache import Kept, Limits, PaidScore, RetryCache, cache_findings
+from router_core.cache import Kept, Limits, RetryCache, cache_findings
 from router_core.call_log.home import Home
 from router_core.types import Response, Usage
 
@@ -76,7 +76,7 @@ def test_answer_comes_back_whole_but_for_the_clients_own_object(tmp_path: Path) 
     )
     cache = open_cache(tmp_path)
     cache.keep(KEY, "m", Kept(call_id="c", attempt_id="a", response=answer(raw=object(), ttft_ms=3.0)), START_US)
-    judged = replace(given, score=PaidScore(source="judge", value=0.7, judge="b/large"))
+    judged = replace(given, confidence=Confidence(value=0.7, source="judge", calibration="cal-1", raw=0.6))
     tokens = (Token(text="yes", logprob=-0.1, others=(("yes", -0.1), ("no", -2.5))),)
     cache.keep(KEY, "n", given, START_US)
     cache.keep(KEY, "judged", judged, START_US)
