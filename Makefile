@@ -8,11 +8,13 @@ OLD_STAMP := $(OLD_VENV)/.installed
 STORAGE_TESTS := tests/contract tests/property/test_rollup_laws.py tests/property/test_edge_laws.py tests/dashboard/test_queries.py \
 	$(addprefix tests/integration/test_,$(addsuffix .py,spool disks ingest ingest_trouble import kills log_access lookup rebuild \
 	duckdb_versions))
-BROWSER_PACKAGES := chromium
+# processes that share a run of the suite, a file at a time, the long files first
+WORKERS ?= 2
+SHARED := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install lock demo format check browser test test-duckdb15 e2e bench bench-10m screenshots
+.PHONY: help install lock demo format check browser database test test-duckdb15 e2e bench bench-10m screenshots
 .NOTPARALLEL:
 
 help: ## show this list
@@ -57,22 +59,30 @@ check: install ## lint, form, types, import layers
 	$(BIN)/basedpyright
 	$(BIN)/lint-imports --no-cache --no-logo
 
-browser:
-	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || \
+# $(call system_packages,command that succeeds where they are,packages,who needs them)
+define system_packages
+	@$(1) || \
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-		echo "Installing $(BROWSER_PACKAGES) for the browser tests"; \
-		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(BROWSER_PACKAGES) >/dev/null; \
+		echo "Installing $(2) for $(3)"; \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(2) >/dev/null; \
 	else \
-		echo "The browser tests need Chromium. Install it and come back: sudo apt-get install $(BROWSER_PACKAGES)" >&2; exit 1; \
+		echo "For $(3) there must be $(2). Install it and come back: sudo apt-get install $(2)" >&2; exit 1; \
 	fi
+endef
 
-test: check browser $(OLD_STAMP) ## check, then the whole suite, then the log's tests on duckdb 1.5.5: what CI runs
-	$(BIN)/pytest $(ARGS)
+browser:
+	$(call system_packages,{ command -v chromium || command -v chromium-browser; } >/dev/null,chromium,the browser tests)
+
+database:
+	$(call system_packages,{ command -v initdb || ls /usr/lib/postgresql/*/bin/initdb; } >/dev/null 2>&1,postgresql,the tests of imports from a database)
+
+test: check browser database $(OLD_STAMP) ## check, then the whole suite, then the log's tests on duckdb 1.5.5: what CI runs
+	$(BIN)/pytest $(SHARED) $(ARGS)
 	@$(MAKE) --no-print-directory test-duckdb15
 
 test-duckdb15: install $(OLD_STAMP) ## the log's tests on duckdb 1.5.5 alone
 	@$(OLD_VENV)/bin/python -c "import duckdb; assert duckdb.__version__ == '1.5.5', duckdb.__version__"
-	$(OLD_VENV)/bin/python -m pytest -q $(STORAGE_TESTS)
+	$(OLD_VENV)/bin/python -m pytest -q $(SHARED) $(STORAGE_TESTS)
 
 e2e: install browser ## the browser tests alone
 	$(BIN)/pytest -m e2e $(ARGS)

@@ -13,13 +13,16 @@ if TYPE_CHECKING:
         RouterError,
     )
     from router_core.router import Router
-    from router_core.types import Answer, AttemptRecord, CheckResult, Confidence, Receipt, ShadowAnswer, Usage
+    from router_core.streaming import AsyncStream, Stream
+    from router_core.types import Answer, AttemptRecord, CheckResult, Chunk, Confidence, Receipt, ShadowAnswer, Usage
 
 __all__ = [
     "Answer",
+    "AsyncStream",
     "AttemptRecord",
     "CallError",
     "CheckResult",
+    "Chunk",
     "Confidence",
     "ConfigError",
     "Problem",
@@ -29,13 +32,15 @@ __all__ = [
     "Router",
     "RouterError",
     "ShadowAnswer",
+    "Stream",
     "Usage",
 ]
 
 _HOME = dict.fromkeys(__all__, "router_core.errors") | {
     "Router": "router_core.router",
+    **dict.fromkeys(("AsyncStream", "Stream"), "router_core.streaming"),
     **dict.fromkeys(
-        ("Answer", "AttemptRecord", "CheckResult", "Confidence", "Receipt", "ShadowAnswer", "Usage"),
+        ("Answer", "AttemptRecord", "CheckResult", "Chunk", "Confidence", "Receipt", "ShadowAnswer", "Usage"),
         "router_core.types",
     ),
 }

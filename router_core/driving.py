@@ -2,7 +2,7 @@
 
 from router_core.backends import Backend
 from router_core.clock import Clock
-from router_core.effects import Flow, Send
+from router_core.effects import Effect, Flow, Pause, Send
 from router_core.types import Answer
 
 
@@ -12,7 +12,9 @@ def drive(flow: Flow, backend: Backend, clock: Clock) -> Answer:
         effect = next(flow)
         while True:
             try:
-                response = backend.complete(effect.request) if isinstance(effect, Send) else clock.sleep(effect.seconds)
+                response = (
+                    backend.complete(effect.request) if isinstance(effect, Send) else clock.sleep(_pause_s(effect))
+                )
             except BaseException as error:  # noqa: BLE001 - the flow logs it and raises what is to be raised
                 effect = flow.throw(error)
             else:
@@ -30,7 +32,7 @@ async def adrive(flow: Flow, backend: Backend, clock: Clock) -> Answer:
                 response = (
                     await backend.acomplete(effect.request)
                     if isinstance(effect, Send)
-                    else await clock.asleep(effect.seconds)
+                    else await clock.asleep(_pause_s(effect))
                 )
             except BaseException as error:  # noqa: BLE001 - the flow logs it and raises what is to be raised
                 effect = flow.throw(error)
@@ -38,3 +40,9 @@ async def adrive(flow: Flow, backend: Backend, clock: Clock) -> Answer:
                 effect = flow.send(response)
     except StopIteration as stop:
         return stop.value
+
+
+def _pause_s(effect: Effect) -> float:
+    if not isinstance(effect, Pause):
+        raise TypeError(f"only a streamed call asks for {type(effect).__name__}")
+    return effect.seconds

@@ -2,8 +2,9 @@
 
 from collections.abc import Generator
 
+from router_core.backends import AsyncReading, Reading
 from router_core.record import record
-from router_core.types import Answer, Request, Response
+from router_core.types import Answer, Chunk, Request, Response
 
 
 @record
@@ -20,5 +21,38 @@ class Pause:
     seconds: float
 
 
-Effect = Send | Pause
-Flow = Generator[Effect, Response | None, Answer]
+@record
+class Begun:
+    """A streamed answer that has begun to come, or that was empty.
+
+    Attributes:
+        reading: The answer.
+        first: Its first piece; None = it has ended without one.
+    """
+
+    reading: Reading | AsyncReading
+    first: Chunk | None
+
+
+@record
+class Open:
+    """Send the request and read on to the first piece; give back what has begun or throw the failure."""
+
+    request: Request
+
+
+@record
+class Relay:
+    """Hand the pieces out; give back nothing at the end, throw what broke the stream, or ``Stopped``."""
+
+
+class Stopped(BaseException):
+    """The caller wants no further piece."""
+
+
+class Disowned(BaseException):
+    """The call is another process's: it ends here without a word."""
+
+
+Effect = Send | Pause | Open | Relay
+Flow = Generator[Effect, Response | Begun | None, Answer]

@@ -113,13 +113,23 @@ class RouteExhaustedError(RouterError):
         call_id: The call's id, as in the log.
         attempts: Every attempt that was made, in order.
         cost_nusd: What they cost together, nano-dollars.
+        partial_text: What was handed out of a stream before it broke; "" where there was none.
     """
 
-    def __init__(self, message: str, *, call_id: str, attempts: "Sequence[AttemptRecord]", cost_nusd: int) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        call_id: str,
+        attempts: "Sequence[AttemptRecord]",
+        cost_nusd: int,
+        partial_text: str = "",
+    ) -> None:
         super().__init__(message)
         self.call_id = call_id
         self.attempts = tuple(attempts)
         self.cost_nusd = cost_nusd
+        self.partial_text = partial_text
 
     @property
     def cost_usd(self) -> float:

@@ -1,20 +1,21 @@
 """One call, start to end: asks ``decide`` what to do, and leaves doing it to whoever drives the generator.
 
 The same generator serves a thread, an event loop and a simulation: it yields ``Send`` and ``Pause`` and is given back
-the response, or has the failure thrown in.
+the response, or has the failure thrown in. A streamed call yields ``Open`` in place of ``Send``, and is given back an
+answer whose first piece is there; then ``Relay``, while that is handed out. Until then everything is as for any call.
 """
 
 from collections.abc import Generator, Mapping
 from dataclasses import replace
 from typing import Any
 
+from router_core.books import UPWARDS, Books
 from router_core.clock import CallTime
 from router_core.decide.capable import Needs
 from router_core.decide.compare import Given
 from router_core.decide.moves import (
     RECALLED,
     Accept,
-    Action,
     Call,
     Check,
     Checked,
@@ -29,17 +30,17 @@ from router_core.decide.moves import (
 )
 from router_core.decide.plan import Plan
 from router_core.decide.score import Score, asks_more
+from router_core.decide.shadow import Served
 from router_core.decide.step import served_at
-from router_core.decide.trace import facts_extra, opened_extra, recalled_extra
-from router_core.effects import Effect, Flow, Pause, Send
-from router_core.ends import exhausted, served_how, ways_taken
-from router_core.errors import CallError, RequestRejectedError, RouterError
+from router_core.decide.trace import ON_PATH, facts_extra, recalled_extra
+from router_core.effects import Begun, Disowned, Effect, Flow, Open, Pause, Relay, Send, Stopped
+from router_core.errors import CallError, RequestRejectedError, RouteExhaustedError, RouterError
 from router_core.free import Recalled, Start
 from router_core.gate import Gate
-from router_core.inflight import InFlight, answer_of, receipt_of_answer, receipt_of_failure, record_of, retry_after_us
-from router_core.lines import CallFacts, Closed, Line, Sent, attempt_line, call_line, checks_column, started_line
+from router_core.inflight import InFlight, receipt_of_answer, receipt_of_failure, retry_after_us
+from router_core.lines import CallFacts, Line, Sent, checks_column
 from router_core.record import maker
-from router_core.scoring import judged_kind, score_request, size_kind, told_by_judge, told_by_sample, whom
+from router_core.scoring import Scoring, judged_kind, score_request
 from router_core.shadow import ServedCall, Shadows
 from router_core.state import RouterState
 from router_core.task import Task, examine, make_request
@@ -48,15 +49,12 @@ from router_core.types import (
     Answer,
     AttemptRecord,
     AttemptStatus,
-    Confidence,
-    Price,
-    Receipt,
     Response,
 )
 
+_NOTHING_ASKED = Facts()
 # ends of a call that might have left its step upwards
 _STAYS = frozenset({"accepted", "accepted_unscored"})
-_NOTHING_ASKED = Facts()
 
 _make_send = maker(Send)
 _make_sent = maker(Sent)
@@ -64,7 +62,6 @@ _make_facts = maker(Facts)
 _make_opened = maker(Opened)
 _make_returned = maker(Returned)
 _make_checked = maker(Checked)
-_make_closed = maker(Closed)
 _make_answer = maker(Answer)
 
 
@@ -100,16 +97,13 @@ class CallFlow:
         self._call = call
         self._now_us = time.now_us
         self._start = start
-        self._extra: Mapping[str, Any] | None = None
+        self._books = Books(state, plan, call, start.recalled)
         self._input_tokens = needs.about_tokens
         self._gate = Gate(state, plan, needs)
         self._trace: list[Fact] = []
         self._answers: dict[int, InFlight] = {}
-        self._records: list[AttemptRecord] = []
-        self._matches: dict[int, list[bool]] = {}
-        self._unlogged: InFlight | None = None
-        self._cost_nusd = 0
-        self._is_closed = False
+        self._scoring: Scoring | None = None
+        self._partial_text = ""
 
     def run(self) -> Flow:
         """Yield what is to be done until the call has its answer.
@@ -118,10 +112,16 @@ class CallFlow:
 
         Raises:
             RequestRejectedError: No target of the path can take such a request; nothing was sent.
-            RouteExhaustedError: No target gave a valid answer.
+            RouteExhaustedError: No target gave a valid answer, or a stream broke in the middle.
+            Stopped: It was stopped before it had begun to answer.
+            Disowned: It was.
         """
         try:
             return (yield from self._run())
+        except Disowned:
+            raise
+        except Stopped as error:
+            return self._stop(error)
         except BaseException as error:
             self._abandon(error)
             raise
@@ -129,7 +129,7 @@ class CallFlow:
     def _run(self) -> Flow:
         asked = self._start.pre_checked
         if asked is not None:
-            self._extra = asked.extra()
+            self._books.extra = asked.extra()
             if asked.request is not None:
                 self._answers[RECALLED] = asked.request
                 return self._serve(RECALLED, PRE_CHECK, None)
@@ -141,7 +141,7 @@ class CallFlow:
     def _decided(self) -> Flow:
         while True:
             action = self._gate.next(self._trace)
-            line = self._log_line(action)
+            line = self._books.take_line(self._trace[-1], action)
             match action:
                 case Call():
                     if line is not None:
@@ -168,24 +168,35 @@ class CallFlow:
         action = self._gate.next(self._trace)
         last = self._trace[-1]
         told = recalled_extra(self._plan, last if isinstance(last, Checked) else fact, action, request.sent.attempt_id)
-        self._extra = {"recalled": {**told, "checks": checks_column(request.checks)}}
+        self._books.extra = {"recalled": {**told, "checks": checks_column(request.checks)}}
 
     def _abandon(self, error: BaseException) -> None:
         """Log what is not logged yet of a call that ends here: cancelled, interrupted, or by a fault of the program."""
-        if self._is_closed:
+        if self._books.is_closed:
             return
         cause = "internal" if isinstance(error, Exception) else "cancelled"
         now_us = self._now_us()
-        request = self._unlogged
+        request = self._books.unlogged
         if request is not None:
             if request.receipt is None:
-                self._settle(request, receipt_of_failure(None, request.price, request.sent), now_us)
+                self._books.settle(request, self._books.lost(request, billed=None), now_us)
                 self._state.withdrawn(request.sent.target.model)
             status: AttemptStatus = "failed" if cause == "internal" else "cancelled"
-            self._write_attempt(request, status, cause, type(error).__name__)
-        self._close("failed", cause, now_us, error_type=cause)
+            self._books.write_attempt(request, status, cause, type(error).__name__)
+        self._books.close("failed", cause, now_us, error_type=cause)
 
-    def _request(self, action: Call) -> Generator[Effect, Response | None, None]:
+    def _stop(self, stopped: Stopped) -> Answer:
+        """Serve what has come of a streamed answer that the caller does not want to the end."""
+        request, now_us = self._books.unlogged, self._now_us()
+        if request is None or request.reading is None or request.receipt is not None:
+            self._abandon(stopped)
+            raise stopped
+        self._books.settle(request, self._books.lost(request, billed=None), now_us)
+        self._state.withdrawn(request.sent.target.model)
+        line = self._books.take(request, "cancelled", None)
+        return self._answer(request, "stopped", line)
+
+    def _request(self, action: Call) -> Generator[Effect, Response | Begun | None, None]:
         if action.wait_us:
             yield Pause(seconds=action.wait_us / 1e6)
         state, plan = self._state, self._plan
@@ -205,99 +216,61 @@ class CallFlow:
             target_index=action.target,
             draft=action.draft,
         )
-        request = self._begin(sent, price)
+        request = self._books.begin(sent, price)
         try:
-            response = yield _make_send(
-                request=make_request(self._task, plan, self._call.call_id, sent, action.timeout_us / 1e6)
-            )
+            if self._task.is_streamed:
+                response = yield from self._read(request, action.timeout_us)
+            else:
+                response = yield _make_send(
+                    request=make_request(self._task, plan, self._call.call_id, sent, action.timeout_us / 1e6)
+                )
         except CallError as error:
             self._failed(request, error)
         else:
-            self._returned(request, answer_of(response))
+            self._returned(request, _answered(response))
 
-    def _begin(self, sent: Sent, price: Price | None) -> InFlight:
-        """Set the money aside and log that the request begins."""
-        reservation = self._state.guardrail.reserve(sent.started_us, sent.reserved_nusd, critical=self._plan.critical)
-        request = self._unlogged = InFlight(sent, reservation, price)
-        self._state.log(started_line(self._plan, self._call, sent))
-        return request
-
-    def _score(self, action: Score) -> Generator[Effect, Response | None, None]:
+    def _score(self, action: Score) -> Generator[Effect, Response | Begun | None, None]:
         """Ask how sure an answer is. Whatever becomes of that, the call goes on: at worst it has no confidence."""
-        state, plan, answer = self._state, self._plan, self._answers[action.about]
-        asked, started_us = whom(plan, action), self._now_us()
-        price = state.prices.price(asked.target.model, started_us)
-        kind = size_kind(self._task.payload_type, action)
-        sent = _make_sent(
-            attempt_id=f"{self._call.call_id}-{action.n}",
-            n=action.n,
-            role=action.role,
-            tier=asked.tier,
-            target=asked.target,
-            started_us=started_us,
-            reserved_nusd=state.estimate_nusd(kind, asked.target, self._input_tokens, price),
-            step=action.step,
-            target_index=action.target,
-            about_attempt_id=answer.sent.attempt_id,
-        )
-        request = self._begin(sent, price)
+        state, answer = self._state, self._answers[action.about]
+        scoring = self._scoring = self._scoring or Scoring(state, self._task, self._plan)
+        sent = scoring.sent(action, answer, self._call.call_id, self._input_tokens, self._now_us())
+        request = self._books.begin(sent, state.prices.price(sent.target.model, sent.started_us))
         try:
-            response = yield Send(request=score_request(self._task, plan, sent, answer, action.timeout_us / 1e6))
-            self._told(action, request, answer_of(response))
+            wire = score_request(self._task, self._plan, sent, answer, action.timeout_us / 1e6)
+            response = _answered((yield _make_send(request=wire)))
+            self._books.settle(request, receipt_of_answer(request, response, state.prices), self._now_us())
+            told = scoring.told(action, request, response, answer)
         except Exception as error:  # noqa: BLE001 - an answer is there: what fails beside it must not lose it
-            self._not_told(action, request, error)
-
-    def _told(self, action: Score, request: InFlight, response: Response) -> None:
-        state, plan, answer = self._state, self._plan, self._answers[action.about]
-        got = receipt_of_answer(request, response, state.prices)
-        self._settle(request, got, self._now_us())
-        kind, took_us = size_kind(self._task.payload_type, action), request.ended_us - request.sent.started_us
-        state.answered(kind, request.sent.target.model, response.usage, took_us)
-        if action.role == "judge":
-            told = told_by_judge(plan, request, response, answer)
-        else:
-            matches = self._matches.setdefault(action.about, [])
-            told = told_by_sample(self._task, plan, request, response, answer, matches)
-            matches += [] if request.answer_match is None else [request.answer_match]
-        request.confidence = answer.confidence = told.confidence
+            told, now_us = scoring.not_told(request, answer, error, self._now_us()), self._now_us()
+            if request.receipt is None:
+                self._books.settle(request, receipt_of_failure(told.billed, request.price, sent), now_us)
+        if told.confidence.value is not None and self._start.keeping is not None:
+            self._start.keeping.keep(self._call.call_id, answer, self._now_us(), told.confidence)
         if action.about != RECALLED:
             place = action.about - 1
-            self._records[place] = replace(self._records[place], confidence=told.confidence)
-        fact = self._scored(action, answered=True)
-        self._write_attempt(request, told.status, None if told.status == "ok" else "invalid", None, fact)
-
-    def _not_told(self, action: Score, request: InFlight, error: Exception) -> None:
-        if self._unlogged is not request:
-            raise error  # it is on record already: the fault is not the request's
-        known = error if isinstance(error, CallError) else CallError(str(type(error).__name__), kind="internal")
-        now_us = self._now_us()
-        if request.receipt is None:
-            self._settle(request, receipt_of_failure(known.billed, request.price, request.sent), now_us)
-            self._state.failed(request.sent, known.kind, retry_after_us(known), now_us, self._state.clock.draw())
-        request.response = None
-        self._write_attempt(request, "failed", known.kind, str(known), self._scored(action, answered=False))
-
-    def _scored(self, action: Score, *, answered: bool) -> Mapping[str, Any] | None:
-        """Take note of a request about an answer; return what its row must carry beyond its columns."""
-        answer = self._answers[action.about]
-        fact = Scored(
-            n=action.n,
-            about=action.about,
-            step=answer.sent.step,
-            target=answer.sent.target_index,
-            answered=answered,
-            confidence=answer.confidence,
-            facts=self._facts(self._now_us()),
-        )
+            self._books.records[place] = replace(self._books.records[place], confidence=told.confidence)
+        fact = told.fact(action, answer, self._facts(self._now_us()))
         self._trace.append(fact)
-        following = self._gate.next(self._trace)
-        last = self._trace[-1]
-        return facts_extra(last, following) if isinstance(last, Scored) else None
+        facts = self._decided_facts()
+        self._books.write_attempt(request, told.status, told.error_type, told.message, facts)
+
+    def _read(self, request: InFlight, timeout_us: int) -> Generator[Effect, Response | Begun | None, object]:
+        sent = request.sent
+        left_us = self._plan.deadline_us - (sent.started_us - self._call.opened_us)
+        wire = make_request(self._task, self._plan, self._call.call_id, sent, timeout_us / 1e6, left_us / 1e6)
+        begun = yield Open(request=wire)
+        if not isinstance(begun, Begun):
+            return begun
+        if begun.first is not None:
+            request.reading = begun.reading
+            request.ttft_ms = (self._now_us() - sent.started_us) / 1000
+            yield Relay()
+        return begun.reading.received()
 
     def _returned(self, request: InFlight, response: Response) -> None:
         state, sent = self._state, request.sent
         got = receipt_of_answer(request, response, state.prices)
-        self._settle(request, got, self._now_us())
+        self._books.settle(request, got, self._now_us())
         state.answered(self._task.payload_type, sent.target.model, response.usage, request.ended_us - sent.started_us)
         self._answers[sent.n] = request
         self._trace.append(_make_returned(n=sent.n, step=sent.step, target=sent.target_index))
@@ -312,7 +285,8 @@ class CallFlow:
     def _checked(self, n: int, request: InFlight, *, valid: bool) -> Checked:
         # what is served anyway needs no look at the world
         step = self._plan.steps[request.sent.step]
-        settled = (
+        streamed = request.reading is not None
+        settled = streamed or (
             valid
             and request.sent.draft is None
             and not asks_more(self._plan, request.sent.step)
@@ -325,15 +299,17 @@ class CallFlow:
             valid=valid,
             confidence=request.confidence,
             corrects=request.sent.draft,
+            streamed=streamed,
             facts=_NOTHING_ASKED if settled else self._facts(self._now_us()),
         )
 
     def _failed(self, request: InFlight, error: CallError) -> None:
         state, sent = self._state, request.sent
         now_us = self._now_us()
-        self._settle(request, receipt_of_failure(error.billed, request.price, sent), now_us)
-        wait_us = retry_after_us(error)
-        draw = state.clock.draw()
+        self._books.settle(request, self._books.lost(request, billed=error.billed), now_us)
+        if request.response is not None:
+            self._partial_text = request.response.text
+        wait_us, draw = retry_after_us(error), state.clock.draw()
         state.failed(sent, error.kind, wait_us, now_us, draw)
         if error.kind == "context_overflow":
             self._gate.overflown(sent.target)
@@ -344,50 +320,23 @@ class CallFlow:
             kind=error.kind,
             retry_after_us=wait_us,
             draw=draw,
+            streamed=request.reading is not None,
             facts=self._facts(now_us),
         )
         self._trace.append(fact)
+        self._books.write_attempt(request, "failed", error.kind, str(error), self._decided_facts())
+
+    def _decided_facts(self) -> Mapping[str, Any] | None:
+        """Decide what follows; return what the row of the last fact must carry for a replay."""
         action = self._gate.next(self._trace)
         last = self._trace[-1]
-        facts = facts_extra(last, action) if isinstance(last, Failed) else None
-        self._write_attempt(request, "failed", error.kind, str(error), facts)
-
-    def _log_line(self, action: Action) -> Line | None:
-        """Return the line of the answer that was just checked, now that its consequence is known."""
-        fact, request = self._trace[-1], self._unlogged
-        if request is None or not isinstance(fact, Checked):
-            return None
-        self._unlogged = None
-        status, error_type = ("ok", None) if fact.valid else ("invalid", "invalid")
-        ended = request.ended(status, error_type, facts_extra(fact, action))
-        self._records.append(record_of(request, ended))
-        return attempt_line(self._plan, self._call, request.sent, ended)
-
-    def _write_attempt(
-        self,
-        request: InFlight,
-        status: AttemptStatus,
-        error_type: str | None,
-        message: str | None,
-        facts: Mapping[str, Any] | None = None,
-    ) -> None:
-        self._unlogged = None
-        ended = request.ended(status, error_type, facts)
-        self._records.append(record_of(request, ended, message))
-        self._state.log(attempt_line(self._plan, self._call, request.sent, ended))
-
-    def _settle(self, request: InFlight, got: Receipt, at_us: int) -> None:
-        """Book what a request cost, once."""
-        request.receipt, request.ended_us = got, at_us
-        cost = got.cost_nusd or 0
-        self._cost_nusd += cost
-        self._state.guardrail.settle(request.reservation, cost, at_us)
+        return facts_extra(last, action) if isinstance(last, Failed | Scored) else None
 
     def _facts(self, now_us: int) -> Facts:
         state, plan = self._state, self._plan
         unaffordable: frozenset[str] = frozenset()
         if plan.cost_nusd is not None:
-            left = plan.cost_nusd - self._cost_nusd
+            left = plan.cost_nusd - self._books.cost_nusd
             kind, tokens = self._task.payload_type, self._input_tokens
             unaffordable = state.dearer_than(left, kind, plan.steps, tokens, now_us)
             if plan.judge is not None:
@@ -408,78 +357,89 @@ class CallFlow:
         request, plan = self._answers[n], self._plan
         if n != RECALLED and reason in _STAYS and not plan.critical and request.sent.step < len(plan.steps) - 1:
             self._state.stayed(plan.payload_type, request.sent.tier)
-        ended_us = self._now_us()
-        served, response = request.sent, request.response
-        why = reason if plan.reason in ("path", "default_type") else plan.reason
-        text = "" if response is None else response.text
-        self._close("ok", why, ended_us, served=served, confidence=request.confidence, line=line)
+        answer = self._answer(request, reason if plan.reason in ("path", "default_type") else plan.reason, line)
         if plan.shadows and n != RECALLED:  # what was paid for before had its shadows then
-            self._shadows.after(
-                self._state,
-                ServedCall(
-                    task=self._task,
-                    plan=plan,
-                    call=self._call,
-                    attempts=len(self._records),
-                    how=served_how(served, self._records),
-                    answer=Given(text=text, parsed=request.parsed),
-                ),
-            )
+            self._shadow(request.sent, Given(text=answer.text, parsed=answer.parsed))
+        return answer
+
+    def _answer(self, request: InFlight, why: str, line: Line | None) -> Answer:
+        """Log the end of a call that serves this request's answer, and return that."""
+        ended_us = self._now_us()
+        plan, served, response = self._plan, request.sent, request.response
+        recalled = self._start.recalled
+        confidence, opening = request.confidence, self._opening
+        self._books.close("ok", why, ended_us, served=served, confidence=confidence, line=line, opening=opening)
         return _make_answer(
-            text=text,
+            text="" if response is None else response.text,
             parsed=request.parsed,
             confidence=request.confidence,
             tier=served.tier,
             model=served.target.model,
-            cost_nusd=self._cost_nusd,
-            attempts=tuple(self._records),
+            cost_nusd=self._books.cost_nusd,
+            attempts=tuple(self._books.records),
             call_id=self._call.call_id,
             degraded=plan.degraded,
             reason=why,
             latency_ms=(ended_us - self._call.opened_us) / 1000,
             raw=None if response is None else response.raw,
-            cache_hit=n == RECALLED and self._start.recalled is not None,
+            cache_hit=recalled is not None and served is recalled.request.sent,
         )
+
+    def _shadow(self, served: Sent, answer: Given) -> None:
+        escalated = any(made.role in UPWARDS for made in self._books.records)
+        # a streamed answer is served even if it turns out invalid
+        invalid = any(made.attempt_id == served.attempt_id and made.status == "invalid" for made in self._books.records)
+        how = Served(
+            is_accepted=served.step == 0 and not escalated and not invalid,
+            answered=frozenset(
+                made.tier for made in self._books.records if made.status == "ok" and made.role in ON_PATH
+            ),
+        )
+        self._shadows.after(
+            self._state,
+            ServedCall(
+                task=self._task,
+                plan=self._plan,
+                call=self._call,
+                attempts=len(self._books.records),
+                how=how,
+                answer=answer,
+            ),
+        )
+
+    @property
+    def _opening(self) -> Facts | None:
+        """The world as it was when the call began, and what kept it from beginning otherwise."""
+        first = self._trace[0] if self._trace else None
+        return first.facts if isinstance(first, Opened) else None
 
     def _exhausted(self, reason: str, line: Line | None) -> RouterError:
-        if reason == "incapable" and not self._records:
-            self._close("rejected", reason, self._now_us(), error_type=reason, line=line)
+        now_us, opening = self._now_us(), self._opening
+        if reason == "incapable" and not self._books.records:
+            self._books.close("rejected", reason, now_us, error_type=reason, line=line, opening=opening)
             why = self._gate.why_incapable()
             return RequestRejectedError(f"{self._call.payload_type}: no target of its path can take this: {why}")
-        last = self._records[-1].error_type if self._records else reason
-        self._close("failed", reason, self._now_us(), error_type=last, line=line)
-        return exhausted(self._call, reason, self._records, self._cost_nusd)
-
-    def _close(
-        self,
-        status: Any,
-        reason: str,
-        ended_us: int,
-        *,
-        served: Sent | None = None,
-        confidence: Confidence | None = None,
-        error_type: str | None = None,
-        line: Line | None = None,
-    ) -> None:
-        self._is_closed = True
-        opening = self._trace[0] if self._trace else None
-        recalled = self._start.recalled
-        escalations, fallbacks = ways_taken(self._records)
-        closed = _make_closed(
-            status=status,
-            reason=reason,
-            ended_us=ended_us,
-            served=served,
-            confidence=confidence,
-            error_type=error_type,
-            cost_nusd=self._cost_nusd,
-            attempts=len(self._records),
-            escalations=escalations,
-            fallbacks=fallbacks,
-            opened=opened_extra(opening.facts) if isinstance(opening, Opened) else None,
-            paid_by=None if recalled is None else recalled.call_id,
-            is_recalled=recalled is not None and served is recalled.request.sent,
-            extra=self._extra,
+        last = self._books.records[-1].error_type if self._books.records else reason
+        self._books.close("failed", reason, now_us, error_type=last, line=line, opening=opening)
+        tried = "; ".join(f"{made.tier}: {_how(made)}" for made in self._books.records) or "nothing was tried"
+        count = len(self._books.records)
+        return RouteExhaustedError(
+            f"{self._call.payload_type}: no answer ({reason}) after {count} attempt{'s' * (count != 1)} [{tried}]",
+            call_id=self._call.call_id,
+            attempts=self._books.records,
+            cost_nusd=self._books.cost_nusd,
+            partial_text=self._partial_text,
         )
-        lines = [] if line is None else [line]
-        self._state.log_call(*lines, call_line(self._plan, self._call, closed))
+
+
+def _answered(response: object) -> Response:
+    if not isinstance(response, Response):
+        raise TypeError(f"a backend must return a Response, not {type(response).__name__}")
+    return response
+
+
+def _how(record: AttemptRecord) -> str:
+    """Return how an attempt ended, in words that quote no answer; the checks' own words are in the error's attempts."""
+    failed = [check.name for check in record.checks if check.verdict != "passed"]
+    said = record.message or (f"invalid, failed {', '.join(failed)}" if failed else str(record.error_type))
+    return said if said.startswith(record.model) else f"{record.model}: {said}"

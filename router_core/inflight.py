@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from router_core.control.budgets import Reservation
 from router_core.decide.receipt import receipt
@@ -28,6 +28,14 @@ _make_ended = maker(Ended)
 _make_attempt = maker(AttemptRecord)
 
 
+class Incoming(Protocol):
+    """An answer that comes in piece by piece."""
+
+    def received(self) -> Response:
+        """Return what has come so far."""
+        ...
+
+
 @dataclass(slots=True)
 class InFlight:
     """A request that has money set aside and no log line yet.
@@ -43,6 +51,8 @@ class InFlight:
         confidence: Confidence of the answer.
         checks: Verdicts on the answer.
         answer_match: Whether it is the served answer too; None = not compared.
+        reading: Its answer while that comes in piece by piece.
+        ttft_ms: Time to the first of these pieces.
     """
 
     sent: Sent
@@ -55,6 +65,8 @@ class InFlight:
     confidence: Confidence = NO_CONFIDENCE
     checks: tuple[CheckResult, ...] = ()
     answer_match: bool | None = None
+    reading: Incoming | None = None
+    ttft_ms: float | None = None
 
     def ended(self, status: AttemptStatus, error_type: str | None, facts: Mapping[str, Any] | None) -> Ended:
         """Return how it ended, for its line.
@@ -79,7 +91,7 @@ class InFlight:
             checks=self.checks,
             response_model=response.response_model,
             service_tier=response.service_tier,
-            ttft_ms=response.ttft_ms,
+            ttft_ms=response.ttft_ms if self.ttft_ms is None else self.ttft_ms,
             answer_match=self.answer_match,
             facts=facts,
         )
@@ -131,7 +143,8 @@ def receipt_of_answer(request: InFlight, response: Response, prices: PriceBook) 
     request.response = response
     if response.service_tier is not None:
         request.price = prices.price(sent.target.model, sent.started_us, service_tier=response.service_tier)
-    return _never_free(receipt(response.usage, request.price, reported_nusd=response.cost_nusd), sent)
+    got = receipt(response.usage, request.price, reported_nusd=response.cost_nusd, estimated=response.is_counted)
+    return _never_free(got, sent)
 
 
 def receipt_of_failure(billed: bool | None, price: Price | None, sent: Sent) -> Receipt:
@@ -152,14 +165,3 @@ def retry_after_us(error: CallError) -> int | None:
     """Return the pause that a provider asks for; what is no sensible one is none."""
     asked = error.retry_after_s
     return round(asked * 1e6) if asked is not None and 0 <= asked <= _LONGEST_WAIT_S else None
-
-
-def answer_of(returned: object) -> Response:
-    """Return what a backend has returned.
-
-    Raises:
-        TypeError: It is no response.
-    """
-    if not isinstance(returned, Response):
-        raise TypeError(f"a backend must return a Response, not {type(returned).__name__}")
-    return returned

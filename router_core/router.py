@@ -19,6 +19,7 @@ from router_core.call_log.spool import Spool
 from router_core.checks import Check
 from router_core.clock import CallTime, Clock, SystemClock, VirtualClock
 from router_core.control.budgets import Guardrail
+from router_core.course import Streams
 from router_core.decide.breaker import Cause, Tally, Usual
 from router_core.decide.capable import needs_of
 from router_core.decide.plan import Plan, as_judged, under_guard
@@ -34,6 +35,7 @@ from router_core.prechecks import PreCheckFunction, Rules, compile_rules
 from router_core.record import maker
 from router_core.shadow import AnswerFunction, Shadows
 from router_core.state import Observed, RouterState
+from router_core.streaming import StreamedCalls
 from router_core.task import ConfidenceFunction, Task, refuse_unusable, template_hash
 from router_core.types import NANO, Answer, Message, OutcomeSource
 
@@ -61,7 +63,7 @@ class _Routing:
     rules: Rules
 
 
-class Router:
+class Router(StreamedCalls):
     """Routes each payload type to a tier, escalates, falls back, keeps to the limit, and logs every attempt.
 
     One router serves any number of threads and tasks. Use ``Router.open``.
@@ -96,6 +98,7 @@ class Router:
             on_event=self._event,
             on_answer=on_shadow,
         )
+        self._streams = Streams()
         self._recorder: Recorder | None = None
         self._routing = self._make_routing(config_file.current)
         follow_forks(self)
@@ -296,6 +299,7 @@ class Router:
         if not self._closed:
             self._closed = True
             self._config_file.stop()
+            self._streams.close()
             self._shadows.close(self._clock.now_us())
             self._guardrail.close()
             self._shadow_budget.close()
@@ -417,6 +421,7 @@ class Router:
         self._switch = threading.Lock()
         for part in self.store_users():
             part.after_fork()
+        self._streams.after_fork()
         self._shadows.after_fork()
         self._health.after_fork()
         self._breakers.after_fork()

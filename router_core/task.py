@@ -6,18 +6,12 @@ from dataclasses import field
 from functools import lru_cache, partial
 from typing import Any, cast
 
-from router_core.checks import (
-    Check,
-    declares,
-    label_field,
-    refuse_unusable_check,
-    refuse_unusable_format,
-    run_checks,
-)
+from router_core.checks import Check, refuse_unusable_check, refuse_unusable_format, run_checks
 from router_core.decide.calibration import calibrate
-from router_core.decide.confidence import Signals, measure
+from router_core.decide.confidence import make_signals, measure
 from router_core.decide.plan import Plan
 from router_core.inflight import InFlight
+from router_core.labels import declares, label_field
 from router_core.lines import Sent
 from router_core.prechecks import PreCheckFunction, refuse_unusable_rule
 from router_core.record import maker, record
@@ -34,7 +28,7 @@ _make_request = maker(Request)
 
 @record
 class Task:
-    """What the caller asks for; see ``Router.complete``."""
+    """What the caller asks for; see ``Router.complete`` and ``Router.stream``."""
 
     payload_type: str
     messages: Sequence[Message]
@@ -46,6 +40,7 @@ class Task:
     step: str | None = None
     tags: Mapping[str, str] | None = None
     params: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    is_streamed: bool = False
 
 
 def refuse_unusable(task: Task) -> None:
@@ -70,6 +65,8 @@ def refuse_unusable(task: Task) -> None:
     if task.confidence is not None and not callable(task.confidence):
         raise TypeError(f"confidence must be a function, not {type(task.confidence).__name__}")
     if task.params and not _ROUTED.isdisjoint(task.params):
+        if "stream" in task.params:
+            raise TypeError("stream: use router.stream(...), or router.astream(...) in an event loop")
         routed = sorted(_ROUTED & task.params.keys())
         raise TypeError(f"{', '.join(routed)}: the routing config decides this, not the call")
     refuse_unusable_format(task.response_format)
@@ -98,7 +95,9 @@ def _refuse_tags(tags: object) -> None:
             raise TypeError("tags must be a mapping of text to text")
 
 
-def make_request(task: Task, plan: Plan, call_id: str, sent: Sent, timeout_s: float) -> Request:
+def make_request(
+    task: Task, plan: Plan, call_id: str, sent: Sent, timeout_s: float, total_s: float | None = None
+) -> Request:
     """Return the request that a backend is given for one attempt of a call."""
     wanted = _logprobs(task, plan)
     return _make_request(
@@ -117,6 +116,7 @@ def make_request(task: Task, plan: Plan, call_id: str, sent: Sent, timeout_s: fl
         api_base=sent.target.api_base,
         api_key_env=sent.target.api_key_env,
         role=sent.role,
+        total_s=total_s,
     )
 
 
@@ -137,7 +137,7 @@ def examine(task: Task, plan: Plan, request: InFlight) -> bool:
         said = None
         if task.confidence is not None:
             said = _caller_confidence(task.confidence, text if task.response_format is None else checked.parsed)
-        signals = Signals(
+        signals = make_signals(
             text=text,
             parsed=checked.parsed,
             caller=said,
@@ -146,12 +146,11 @@ def examine(task: Task, plan: Plan, request: InFlight) -> bool:
             tokens=response.tokens,
             label=partial(label_field, task.response_format, plan.comparable) if response.tokens else None,
         )
-        request.confidence = calibrate(
-            measure(plan.confidence_source, signals, field=plan.confidence_field),
-            plan.calibration,
-            model=request.sent.target.model,
-            response_model=response.response_model,
-        )
+        confidence = measure(plan.confidence_source, signals, field=plan.confidence_field)
+        if plan.calibration is not None:
+            model, snapshot = request.sent.target.model, response.response_model
+            confidence = calibrate(confidence, plan.calibration, model=model, response_model=snapshot)
+        request.confidence = confidence
     return checked.valid
 
 

@@ -228,7 +228,7 @@ def helicone_row(second: float = 0, **columns: Any) -> dict[str, Any]:
         "provider": "OPENAI",
         "delay_ms": 1800,
         "time_to_first_token": 300,
-        "prompt_tokens": 1000,
+        "prompt_tokens": 200,
         "prompt_cache_read_tokens": 800,
         "prompt_cache_write_tokens": 0,
         "completion_tokens": 100,

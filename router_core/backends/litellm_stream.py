@@ -8,6 +8,7 @@ piece when it is asked for.
 import asyncio
 import contextlib
 import contextvars
+import inspect
 import logging
 import socket
 import sys
@@ -340,11 +341,15 @@ def _close(source: Any) -> None:
 
 
 async def _aclose(source: Any) -> None:
-    close = field_of(source, "aclose")
-    if not callable(close):
-        _close(source)
+    # older wrappers cannot be closed themselves
+    inner = field_of(source, "completion_stream")
+    closes = (field_of(source, "aclose"), field_of(inner, "aclose"), field_of(inner, "close"))
+    close = next(filter(callable, closes), None)
+    if close is None:
         return
     try:
-        await close()  # pyright: ignore[reportGeneralTypeIssues]
+        closing = close()
+        if inspect.isawaitable(closing):
+            await closing
     except Exception:
         _logger.debug("a stream could not be closed", exc_info=True)

@@ -4,11 +4,11 @@ The writer's connection has the log attached as ``log`` and the batch staged in 
 """
 
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from router_core.call_log.lookup import Lookup, Question
+from router_core.call_log.lookup import Question
 from router_core.call_log.schema import LINE_COLUMNS, TABLES
 
 if TYPE_CHECKING:
@@ -33,17 +33,25 @@ class Advance:
     lines: int
 
 
-def drop_repeated(con: "DuckDBPyConnection", lookup: Lookup, filled: set[str]) -> None:
-    """Remove staged rows that are in the log already, and all but the first of equal ones among themselves."""
-    kinds = sorted(filled & TABLES.keys())
+def drop_twins(con: "DuckDBPyConnection", filled: set[str]) -> list[Question]:
+    """Remove all but the first of equal staged rows; return what to ask the log, whose answers ``drop_known`` takes."""
+    kinds = _row_kinds(filled)
     for kind in kinds:
         keys = ", ".join(f'"{key}"' for key in _ROW_KEYS[kind])
         firsts = f"SELECT min(rowid) FROM stage_{kind} GROUP BY {keys}"
         con.execute(f"DELETE FROM stage_{kind} WHERE rowid NOT IN ({firsts})")
-    answers = lookup.ask(*(_rows_like(con, kind) for kind in kinds))
-    for kind, rows in zip(kinds, answers, strict=True):
+    return [_rows_like(con, kind) for kind in kinds]
+
+
+def drop_known(con: "DuckDBPyConnection", filled: set[str], answers: Sequence[Sequence[Sequence[Any]]]) -> None:
+    """Remove staged rows that are in the log already, as its answers to ``drop_twins`` say."""
+    for kind, rows in zip(_row_kinds(filled), answers, strict=True):
         if rows:
             _drop_known(con, kind, [list(column) for column in zip(*rows, strict=True)])
+
+
+def _row_kinds(filled: set[str]) -> list[str]:
+    return sorted(filled & TABLES.keys())
 
 
 def _rows_like(con: "DuckDBPyConnection", kind: str) -> Question:

@@ -58,7 +58,7 @@ def _replaced(con: "DuckDBPyConnection", rollup: str, cuts: _Cuts) -> str:
     else:
         keys, measures = ROLLUPS[rollup]
         columns = ", ".join((*keys, *measures))
-        parts = delta_query(rollup, _rows(*source_of(rollup), cuts), hour="part")
+        parts = delta_query(rollup, _rows(*source_of(rollup), cuts), hour="part", sums="HUGEINT")
     con.execute(f"CREATE OR REPLACE TEMP TABLE edge_{rollup} AS {parts}")
     return f"""(SELECT {columns} FROM {rollup} WHERE hour IS NULL OR hour NOT IN ({_listed(_hours(cuts))})
                 UNION ALL SELECT {columns} FROM edge_{rollup})"""

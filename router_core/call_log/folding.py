@@ -68,9 +68,9 @@ def _by_hour(found: Sequence[Any]) -> tuple[bool, int]:
 
 
 def fold(con: "DuckDBPyConnection", step: Fold) -> None:
-    """Fold some hours of a rollup to one row per key, in a transaction."""
+    """Fold some hours of a rollup to one row per key, in a transaction; too large sums stay in parts."""
     keys, measures = ROLLUPS[step.rollup]
-    sums = ", ".join(f"CAST(sum({name}) AS BIGINT) AS {name}" for name in measures)
+    sums = ", ".join(f"TRY_CAST(sum({name}) AS BIGINT) AS {name}" for name in measures)
     dated = [hour for hour in step.hours if hour is not None]
     chosen = f"hour IN ({', '.join(f'make_timestamp({hour})' for hour in dated)})" if dated else "false"
     if len(dated) < len(step.hours):
@@ -79,6 +79,8 @@ def fold(con: "DuckDBPyConnection", step: Fold) -> None:
         f"""CREATE OR REPLACE TEMP TABLE folded AS
             SELECT {", ".join(keys)}, {sums} FROM log.{step.rollup} WHERE {chosen} GROUP BY ALL ORDER BY hour"""
     )
+    if con.execute(f"SELECT count(*) FROM folded WHERE {' IS NULL OR '.join(measures)} IS NULL").fetchone() != (0,):
+        return
     con.execute("BEGIN")
     con.execute(f"DELETE FROM log.{step.rollup} WHERE {chosen}")
     con.execute(f"INSERT INTO log.{step.rollup} SELECT * FROM folded")

@@ -196,10 +196,8 @@ class Ingester:
     def _commit(self, batch: Batch, advances: Mapping[str, Advance], tally: _Tally) -> bool:
         """Commit a batch; return False when the file's ledger says otherwise than remembered: then read again."""
         filled = self._stage.load(batch)
-        if batch.may_repeat:
-            commit.drop_repeated(self._file.con, self._lookup, filled)
+        hours = self._compare(filled, may_repeat=batch.may_repeat)
         deltas = rollups.compute_deltas(self._file.con, filled)
-        hours = outcome_sums.touched_hours(self._file.con, self._lookup, filled)
         now_us = self._now_us()
         with self._file.attached(now_us) as con:
             recorded = read_offsets(con, "log.ledger", advances)
@@ -221,6 +219,17 @@ class Ingester:
         tally.quarantined += len(batch.bad)
         tally.commits += 1
         return True
+
+    def _compare(self, filled: set[str], *, may_repeat: bool) -> list[int | None]:
+        """Drop staged rows that the log holds; return hours whose labels came before the rows that are left."""
+        con = self._file.con
+        rows_like = commit.drop_twins(con, filled) if may_repeat else []
+        questions = [*rows_like, *outcome_sums.early_labels(con, filled)]
+        # all at once: opening the file takes longer than most answers
+        answers = self._lookup.ask(*questions) if questions else []
+        if may_repeat:
+            commit.drop_known(con, filled, answers[: len(rows_like)])
+        return outcome_sums.touched_hours(con, answers[len(rows_like) :])
 
     def _settle(self, goal: Goal, tally: _Tally) -> None:
         """Turn what dead workers left in flight into rows, and put away what was read to its end."""

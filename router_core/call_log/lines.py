@@ -6,7 +6,7 @@ from typing import Any, Final, NamedTuple, cast
 
 import orjson
 
-from router_core.call_log.schema import LINE_COLUMNS, LINE_KINDS
+from router_core.call_log.schema import LIMITS, LINE_COLUMNS, LINE_KINDS
 
 _KNOWN: Final = {kind: frozenset({"k", *columns}) for kind, columns in LINE_COLUMNS.items()}
 _REQUIRED: Final = {"attempt": ("attempt_id", "call_id"), "call": ("call_id",), "outcome": ("call_id",), "event": ()}
@@ -255,7 +255,7 @@ def parse_object(data: bytes) -> dict[str, Any]:
 
 
 class OddValue(NamedTuple):
-    """A value of another kind than its column; DuckDB takes some of them all the same.
+    """A value of another kind than its column, or beyond its limits; DuckDB takes some of the former all the same.
 
     Attributes:
         name: The column.
@@ -269,17 +269,24 @@ class OddValue(NamedTuple):
 
     def __str__(self) -> str:
         """Say what is wrong with it."""
-        return f"{self.name}: {str(self.value)[:100]!r} is not {_EXPECTED[self.column]}"
+        limits = LIMITS.get(self.name)
+        within = f" from {limits[0]:,} to {limits[-1]:,}" if limits else ""
+        return f"{self.name}: {str(self.value)[:100]!r} is not {_EXPECTED[self.column]}{within}"
 
 
 def odd_values(kind: str, data: bytes) -> list[OddValue]:
-    """Return the values of a line that are of another kind than their columns."""
+    """Return the values of a line that are of another kind than their columns, or beyond their limits."""
     line = parse_object(data)
     return [
         OddValue(name, column, line[name])
         for name, column in LINE_COLUMNS[kind].items()
-        if line.get(name) is not None and not _fits(line[name], column)
+        if line.get(name) is not None and not (_fits(line[name], column) and _is_within(name, line[name]))
     ]
+
+
+def _is_within(name: str, number: Any) -> bool:
+    limits = LIMITS.get(name)
+    return limits is None or limits[0] <= number <= limits[-1]
 
 
 def _fits(value: Any, column: str) -> bool:

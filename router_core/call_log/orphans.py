@@ -13,8 +13,8 @@ from router_core.call_log.schema import ATTEMPT_COLUMNS
 _ENDED: Final = "SELECT attempt_id FROM log.attempts WHERE attempt_id IN (SELECT unnest(?))"
 _CLOSED: Final = "SELECT call_id FROM log.calls WHERE call_id IN (SELECT unnest(?))"
 _KNOWN: Final = """
-    SELECT call_id, role, CAST(coalesce(sum(cost_nusd), 0) AS BIGINT), count(*) FROM log.attempts
-    WHERE call_id IN (SELECT unnest(?)) GROUP BY call_id, role"""
+    SELECT call_id, role, CAST(least(coalesce(sum(cost_nusd), 0), 9223372036854775807) AS BIGINT), count(*)
+    FROM log.attempts WHERE call_id IN (SELECT unnest(?)) GROUP BY call_id, role"""
 
 
 @dataclass(slots=True)

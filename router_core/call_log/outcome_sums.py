@@ -39,15 +39,21 @@ class Step:
     later: list[int | None]
 
 
-def touched_hours(con: "DuckDBPyConnection", lookup: Lookup, kinds: set[str]) -> list[int | None]:
-    """Return the hours of staged calls whose labels came before them."""
+def early_labels(con: "DuckDBPyConnection", kinds: set[str]) -> list[Question]:
+    """Return what to ask the log about labels that came before their staged calls, for ``touched_hours``."""
     if "call" not in kinds:
         return []
     called = [call_id for (call_id,) in con.execute("SELECT DISTINCT call_id FROM stage_call").fetchall()]
-    known = "SELECT DISTINCT call_id FROM log.outcomes WHERE call_id IN (SELECT unnest(?))"
-    (meant,) = lookup.ask(Question(known, (called,)))
+    return [Question("SELECT DISTINCT call_id FROM log.outcomes WHERE call_id IN (SELECT unnest(?))", (called,))]
+
+
+def touched_hours(con: "DuckDBPyConnection", answers: Sequence[Sequence[Sequence[Any]]]) -> list[int | None]:
+    """Return the hours of staged calls whose labels came before them, as the answers to ``early_labels`` say."""
+    meant = [call_id for rows in answers for (call_id,) in rows]
+    if not meant:
+        return []
     staged = "SELECT DISTINCT epoch_us(date_trunc('hour', ts)) FROM stage_call WHERE call_id IN (SELECT unnest(?))"
-    return [hour for (hour,) in con.execute(staged, [[call_id for (call_id,) in meant]]).fetchall()]
+    return [hour for (hour,) in con.execute(staged, [meant]).fetchall()]
 
 
 def queue_labels(con: "DuckDBPyConnection", kinds: set[str]) -> None:

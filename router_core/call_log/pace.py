@@ -4,7 +4,9 @@ from collections.abc import Callable
 from typing import Final
 
 MAX_ROWS_PER_COMMIT: Final = 5_000
-_MIN_ROWS: Final = 500
+# smaller ones are hardly quicker, for what a commit costs beside its rows: on a loaded machine, 500 rows kept the file
+# locked for 72 ms and 5,000 for 76 ms
+_MIN_ROWS: Final = 2_500
 # a reader's wait is the rest of one commit; half of the 60 ms a tick may take leaves room for a loaded machine
 _AIM_S: Final = 0.040
 _MOST_CHANGE: Final = 1.5

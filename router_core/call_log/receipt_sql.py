@@ -5,6 +5,8 @@ The rare prices that have no column are read from ``extra``: ``price_write_1h``,
 
 from typing import TYPE_CHECKING, Final
 
+from router_core.call_log.weeks import Week
+
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
@@ -53,7 +55,7 @@ def view_sql() -> str:
         FROM (SELECT a.*, {computed_sql("a")} AS computed_nusd FROM attempts AS a)"""
 
 
-def unexplained_requests(con: "DuckDBPyConnection", limit: int = 20) -> list[str]:
+def unexplained_requests(con: "DuckDBPyConnection", limit: int = 20, week: Week | None = None) -> list[str]:
     """Return requests whose computed cost does not follow from their rows, dearest first: there should be none.
 
     Costs of status exact and estimated are computed; where tokens and prices are logged, they give the cost exactly.
@@ -62,15 +64,17 @@ def unexplained_requests(con: "DuckDBPyConnection", limit: int = 20) -> list[str
     Args:
         con: The log, open for reading.
         limit: Most requests returned.
+        week: Only those that began in it; None = all.
     """
+    within, values = ("true", {}) if week is None else (week.holds("started_at"), week.values())
     odd = f"""
         SELECT DISTINCT coalesce(request_id, attempt_id) FROM attempts AS a
-        WHERE cost_status IN ('exact', 'estimated') AND {computed_sql("a")} <> cost_nusd"""
+        WHERE {within} AND cost_status IN ('exact', 'estimated') AND {computed_sql("a")} <> cost_nusd"""
     rows = con.execute(
         f"""SELECT coalesce(request_id, attempt_id) AS request FROM attempts AS a
-            WHERE coalesce(request_id, attempt_id) IN ({odd}) GROUP BY request
+            WHERE {within} AND coalesce(request_id, attempt_id) IN ({odd}) GROUP BY request
             HAVING {half_even_sql(f"sum({micro_sql('a')})")} IS DISTINCT FROM sum(cost_nusd)
             ORDER BY sum(cost_nusd) DESC, request LIMIT $limit""",
-        {"limit": limit},
+        {"limit": limit, **values},
     ).fetchall()
     return [row[0] for row in rows]

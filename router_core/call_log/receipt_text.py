@@ -20,6 +20,11 @@ _REMARKS: Final = {
     "unknown": "whether and what the provider charged is not known: it counts at what was set aside for it",
     "unpriced": "no price list knew the model: it counts as 0 in sums",
 }
+_IMPORTED: Final = {
+    **_REMARKS,
+    "provider": "what the imported log says counts; the lines are what our prices give for its time",
+    "unknown": "the imported log does not say what it cost, nor what to compute it from",
+}
 
 _CALL_HEADERS = (
     "call",
@@ -159,7 +164,8 @@ def _sum_facts(receipt: CallReceipt) -> list[tuple[str, object]]:
         facts.append(("", f"the call's own line says {usd_exact(call.cost_nusd)}; what counts is the sum"))
     drifts = [attempt.drift_nusd for attempt in receipt.attempts if attempt.drift_nusd is not None]
     if drifts:
-        facts.append(("difference", f"{usd_exact(sum(drifts))} between what providers reported and our prices give"))
+        whose = "the imported log says" if call.source == "import" else "providers reported"
+        facts.append(("difference", f"{usd_exact(sum(drifts))} between what {whose} and our prices give"))
     return facts
 
 
@@ -171,8 +177,8 @@ def _attempt_lines(receipt: CallReceipt, attempt: AttemptRow, trail: Trail) -> l
     facts: list[tuple[str, object]] = [
         *((line.name, _arithmetic(line)) for line in attempt.lines),
         ("cost", _cost(attempt)),
-        ("", _remark(attempt)),
-        ("reported", _reported(attempt)),
+        ("", _remark(attempt, is_imported=receipt.call.source == "import")),
+        ("the log says" if receipt.call.source == "import" else "reported", _reported(attempt)),
         ("tokens", _tokens(attempt)),
         ("answered by", _plain(_answered_by(attempt))),
         ("confidence", None if attempt.confidence is None and attempt.status != "ok" else _confidence(attempt)),
@@ -215,15 +221,18 @@ def _cost(attempt: AttemptRow) -> str:
     return f"{amount:>{_AMOUNT if attempt.lines else 0}} ({'; '.join(part for part in parts if part)})"
 
 
-def _remark(attempt: AttemptRow) -> str | None:
+def _remark(attempt: AttemptRow, *, is_imported: bool) -> str | None:
     """Return what there is to know about how the cost is known."""
     status = attempt.cost_status or ""
     if status in ("exact", "estimated") and attempt.adds_up is False:
         return "these lines do not add up to it: the row was changed, or written by another program"
+    if is_imported and status in ("exact", "estimated") and attempt.lines:
+        said = "no cost" if attempt.cost_source_nusd is None else "0, which is what tools write that know no price"
+        return f"the imported log says {said}: ours counts, at the prices of its time"
     if status == "exact":
         is_waived = attempt.cost_nusd == 0 and not attempt.lines and attempt.status == "failed"
         return "the provider did not charge for it" if is_waived else None
-    return _why_estimated(attempt) if status == "estimated" else _REMARKS.get(status)
+    return _why_estimated(attempt) if status == "estimated" else (_IMPORTED if is_imported else _REMARKS).get(status)
 
 
 def _why_estimated(attempt: AttemptRow) -> str | None:

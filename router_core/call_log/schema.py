@@ -138,6 +138,22 @@ LINE_COLUMNS: Final[dict[str, dict[str, str]]] = {
 }
 TABLES: Final[dict[str, str]] = {"attempt": "attempts", "call": "calls", "outcome": "outcomes", "event": "events"}
 
+# what a value may be, wherever it stands. So a commit's 5,000 rows never add up to more than a column of sums can hold,
+# and one program that writes nonsense cannot keep all others' lines from being read: its lines go to the quarantine
+_MONEY: Final = range(-(10**15), 10**15 + 1)  # a million dollars
+_TOKENS: Final = range(-(10**10), 10**10 + 1)
+_MILLISECONDS: Final = range(-32_000_000_000, 32_000_000_001)  # a year
+LIMITS: Final[dict[str, range]] = {
+    "correct": range(2),
+    **dict.fromkeys(("latency_ms", "ttft_ms"), _MILLISECONDS),
+    **{
+        name: _MONEY if name.endswith("_nusd") else _TOKENS
+        for columns in LINE_COLUMNS.values()
+        for name in columns
+        if name.endswith(("_nusd", "_tokens"))
+    },
+}
+
 # rollups: keys first; every measure is an exact sum over raw rows. hour is UTC; NULL = undated (static evaluations).
 # A commit appends its deltas, so one key may have several rows: readers always sum. Compaction folds them now and then.
 ROLLUP_CALLS_KEYS: Final[dict[str, str]] = {
@@ -158,7 +174,7 @@ ROLLUP_CALLS_MEASURES: Final[dict[str, str]] = {
     "cache_hits": "count(*) FILTER (cache_hit)",
     "cost_nusd": "coalesce(sum(cost_nusd), 0)",
     "n_latency": "count(latency_ms)",
-    "latency_us": "coalesce(sum(round(latency_ms * 1000)), 0)",
+    "latency_us": "coalesce(sum(CAST(round(latency_ms * 1000) AS BIGINT)), 0)",
 }
 ROLLUP_ATTEMPTS_KEYS: Final[dict[str, str]] = {
     "hour": "TIMESTAMP",
@@ -182,7 +198,7 @@ ROLLUP_ATTEMPTS_MEASURES: Final[dict[str, str]] = {
     "output_tokens": "coalesce(sum(output_tokens), 0)",
     "reasoning_tokens": "coalesce(sum(reasoning_tokens), 0)",
     "n_latency": "count(latency_ms)",
-    "latency_us": "coalesce(sum(round(latency_ms * 1000)), 0)",
+    "latency_us": "coalesce(sum(CAST(round(latency_ms * 1000) AS BIGINT)), 0)",
 }
 # call latency in logarithmic buckets: bucket = floor(ln(ms) / ln(1.05)), so a quantile read at the bucket's
 # geometric middle is within 2.5 % of the exact one

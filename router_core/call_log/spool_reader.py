@@ -104,10 +104,11 @@ def _read_segment(segment: Segment, start: int, batch: Batch, max_rows: int, *, 
     A line without its newline waits while more may be appended; else it is taken as it is.
     """
     end = start
+    name, worker, is_import = segment.name, segment.worker, segment.is_import
     for line in read_lines(segment.path, start, segment.size):
         if not line.complete and not has_ended:
             break
-        batch.add(segment.name, segment.worker, line.offset, line.data, is_import=segment.is_import)
+        batch.add(name, worker, line.offset, line.data, is_import=is_import)
         end = line.end
         if _is_full(batch, max_rows):
             break

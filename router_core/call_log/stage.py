@@ -8,12 +8,14 @@ import duckdb
 import orjson
 
 from router_core.call_log.lines import INSTANTS, Batch, OddValue, Row, odd_values
-from router_core.call_log.schema import LINE_COLUMNS
+from router_core.call_log.schema import LIMITS, LINE_COLUMNS
 
 _PENDING_ATTEMPT = {"attempt_id": "VARCHAR", "worker": "VARCHAR", "facts": "JSON"}
 _PENDING_CALL = {"call_id": "VARCHAR", "worker": "VARCHAR", "rank": "INTEGER", "facts": "JSON"}
 _BAD = {"segment": "VARCHAR", "offset": "BIGINT", "raw": "VARCHAR", "reason": "VARCHAR"}
 # an instant outside of the years that can be shown would break whoever reads it
+_LIMITED = """CASE WHEN "{column}" NOT BETWEEN {least} AND {most} THEN error('{column} is beyond its limits')
+    ELSE "{column}" END"""
 _INSTANT = f"""CASE WHEN "{{column}}" NOT BETWEEN {INSTANTS.start} AND {INSTANTS.stop - 1}
     THEN error('{{column}} is not within the years 1 to 9999') ELSE make_timestamp("{{column}}") END"""
 
@@ -70,11 +72,14 @@ class Stage:
     def _are_taken(self, values: Sequence[OddValue]) -> list[bool]:
         """Return for each value whether DuckDB makes one of its column's type of it."""
         taken = dict.fromkeys(range(len(values)), False)
-        for column in {value.column for value in values}:
-            is_instant = column == "TIMESTAMP"
-            read = "BIGINT" if is_instant else column
-            test = f"BETWEEN {INSTANTS.start} AND {INSTANTS.stop - 1}" if is_instant else "IS NOT NULL"
-            places = [place for place, value in enumerate(values) if value.column == column]
+        for column, limits in {(value.column, _limits(value.name, value.column)) for value in values}:
+            read = "BIGINT" if column == "TIMESTAMP" else column
+            test = f"BETWEEN {limits[0]} AND {limits[-1]}" if limits else "IS NOT NULL"
+            places = [
+                place
+                for place, value in enumerate(values)
+                if (value.column, _limits(value.name, value.column)) == (column, limits)
+            ]
             texts = [orjson.dumps({"x": values[place].value}).decode() for place in places]
             answers = self._con.execute(
                 f"""SELECT TRY(json_transform_strict(text::JSON, '{{"x": "{read}"}}')).x {test}
@@ -103,16 +108,26 @@ class Stage:
         path.write_bytes(b"\n".join(lines))
         # instants are integers in the lines; read_json would not take them as TIMESTAMP
         read = {column: "BIGINT" if kind == "TIMESTAMP" else kind for column, kind in columns.items()}
-        selected = [
-            f'{_INSTANT.format(column=column)} AS "{column}"' if kind == "TIMESTAMP" else f'"{column}"'
-            for column, kind in columns.items()
-        ]
+        selected = [f'{_checked(column, kind)} AS "{column}"' for column, kind in columns.items()]
         self._con.execute(
             f"""CREATE OR REPLACE TEMP TABLE stage_{name} AS SELECT {", ".join(selected)}
                 FROM read_json(?, format = 'newline_delimited', columns = {_struct(read)},
                                maximum_object_size = 33554432)""",
             [str(path)],
         )
+
+
+def _limits(name: str, column: str) -> range | None:
+    """Return what a column's numbers may be; None = whatever its type takes."""
+    return INSTANTS if column == "TIMESTAMP" else LIMITS.get(name)
+
+
+def _checked(name: str, column: str) -> str:
+    """Return the SQL that reads a column, and fails where a value is beyond its limits."""
+    if column == "TIMESTAMP":
+        return _INSTANT.format(column=name)
+    limits = LIMITS.get(name)
+    return _LIMITED.format(column=name, least=limits[0], most=limits[-1]) if limits else f'"{name}"'
 
 
 def _reason(kind: str, row: Row, error: duckdb.Error) -> str:

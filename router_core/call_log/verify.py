@@ -9,14 +9,18 @@ from router_core.call_log.ddl import ROLLUPS
 from router_core.call_log.doctor import Finding
 from router_core.call_log.home import Home
 from router_core.call_log.read import NoLogError, reading
+from router_core.call_log.receipt_sql import unexplained_requests
 from router_core.call_log.rollups import delta_query, outcomes_query, source_of
 from router_core.call_log.schema import ROLLUP_OUTCOMES_COLUMNS
+from router_core.call_log.terminal import safe
 from router_core.call_log.weeks import Week, weeks
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 _MEMORY: Final = "512MB"
+_MOST_UNEXPLAINED: Final = 1_000
+_SHOWN: Final = 5
 _OUTCOMES: Final = "rollup_outcomes"
 _OUTCOME_KEYS: Final = 5
 Progress = Callable[[int, int], None]
@@ -85,14 +89,27 @@ def missing_numbers(home: Home) -> int:
     return int(row[0]) if row is not None else 0
 
 
+def unexplained(home: Home) -> list[str]:
+    """Return requests whose cost does not follow from their own tokens and prices, at most some, week by week."""
+    with reading(home) as con:
+        pieces = weeks(con)
+    found: list[str] = []
+    for week in pieces:
+        # items of a request have begun at the same instant
+        with reading(home, timeout_s=60.0) as con:
+            con.execute(f"SET memory_limit = '{_MEMORY}'")
+            found += unexplained_requests(con, _MOST_UNEXPLAINED - len(found), week)
+    return found
+
+
 def prove(home: Home, progress: Progress | None = None) -> list[Finding]:
-    """Return what ``verify`` and ``missing_numbers`` have found, as the doctor says it; [] without a log.
+    """Return what all checks here have found, as the doctor says it; [] without a log.
 
     Raises:
         LogBusyError: The log stayed locked.
     """
     try:
-        return proofs(verify(home, progress), missing_numbers(home))
+        return [*proofs(verify(home, progress), missing_numbers(home)), _receipts(unexplained(home))]
     except NoLogError:
         return []
 
@@ -110,6 +127,18 @@ def proofs(verified: list[Verified], missing: int) -> list[Finding]:
     text = f"{missing:,} calls are missing in the numbering of the processes that made them"
     mend = "a few: processes were killed while they logged; many: lines were lost, see dropped and quarantine"
     return [*found, Finding(name="numbering", state="note", text=text, mend=mend)]
+
+
+def _receipts(requests: list[str]) -> Finding:
+    if not requests:
+        text = "every computed cost follows from its own tokens and prices"
+        return Finding(name="receipts", state="ok", text=text)
+    many = "at least " if len(requests) == _MOST_UNEXPLAINED else ""
+    shown = ", ".join(safe(request) for request in requests[:_SHOWN])
+    text = f"{many}{len(requests):,} requests cost something else than their tokens and prices say: {shown}"
+    text += ", ..." if len(requests) > _SHOWN else ""
+    mend = "they were changed, or another program wrote them; tierwise calls ID shows the arithmetic of their calls"
+    return Finding(name="receipts", state="wrong", text=text, mend=mend)
 
 
 def _proof(result: Verified) -> Finding:
@@ -150,12 +179,12 @@ def _sums(rollup: str, week: Week) -> tuple[str, str, str, str]:
     keys, measures = ROLLUPS[rollup]
     names = ", ".join(keys)
     table, instant = source_of(rollup)
-    summed = ", ".join(f"CAST(sum({name}) AS BIGINT) AS {name}" for name in measures)
+    summed = ", ".join(f"CAST(sum({name}) AS HUGEINT) AS {name}" for name in measures)
     rows = f"(SELECT * FROM {table} WHERE {week.holds(instant)})"
     return (
         names,
         f"SELECT {names}, {summed} FROM {rollup} WHERE {week.holds('hour')} GROUP BY ALL",
-        delta_query(rollup, rows),
+        delta_query(rollup, rows, sums="HUGEINT"),
         f"SELECT count(*) FROM {table} WHERE {week.holds(instant)}",
     )
 

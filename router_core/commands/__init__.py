@@ -29,7 +29,6 @@ from router_core.commands.options import (
 
 if TYPE_CHECKING:
     from router_core.call_log.home import Home
-    from router_core.config import RoutingConfig
 
 __all__ = ["CONFIG_NAME", "HomeOption", "JsonOption", "app", "examples", "existing_home", "find_home"]
 
@@ -157,7 +156,11 @@ def watch(keep_days: KeepOption = None, home: HomeOption = None) -> None:
 @app.command(epilog=examples("tierwise doctor", "tierwise doctor --verify", "tierwise doctor --json"))
 def doctor(
     verify: Annotated[
-        bool, typer.Option("--verify", help="Also prove that all hourly sums are those of the rows; takes a while.")
+        bool,
+        typer.Option(
+            "--verify",
+            help="Also prove that sums are those of the rows, and costs those of their tokens; takes a while.",
+        ),
     ] = False,
     home: HomeOption = None,
     as_json: JsonOption = False,
@@ -283,6 +286,7 @@ def _show_call(home: "Home", call_id: str, *, as_json: bool) -> None:
     from router_core.call_log.receipts import find_calls, receipt_of
     from router_core.call_log.terminal import safe
     from router_core.call_log.trails import trail_of
+    from router_core.control.versions import config_of_version
     from router_core.errors import ConfigError, Problem
 
     with reading(home) as log:
@@ -296,24 +300,13 @@ def _show_call(home: "Home", call_id: str, *, as_json: bool) -> None:
             else "no such call; list: tierwise calls"
         )
         raise ConfigError(f"call {safe(call_id)}", [Problem(path="id", message=message)])
-    trail = trail_of(receipt, _config_or_none(home))
+    trail = trail_of(receipt, config_of_version(home, receipt.call.config_version))
     if as_json:
         facts = {field.name: getattr(receipt, field.name) for field in dataclasses.fields(receipt)}
         print_json({**facts, "trail": trail})
     else:
         # no terminal, no width: what is piped is not broken into lines
         typer.echo(call_text(receipt, trail, shutil.get_terminal_size((0, 0)).columns or None))
-
-
-def _config_or_none(home: "Home") -> "RoutingConfig | None":
-    """Return the config that belongs to a home; None where there is none that can be used."""
-    from router_core.control.config_file import config_of
-    from router_core.errors import ConfigError
-
-    try:
-        return config_of(home)
-    except ConfigError:
-        return None
 
 
 def _catch_up(home: "Home") -> None:

@@ -14,9 +14,19 @@ AcceptReason = Literal[
     "escalation_failed",  # a higher step was tried or wanted, and could not answer
     "guard",  # a limit forbids going up
     "limits",  # the call's own limits forbid going on
+    "streamed",  # its pieces were handed out as they came: it is served, whatever was found in it afterwards
     "breaker",  # so many calls of the type would go up that none does
 ]
-ExhaustedReason = Literal["no_valid_answer", "limits", "guard", "bad_request", "content_policy", "incapable", "breaker"]
+ExhaustedReason = Literal[
+    "no_valid_answer",  # nobody is left to ask
+    "limits",  # the call's own limits forbid going on
+    "guard",  # a limit forbids going up
+    "bad_request",  # the request itself is refused: nobody else is asked
+    "content_policy",  # the provider declines the content: nobody else may be asked
+    "incapable",  # no target takes a request like this
+    "breaker",  # so many calls of the type would go up that none does
+    "broken_stream",  # what was handed out cannot be taken back
+]
 
 RECALLED = 0
 """Number of an answer that an earlier run has paid for; requests are numbered from 1."""
@@ -61,6 +71,7 @@ class Failed:
         kind: How it failed.
         retry_after_us: Wait that the provider asked for.
         draw: Uniform 0..1 for the jitter of a backoff.
+        streamed: Whether pieces of its answer were handed out before.
         facts: The world afterwards.
     """
 
@@ -70,6 +81,7 @@ class Failed:
     kind: ErrorKind
     retry_after_us: int | None = None
     draw: float = 0.0
+    streamed: bool = False
     facts: Facts
 
 
@@ -96,6 +108,7 @@ class Checked:
         valid: Whether every check passed.
         confidence: How sure it is.
         corrects: The draft's attempt number, when this was a correction.
+        streamed: Whether it was handed out piece by piece, before it was checked.
         facts: The world afterwards.
     """
 
@@ -105,6 +118,7 @@ class Checked:
     valid: bool
     confidence: Confidence
     corrects: int | None = None
+    streamed: bool = False
     facts: Facts
 
 

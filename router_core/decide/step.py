@@ -66,7 +66,7 @@ def decide(plan: Plan, trace: Trace) -> Action:
             return _make_check(n=n)
         case Failed() as failed:
             return _after_failure(plan, trace, failed)
-        case Checked(n=n, corrects=int(draft), valid=True):
+        case Checked(n=n, corrects=int(draft), valid=True, streamed=False):
             return Merge(n=n, draft=draft)
         case Checked() | Merged() | Scored() as answered:
             return _after_answer(plan, trace, answered)
@@ -124,11 +124,13 @@ def _begin(plan: Plan, facts: Facts) -> Action:
 
 def _after_answer(plan: Plan, trace: Trace, answered: Answered) -> Action:
     n = answered.n
+    if isinstance(answered, Checked) and answered.streamed:
+        return Accept(n=n, reason="streamed")
     if isinstance(answered, Scored):
         n = answered.about
     elif not answered.valid:
         return _after_invalid(plan, trace, answered)
-    more = _score(plan, trace, answered, n)
+    more = _score(plan, trace, answered, n) if plan.confidence_source in PAID else None
     if more is not None:
         return more
     if served_at(plan, plan.steps[answered.step], answered.confidence):
@@ -152,10 +154,9 @@ def _not_sure_enough(plan: Plan, trace: Trace, answered: Answered, n: int) -> Ac
 def _score(plan: Plan, trace: Trace, answered: Answered, n: int) -> Score | None:
     """Return the next request that tells how sure a valid answer is, or None when there is none to make."""
     facts = answered.facts
-    if facts.guard != "normal" or plan.confidence_source not in PAID:
+    known = not isinstance(answered, Scored) and answered.confidence.value is not None
+    if facts.guard != "normal" or known:  # known: an earlier run has paid for that too
         return None
-    if not isinstance(answered, Scored) and answered.confidence.value is not None:
-        return None  # an earlier run has paid for that too
     return next_score(
         plan,
         Place(n=n, step=answered.step, target=answered.target),
@@ -191,6 +192,8 @@ def _after_invalid(plan: Plan, trace: Trace, answered: Checked | Merged) -> Acti
 
 def _after_failure(plan: Plan, trace: Trace, failed: Failed) -> Action:
     facts = failed.facts
+    if failed.streamed:
+        return Exhausted(reason="broken_stream")  # what was handed out cannot be taken back
     if failed.kind in _SURFACED:
         return _finish(trace, "content_policy" if failed.kind == "content_policy" else "bad_request")
     if facts.guard == "stopped":

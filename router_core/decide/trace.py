@@ -34,6 +34,8 @@ def facts_extra(fact: Failed | Checked | Scored, action: Action) -> dict[str, An
     if isinstance(action, Accept) and action.reason in _SETTLED:
         return None
     extra = _dump(fact.facts)
+    if not isinstance(fact, Scored) and fact.streamed:
+        extra["streamed"] = True
     if isinstance(fact, Failed):
         extra["draw"] = fact.draw
         if fact.retry_after_us is not None:
@@ -131,7 +133,7 @@ def _facts_of(plan: Plan, row: Mapping[str, Any]) -> list[Fact]:
     models = [target.model for target in plan.steps[step].targets]
     target, n = models.index(row["request_model"]), row["n"]
     logged = _logged(row, "facts")
-    facts = _load(logged)
+    facts, streamed = _load(logged), logged.get("streamed", False)
     if row["status"] == "failed":
         return [
             Failed(
@@ -141,13 +143,22 @@ def _facts_of(plan: Plan, row: Mapping[str, Any]) -> list[Fact]:
                 kind=row["error_type"],
                 retry_after_us=logged.get("retry_after_us"),
                 draw=logged.get("draw", 0.0),
+                streamed=streamed,
                 facts=facts,
             )
         ]
     valid = row["status"] == "ok"
     return [
         Returned(n=n, step=step, target=target),
-        Checked(n=n, step=step, target=target, valid=valid, confidence=_confidence(row), facts=facts),
+        Checked(
+            n=n,
+            step=step,
+            target=target,
+            valid=valid,
+            confidence=_confidence(row),
+            streamed=streamed,
+            facts=facts,
+        ),
     ]
 
 

@@ -48,6 +48,8 @@ _ENDS: Final = {
     "incapable": "no target of the path takes a request like this",
     "content_policy": "the provider declines the content: nobody else may be asked",
     "cancelled": "the caller gave the call up",
+    "streamed": "handed out as it came, so nobody else could be asked",
+    "broken_stream": "pieces of it were handed out before, so nobody else could be asked",
     "internal": "a fault of the program",
 }
 
@@ -130,6 +132,8 @@ def _tier(plan: Plan, action: Call | Score) -> str:
 
 
 def _ends_alike(end: Action, call: Row, path: Sequence[Row]) -> bool:
+    if call["reason"] == "stopped":
+        return True  # by the caller, in the middle of a stream: nothing was decided at its end
     if call["status"] == "ok":
         served = [row["attempt_id"] for row in path if isinstance(end, Accept) and row["n"] == end.n]
         return served == [call["served_attempt_id"]]
@@ -181,6 +185,8 @@ def _next(following: Row) -> str:
 
 
 def _end(plan: Plan | None, call: Row, row: Row, path: Sequence[Row]) -> str:
+    if call["reason"] == "stopped":
+        return "the caller had read enough: what had come until then is served and counted"
     if row["status"] in ("cancelled", "unknown"):
         why = (
             "the caller gave the call up" if row["status"] == "cancelled" else "its process ended before an answer came"

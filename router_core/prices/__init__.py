@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Literal
 
-from router_core.prices.genai import from_genai
+from router_core.prices.genai import SLOT_US, from_genai, steps_us
 from router_core.prices.litellm_map import from_litellm, lacks_of, sizes_of
 from router_core.prices.rates import nusd_per_m
 from router_core.types import Abilities, Price
@@ -15,15 +15,13 @@ if TYPE_CHECKING:
 
 __all__ = ["SLOT_US", "PriceBook"]
 
-# time-of-day prices change on half hours at the finest
-SLOT_US: Final = 30 * 60 * 1_000_000
 _CACHE_ROWS: Final = 10_000
 # what providers call the tier that everybody gets
 _STANDARD_TIERS: Final = frozenset({"auto", "default", "on_demand", "standard"})
 
 
 class PriceBook:
-    """Dated prices of models, resolved once per model, half hour and service tier.
+    """Dated prices of models, resolved once per model, service tier and time in which its price may change.
 
     Args:
         overrides: The user's own prices by ``provider/model``, USD per million tokens; they always win.
@@ -42,6 +40,7 @@ class PriceBook:
         self._pessimistic = None if on_unpriced == "error" else on_unpriced.pessimistic
         self._version = version
         self._rows: dict[tuple[str, int, str | None], Price | None] = {}
+        self._steps_us: dict[str, int] = {}
 
     def price(self, model: str, at_us: int, *, service_tier: str | None = None) -> Price | None:
         """Return the model's price row at an instant, or None when nobody knows it.
@@ -52,16 +51,19 @@ class PriceBook:
             service_tier: The provider's service tier (``batch``, ``flex``, ``priority``, ...) in its own words; None =
                 the standard one. For a tier that no list has, the standard row stands in, marked so.
         """
-        slot = at_us // SLOT_US
+        step_us = self._steps_us.get(model)
+        if step_us is None:
+            step_us = self._step_us(model)
+        slot = at_us // step_us if step_us else 0
         key = (model, slot, service_tier)
         try:
             return self._rows[key]
         except KeyError:
             pass
         if len(self._rows) >= _CACHE_ROWS:
-            self._rows = {}
+            self._rows, self._steps_us = {}, {}
         tier = None if service_tier is None else service_tier.lower()
-        row = self._rows[key] = self._resolve(model, slot * SLOT_US, None if tier in _STANDARD_TIERS else tier)
+        row = self._rows[key] = self._resolve(model, slot * step_us, None if tier in _STANDARD_TIERS else tier)
         return row
 
     def abilities(self, model: str, at_us: int) -> Abilities:
@@ -74,6 +76,12 @@ class PriceBook:
         row = self.price(model, at_us)
         window = sizes_of(model)[1] if row is None else row.context_tokens
         return Abilities(lacks=lacks_of(model), context_tokens=window)
+
+    def _step_us(self, model: str) -> int:
+        """Return the length of the times in which the model's price cannot change, microseconds; 0 = it never does."""
+        step_us = 0 if model in self._overrides else steps_us(model)
+        self._steps_us[model] = step_us
+        return step_us
 
     def _resolve(self, model: str, at_us: int, service_tier: str | None) -> Price | None:
         row = self._of_tier(model, at_us, service_tier)

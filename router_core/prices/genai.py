@@ -31,6 +31,9 @@ _PROVIDERS: Final = {
     "vertex_ai": "google",
     "xai": "x-ai",
 }
+DAY_US: Final = 86_400_000_000
+# time-of-day prices change on half hours at the finest
+SLOT_US: Final = 30 * 60 * 1_000_000
 _KEYS: Final = {
     "input": "input_mtok",
     "cached": "cache_read_mtok",
@@ -75,6 +78,23 @@ def from_genai(model: str, at: dt.datetime, service_tier: str | None, sizes: Siz
 
     base = row(0)
     return None if base is None else with_steps(base, [(start, row(start + 1)) for start in _steps(prices)])
+
+
+def steps_us(model: str) -> int:
+    """Return the length of the times in which no price of a model can change, microseconds; 0 = none ever does."""
+    info = _model(model)
+    if info is None:
+        return 0
+    conditional = info.prices if isinstance(info.prices, list) else []
+    constraints: list[Constraint] = [step.constraint for step in (*conditional, *(info.price_variants or []))]
+    lengths = {_step_us(constraint) for constraint in constraints if constraint is not None}
+    return min(lengths, default=0)
+
+
+def _step_us(constraint: "StartDateConstraint | TimeOfDateConstraint") -> int:
+    from genai_prices.types import StartDateConstraint
+
+    return DAY_US if isinstance(constraint, StartDateConstraint) else SLOT_US
 
 
 def _model(model: str) -> "ModelInfo | None":

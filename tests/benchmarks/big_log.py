@@ -98,7 +98,7 @@ def _commit(ingester: Ingester, con: "DuckDBPyConnection", now_us: int) -> None:
         con.execute(f"INSERT INTO stage_{kind} BY NAME {query}")
     filled = {"attempt", "call", "outcome"}
     deltas = rollups.compute_deltas(con, filled)
-    hours = outcome_sums.touched_hours(con, ingester._lookup, filled)
+    hours = outcome_sums.touched_hours(con, ingester._lookup.ask(*outcome_sums.early_labels(con, filled)))
     with ingester._file.attached(now_us):
         con.execute("BEGIN")
         commit.insert(con, filled, now_us)

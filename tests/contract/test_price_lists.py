@@ -114,6 +114,23 @@ def test_prices_by_time_of_day_change_on_the_slots_that_prices_are_kept_for() ->
         assert second * 1_000_000 % SLOT_US == 0
 
 
+def test_price_does_not_change_inside_the_time_it_is_kept_for() -> None:
+    from genai_prices.data_snapshot import get_snapshot
+
+    dated = [
+        f"{provider.id}/{model.id}"
+        for provider in get_snapshot().providers
+        for model in provider.models
+        if isinstance(model.prices, list) or model.price_variants
+    ]
+    assert len(dated) > 10
+    kept = PriceBook()
+    hours = [1_735_689_600_000_000 + hour * 3_600_000_000 + 1_799_000_000 for hour in range(0, 24 * 500, 79)]
+    for model in dated[:: max(1, len(dated) // 12)]:
+        for at_us in hours:
+            assert kept.price(model, at_us) == PriceBook()._resolve(model, at_us, None), (model, at_us)
+
+
 def test_model_that_only_litellm_knows_is_priced_from_its_map() -> None:
     price = priced("dashscope/qwen-max")
     assert (price.source, price.input_nusd_per_m, price.output_nusd_per_m) == ("litellm", 1_600_000_000, 6_400_000_000)

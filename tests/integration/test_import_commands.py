@@ -3,7 +3,6 @@
 import datetime as dt
 import json
 import sys
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +11,9 @@ import pytest
 from router_core.call_log.home import Home
 from router_core.call_log.importers import postgres
 from router_core.call_log.importers.litellm_maps import SPEND_LOGS
-from router_core.call_log.importers.logs import import_log
-from router_core.call_log.importers.reading import ImportRules, LogSource
-from router_core.call_log.importers.records import Record, Source
 from tests.builders import make_config_bytes
 from tests.command_line import Tierwise
-from tests.log_sources import NOW_US, at, catch_up, fetch, price_of, spend_row, table_row, write_csv, write_jsonl
+from tests.log_sources import fetch, spend_row, table_row, write_csv, write_jsonl
 from tests.outcome_files import make_rows, write_outcomes
 
 
@@ -118,42 +114,6 @@ def test_database_without_its_driver_says_what_to_install(tierwise: Tierwise, mo
     assert "postgresql://db.example:5433/litellm" in ended.err
     assert "hunter2" not in ended.err
     assert tierwise("import", "postgresql://db/litellm", "--format", "langfuse").code == 2
-
-
-def test_rows_of_the_database_are_the_rows_of_the_file(tmp_path: Path) -> None:
-    """As the driver gives them: instants, JSON and numbers already read."""
-    typed = {
-        **spend_row(),
-        "spend": Decimal("0.0016"),
-        "startTime": at(0).replace(tzinfo=None),
-        "endTime": at(1.5).replace(tzinfo=None),
-        "completionStartTime": None,
-    }
-
-    class Opened:
-        def __enter__(self) -> Source:
-            return Source("postgres", iter([Record(1, typed)]), "row")
-
-        def __exit__(self, *_: object) -> None:
-            pass
-
-    sources = {
-        "database": LogSource(name="postgresql://db/litellm", sha256="d" * 64, open=Opened),
-        "file": None,
-    }
-    rules = ImportRules(zone=dt.UTC, price_of=price_of, tier_of=lambda _: None)
-    rows: list[list[tuple[Any, ...]]] = []
-    for name, source in sources.items():
-        home = Home(tmp_path / name)
-        if source is None:
-            from tests.log_sources import bring
-
-            bring(home, write_csv(tmp_path / "spend.csv", [spend_row()]))
-        else:
-            import_log(home, source, SPEND_LOGS, rules, now_us=NOW_US, catch_up=catch_up)
-            catch_up(home)
-        rows.append(fetch(home, "SELECT * EXCLUDE (extra) FROM attempts"))
-    assert rows[0] == rows[1]
 
 
 def test_query_of_the_database_reads_no_texts_and_only_the_window() -> None:

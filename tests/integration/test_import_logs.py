@@ -252,11 +252,12 @@ def test_helicone_request_is_in_its_session_under_its_property(home: Home, tmp_p
     ]
 
 
-def test_helicone_counts_anthropics_cache_beside_the_prompt(home: Home, tmp_path: Path) -> None:
-    row = helicone_row(provider="ANTHROPIC", request_model="claude-sonnet-4-5", prompt_tokens=200, costUSD=None)
+@pytest.mark.parametrize("provider", ["ANTHROPIC", "OPENAI"])
+def test_helicone_counts_cache_and_reasoning_beside_the_rest(home: Home, tmp_path: Path, provider: str) -> None:
+    row = helicone_row(provider=provider, completion_tokens=60, reasoning_tokens=40, costUSD=None)
     bring(home, write_csv(tmp_path / "h.csv", [row]))
     assert fetch(home, f"SELECT {TOKENS}, {COSTS} FROM attempts") == [
-        (1000, 800, None, None, 100, None, 1_600_000, None, "exact")
+        (1000, 800, None, None, 100, 40, 1_600_000, None, "exact")
     ]
 
 

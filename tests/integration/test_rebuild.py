@@ -292,6 +292,23 @@ def test_sums_that_are_wrong_are_found_and_computed_anew(filled: Home, spoil: st
     assert [result.rollup for result in verify(filled) if result.differing] == []
 
 
+def test_costs_that_do_not_follow_from_their_tokens_are_found(filled: Home) -> None:
+    priced = {"input_tokens": 500_000, "output_tokens": 100_000, "price_in": 2_000_000_000, "price_out": 1_000_000_000}
+    lines = [
+        make_attempt_line(attempt_id=f"odd-{n}", request_id=f"r-{n}", cost_nusd=1_100_000_000 + n, **priced)
+        for n in range(8)
+    ]
+    spool = Spool(filled.spool, worker="odd")
+    spool.write(*lines)
+    spool.close()
+    ingest_once(filled)
+    (said,) = [finding for finding in prove(filled) if finding.state == "wrong"]
+
+    assert said.name == "receipts"
+    assert said.text == "7 requests cost something else than their tokens and prices say: r-7, r-6, r-5, r-4, r-3, ..."
+    assert "tierwise calls ID" in said.mend
+
+
 def test_missing_numbers_are_counted(home: Home, spool: Spool) -> None:
     for seq in (1, 2, 5):
         spool.write(make_call_line(call_id=f"c-{seq}", seq=seq, worker="w"), make_attempt_line(attempt_id=f"a-{seq}"))

@@ -21,6 +21,7 @@ from router_core.lines import Line
 from router_core.types import Request
 from tests.builders import make_attempt_line, make_call_line, make_outcome_line, make_started_line
 from tests.command_line import Tierwise
+from tests.log_sources import bring, fetch, table_row, write_csv
 from tests.routers import ROUTING, open_bench, reply
 
 # USD per million: 1 in, 0.10 cached, 2 written, 4 out
@@ -256,6 +257,38 @@ def test_without_its_config_a_call_is_told_without_thresholds(tierwise: Tierwise
     out = re.sub(" +", " ", tierwise("calls", call_id, "--home", bench.home).out)
     assert "then confidence 0.500: up to a/medium (mid)" in out
     assert "is not at hand: its thresholds are not shown" in out
+
+
+def test_call_of_an_older_config_is_told_with_the_thresholds_that_history_keeps(
+    tierwise: Tierwise, tmp_path: Path
+) -> None:
+    bench = open_bench(tmp_path, {"a/small": [reply(confidence=0.5)]})
+    call_id = bench.ask().call_id
+    bench.router.close()
+    config = tmp_path / "routing.yaml"
+    assert tierwise("history", "--observe", "--config", config, "--home", bench.home).code == 0
+    config.write_text(ROUTING.replace("accept_at: 0.8", "accept_at: 0.3"))
+    out = re.sub(" +", " ", tierwise("calls", call_id, "--home", bench.home).out)
+    assert "then confidence 0.500 is below 0.8: up to a/medium (mid)" in out
+    assert "is not at hand" not in out
+
+
+def test_imported_receipt_says_whose_cost_counts(tierwise: Tierwise, tmp_path: Path) -> None:
+    rows = [
+        table_row(**{"Cost (USD)": 0.003}),
+        table_row(60, **{"Cost (USD)": 0}),
+        table_row(120, **{"Cost (USD)": None}),
+    ]
+    home = Home(tmp_path / "home")
+    bring(home, write_csv(tmp_path / "x.csv", rows))
+    said = [
+        re.sub(" +", " ", tierwise("calls", call_id, "--home", home.root).out)
+        for (call_id,) in fetch(home, "SELECT call_id FROM calls ORDER BY ts")
+    ]
+    assert "what the imported log says counts" in said[0]
+    assert "the log says $0.003000000; our prices give $0.002800000: +$0.000200000" in said[0]
+    assert "the imported log says 0, which is what tools write that know no price: ours counts" in said[1]
+    assert "the imported log says no cost: ours counts, at the prices of its time" in said[2]
 
 
 def test_degraded_call_says_which_budget_moved_it(tierwise: Tierwise, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The router over litellm and a real HTTP server: every request the server sees is in the log, and no other."""
 
 import asyncio
+import itertools
 import json
 import threading
 from collections import Counter
@@ -18,9 +19,13 @@ from router_core.call_log.home import Home
 from router_core.call_log.ingest import ingest_once
 from router_core.call_log.read import reading
 from tests.openai_server import (
+    CUT,
+    HANG,
     OpenAIServer,
     Reply,
+    after,
     bad_json,
+    chunk,
     closed_port,
     context_too_long,
     cut_short,
@@ -32,7 +37,14 @@ from tests.openai_server import (
     ok,
     out_of_quota,
     rate_limited,
+    streamed,
 )
+
+# litellm's own modules warn when some of them are first used
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Accessing the 'model_(computed_)?fields' attribute on the instance"),
+    pytest.mark.filterwarnings("ignore:Items? .* using the `ReadOnly` qualifier"),
+]
 
 MESSAGES = [{"role": "user", "content": "Extract the total."}]
 SCHEMA = {
@@ -57,6 +69,8 @@ prices:
 PLAIN = {"small-1": 1}
 
 Ask = Callable[[Router], Answer]
+# reads a stream, all of it or so many pieces, and returns its answer
+Read = Callable[..., Answer]
 
 
 def sure(confidence: float = 0.95, **options: Any) -> Reply:
@@ -113,6 +127,29 @@ def ask(request: pytest.FixtureRequest, on_loop: Callable[[Coroutine[Any, Any, A
     return lambda router: on_loop(
         router.acomplete("invoice.extract", messages=MESSAGES, response_format=SCHEMA),
     )
+
+
+@pytest.fixture(params=["sync", "async"])
+def read(request: pytest.FixtureRequest, on_loop: Callable[[Coroutine[Any, Any, Any]], Any]) -> Read:
+    if request.param == "sync":
+        return read_stream
+    return lambda router, most=None: on_loop(read_astream(router, most))
+
+
+def read_stream(router: Router, most: int | None = None) -> Answer:
+    with router.stream("invoice.extract", messages=MESSAGES) as stream:
+        list(itertools.islice(stream, most))
+    return stream.answer
+
+
+async def read_astream(router: Router, most: int | None = None) -> Answer:
+    async with router.astream("invoice.extract", messages=MESSAGES) as stream:
+        n = 0
+        async for _ in stream:
+            n += 1
+            if n == most:
+                break
+    return stream.answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -311,3 +348,111 @@ def test_32_calls_at_once_lose_and_double_nothing(
     assert [request_id for (request_id,) in logged] == bench.server.request_ids()
     assert calls == sorted((answer.call_id, answer.cost_nusd) for answer in answers)
     assert spent == (sum(answer.cost_nusd for answer in answers),)
+
+
+STREAMED: dict[str, tuple[tuple[Reply, ...], list[tuple[str, str, str | None, str]]]] = {
+    "at once": ((streamed("a", "b"),), [("small-1", "serve", None, "exact")]),
+    "with tokens that nobody reports": (
+        (streamed("a", "b", where="never"),),
+        [("small-1", "serve", None, "estimated")],
+    ),
+    "after a retry": (
+        (failing(503), streamed("a", "b")),
+        [("small-1", "serve", "server", "exact"), ("small-1", "retry", None, "exact")],
+    ),
+    "after a stream that broke before its first piece": (
+        (Reply(events=(CUT,)), streamed("a", "b", where="finish")),
+        [("small-1", "serve", "connection", "unknown"), ("small-1", "retry", None, "exact")],
+    ),
+    "by the other target": (
+        (failing(401),),
+        [("small-1", "serve", "auth", "exact"), ("small-2", "fallback", None, "exact")],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", STREAMED)
+def test_streamed_call_logs_exactly_what_the_server_saw(name: str, read: Read, wired: Callable[..., Wired]) -> None:
+    replies, expected = STREAMED[name]
+    bench = wired()
+    bench.server.script("small-2", streamed("a", "b"))
+    bench.server.script("small-1", *replies)
+    answer = read(bench.router)
+    assert (answer.text, answer.reason) == ("ab", "streamed")
+    assert bench.attempts() == expected
+    assert answer.cost_nusd == sum(line["cost_nusd"] for line in bench.lines("attempt")) > 0
+    assert bench.lines("attempt")[-1]["ttft_ms"] > 0
+    assert sorted(line["request_id"] for line in bench.lines("attempt")) == bench.server.request_ids()
+
+
+def test_stream_that_is_stopped_hangs_up_and_is_paid_for_what_came(read: Read, wired: Callable[..., Wired]) -> None:
+    bench = wired()
+    slowly = [event for number in range(300) for event in (chunk(f"piece {number} "), 0.02)]
+    bench.server.script("small-1", Reply(events=tuple(slowly)))
+    answer = read(bench.router, 3)
+    (line,) = bench.lines("attempt")
+    assert (answer.text, answer.reason) == ("piece 0 piece 1 piece 2 ", "stopped")
+    assert (line["status"], line["cost_status"], line["output_tokens"] >= 6) == ("cancelled", "estimated", True)
+    assert line["cost_nusd"] == answer.cost_nusd > 0
+    assert bench.server.wait_for_leaving(line["request_id"])
+    assert bench.server.request_ids() == [line["request_id"]]
+
+
+def test_stream_closed_by_another_thread_wakes_the_one_that_waits_for_it(wired: Callable[..., Wired]) -> None:
+    bench = wired(timeout_s=30.0)
+    bench.server.script("small-1", after(streamed("Hello ", "you", " there"), 3, HANG))
+    stream = bench.router.stream("invoice.extract", messages=MESSAGES)
+    assert next(stream).text == "Hello "
+    assert next(stream).text == "you"
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(lambda: list(stream))
+        stream.close()
+        assert waiting.result(10) == []
+    assert (stream.answer.text, stream.answer.reason) == ("Hello you", "stopped")
+    assert bench.server.wait_for_leaving(bench.lines("attempt")[0]["request_id"])
+
+
+@pytest.mark.parametrize(("event", "kind"), [(CUT, "connection"), (HANG, "timeout")], ids=["breaks", "falls silent"])
+def test_stream_that_ends_in_the_middle_asks_nobody_else(
+    event: str, kind: str, read: Read, wired: Callable[..., Wired]
+) -> None:
+    bench = wired(timeout_s=0.4)
+    bench.server.script("small-1", after(streamed("Hello ", "you", " there"), 3, event))
+    with pytest.raises(RouteExhaustedError) as caught:
+        read(bench.router)
+    assert (caught.value.partial_text, caught.value.cost_nusd > 0) == ("Hello you", True)
+    assert bench.attempts() == [("small-1", "serve", kind, "estimated")]
+    assert [line["request_id"] for line in bench.lines("attempt")] == bench.server.request_ids()
+
+
+def test_32_streams_at_once_some_of_them_stopped_lose_and_double_nothing(
+    wired: Callable[..., Wired], on_loop: Callable[[Coroutine[Any, Any, Any]], Any]
+) -> None:
+    bench = wired()
+    flaky = (
+        failing(500),
+        streamed("a", "b", "c", where="every"),
+        streamed(*"abc", where="never"),
+        Reply(events=(CUT,)),
+    )
+    bench.server.script("small-1", *(flaky * 6), streamed("a", "b", "c"))
+    bench.server.script("small-2", streamed("a", "b", "c"))
+    bench.server.script("large", streamed("a", "b", "c"))
+    most = [None, 1, 2] * 6
+
+    async def together() -> list[Answer]:
+        return await asyncio.gather(*[read_astream(bench.router, n) for n in most[:16]])
+
+    with ThreadPoolExecutor(16) as pool:
+        answers = list(pool.map(lambda n: read_stream(bench.router, n), most[:16]))
+    answers += on_loop(together())
+    bench.router.close()
+    ingest_once(bench.home)
+    with reading(bench.home) as con:
+        logged = con.execute("SELECT request_id FROM attempts ORDER BY 1").fetchall()
+        statuses = dict(con.execute("SELECT reason, count(*) FROM calls WHERE status = 'ok' GROUP BY 1").fetchall())
+        free = con.execute("SELECT count(*) FROM attempts WHERE status <> 'failed' AND cost_nusd <= 0").fetchone()
+        calls = con.execute("SELECT call_id, cost_nusd FROM calls ORDER BY 1").fetchall()
+    assert [request_id for (request_id,) in logged] == bench.server.request_ids()
+    assert calls == sorted((answer.call_id, answer.cost_nusd) for answer in answers)
+    assert (statuses, free) == ({"streamed": 12, "stopped": 20}, (0,))

@@ -1,8 +1,8 @@
 """Laws of a call, over random plans, failures, answers, guards and clocks."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import get_args
+from dataclasses import dataclass, field, replace
+from typing import Any, get_args
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -141,7 +141,7 @@ def drive(plan: Plan, data: st.DataObject) -> Run:
                 clock_us += action.wait_us
                 run.calls.append(action)
                 run.started_at_us.append(clock_us)
-                where = {"n": action.n, "step": action.step, "target": action.target}
+                where: dict[str, Any] = {"n": action.n, "step": action.step, "target": action.target}
                 clock_us += data.draw(st.integers(0, action.timeout_us))
                 if data.draw(st.booleans()):
                     kind = data.draw(st.sampled_from(get_args(ErrorKind)))
@@ -243,6 +243,17 @@ def test_call_with_an_answer_that_is_paid_for_asks_higher_steps_only_and_has_an_
 def test_recorded_trace_replays_to_the_same_decisions(plan: Plan, data: st.DataObject) -> None:
     run = drive(plan, data)
     assert replay(plan, tuple(run.trace)) == tuple(run.actions)
+
+
+@settings(max_examples=100, deadline=None)
+@given(plans(), st.data())
+def test_nobody_is_asked_any_more_once_a_piece_was_handed_out(plan: Plan, data: st.DataObject) -> None:
+    run = drive(plan, data)
+    for end, fact in enumerate(run.trace):
+        if isinstance(fact, Failed | Checked):
+            action = decide(plan, (*run.trace[:end], replace(fact, streamed=True)))
+            served = Accept(n=fact.n, reason="streamed")
+            assert action == (served if isinstance(fact, Checked) else Exhausted(reason="broken_stream"))
 
 
 @settings(max_examples=100, deadline=None)

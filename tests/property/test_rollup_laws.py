@@ -36,7 +36,7 @@ _calls = st.fixed_dictionaries(
         "escalations": st.sampled_from((None, 0, 2)),
         "fallbacks": st.sampled_from((None, 0, 3)),
         "cache_hit": st.sampled_from((None, True)),
-        "cost_nusd": st.none() | st.integers(0, 2**50),
+        "cost_nusd": st.none() | st.integers(0, 10**15),
         "error_cost_nusd": st.sampled_from((None, 4_000)),
         "latency_ms": _latencies,
     }
@@ -51,7 +51,7 @@ _attempts = st.fixed_dictionaries(
         "role": st.sampled_from(("serve", "shadow")),
         "status": st.sampled_from(("ok", "failed")),
         "cost_status": st.sampled_from(("exact", "estimated", "unknown", "unpriced")),
-        "cost_nusd": st.none() | st.integers(0, 2**50),
+        "cost_nusd": st.none() | st.integers(0, 10**15),
         "input_tokens": st.none() | st.integers(0, 10**6),
         "latency_ms": _latencies,
     }

@@ -12,52 +12,29 @@ from typing import TYPE_CHECKING, Final
 
 from router_core.call_log.home import Home
 from router_core.call_log.read import reading
+from router_core.call_log.schema import ATTEMPT_COLUMNS, CALL_COLUMNS, OUTCOME_COLUMNS
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
+# columns of an attempt that no row of a source fills
+_MADE_HERE: Final = frozenset({
+    "attempt_id", "request_id", "call_id", "n", "config_version", "critical", "role", "about_attempt_id", "propensity",
+    "confidence_source", "calibration", "checks", "answer_match", "source",
+})  # fmt: skip
+_FILLED: Final = {name: kind for name, kind in ATTEMPT_COLUMNS.items() if name not in _MADE_HERE}
+_PASSED_ON: Final = tuple(name for name in _FILLED if name != "extra")
+# of these every row has a value
+_ALWAYS_THERE: Final = frozenset({"started_at", "payload_type", "request_model", "cost_status", "status"})
 _COLUMNS: Final[dict[str, str]] = {
     "place": "BIGINT",
     "row_key": "VARCHAR",
     "has_id": "BOOLEAN",
     "chain": "VARCHAR",
-    "started_at": "BIGINT",
-    "ended_at": "BIGINT",
-    "payload_type": "VARCHAR",
-    "run": "VARCHAR",
-    "step": "VARCHAR",
-    "tier": "VARCHAR",
-    "provider_name": "VARCHAR",
-    "request_model": "VARCHAR",
-    "response_model": "VARCHAR",
-    "prompt_hash": "VARCHAR",
-    "service_tier": "VARCHAR",
-    "input_tokens": "BIGINT",
-    "cached_tokens": "BIGINT",
-    "cache_write_5m_tokens": "BIGINT",
-    "cache_write_1h_tokens": "BIGINT",
-    "output_tokens": "BIGINT",
-    "reasoning_tokens": "BIGINT",
-    "price_in": "BIGINT",
-    "price_cached": "BIGINT",
-    "price_write": "BIGINT",
-    "price_out": "BIGINT",
-    "price_source": "VARCHAR",
-    "price_date": "VARCHAR",
-    "cost_nusd": "BIGINT",
-    "cost_source_nusd": "BIGINT",
     "computed_nusd": "BIGINT",
-    "cost_status": "VARCHAR",
-    "latency_ms": "DOUBLE",
-    "ttft_ms": "DOUBLE",
-    "status": "VARCHAR",
-    "error_type": "VARCHAR",
-    "confidence": "DOUBLE",
-    "cache_hit": "BOOLEAN",
-    "correct": "DOUBLE",
-    "error_nusd": "BIGINT",
-    "tags": "JSON",
-    "extra": "JSON",
+    **{name: "BIGINT" if kind == "TIMESTAMP" else kind for name, kind in _FILLED.items()},
+    **{name: CALL_COLUMNS[name] for name in ("step", "cache_hit", "tags")},
+    **{name: OUTCOME_COLUMNS[name] for name in ("correct", "error_nusd")},
 }
 _DAY_US: Final = 86_400_000_000
 _NOTHING_KNOWN: Final = "CREATE TABLE known (id VARCHAR, tier VARCHAR, cost_nusd BIGINT)"
@@ -115,12 +92,9 @@ _IN_SLICE: Final = "started_at >= {since} AND started_at < {until}"
 _ROWS_PER_SLICE: Final = 100_000
 _LINES: Final[dict[str, str]] = {
     "attempts": f"""
-        SELECT 'attempt' AS k, attempt_id, attempt_id AS request_id, call_id, n, started_at, ended_at, payload_type,
-               run, false AS critical, {_ROLE} AS role, 1.0 AS propensity, tier, provider_name, request_model,
-               response_model, prompt_hash, service_tier, input_tokens, cached_tokens, cache_write_5m_tokens,
-               cache_write_1h_tokens, output_tokens, reasoning_tokens, price_in, price_cached, price_write, price_out,
-               price_source, price_date, cost_nusd, cost_source_nusd, cost_status, latency_ms, ttft_ms, status,
-               error_type, confidence, {_CONFIDENCE_SOURCE} AS confidence_source, 'import' AS source, {_EXTRA} AS extra
+        SELECT 'attempt' AS k, attempt_id, attempt_id AS request_id, call_id, n, false AS critical, {_ROLE} AS role,
+               1.0 AS propensity, {", ".join(_PASSED_ON)}, {_CONFIDENCE_SOURCE} AS confidence_source,
+               'import' AS source, {_EXTRA} AS extra
         FROM fresh WHERE NOT coalesce(cache_hit, false) AND {_IN_SLICE} ORDER BY started_at, attempt_id""",
     "calls": f"""
         SELECT 'call' AS k, call_id, started_at AS ts, run, step, payload_type,
@@ -141,15 +115,9 @@ _LINES: Final[dict[str, str]] = {
                coalesce(ended_at, started_at) AS received_at
         FROM fresh WHERE correct IS NOT NULL AND {_IN_SLICE} ORDER BY call_id, attempt_id""",
 }
-_EMPTY_ATTEMPTS: Final = (
-    "ended_at", "run", "tier", "provider_name", "response_model", "prompt_hash", "service_tier", "input_tokens",
-    "cached_tokens", "cache_write_5m_tokens", "cache_write_1h_tokens", "output_tokens", "reasoning_tokens", "price_in",
-    "price_cached", "price_write", "price_out", "price_source", "price_date", "cost_nusd", "cost_source_nusd",
-    "latency_ms", "ttft_ms", "error_type", "confidence",
-)  # fmt: skip
 # column of a line → column of the rows that fills it
 _MAY_BE_EMPTY: Final[dict[str, dict[str, str]]] = {
-    "attempts": {name: name for name in _EMPTY_ATTEMPTS},
+    "attempts": {name: name for name in _PASSED_ON if name not in _ALWAYS_THERE},
     "calls": {
         **{name: name for name in ("run", "step", "confidence", "latency_ms", "error_type", "tags")},
         **dict.fromkeys(("tier_planned", "tier_served"), "tier"),

@@ -85,6 +85,8 @@ def csv_rows(path: Path, lines: Iterator[RawLine]) -> Iterator[CsvRow]:
             cells = next(reader, None)
         except csv.Error as error:
             message = f"cannot be read as CSV in line {reader.line_num:,} ({error}); export it again"
+            if "\r" in first:
+                message = "its lines end in CR alone; save it with other line ends (LF, as on Unix)"
             raise refused(path, message) from error
         if cells is None:
             return
@@ -124,8 +126,9 @@ def _checked_header(path: Path, names: Sequence[str], reason: str | None) -> lis
         raise refused(path, "its header holds NUL characters; it is no CSV file, or not in UTF-8")
     if len(names) > MAX_COLUMNS:
         raise refused(path, f"its header {TOO_WIDE} ({len(names):,}); export only the columns that are needed")
-    twins = [name for name, times in Counter(names).items() if times > 1]
+    plain = [name.strip() for name in names]
+    twins = [name for name, times in Counter(plain).items() if times > 1]
     if twins:
         listed = ", ".join(repr(name[:50]) for name in twins[:5])
         raise refused(path, f"its header names columns twice: {listed}; give each column a name of its own")
-    return [sys.intern(name.strip()) for name in names]
+    return [sys.intern(name) for name in plain]

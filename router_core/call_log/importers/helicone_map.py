@@ -1,7 +1,8 @@
 """Column map of Helicone's exports of requests.
 
-For Anthropic's models ``prompt_tokens`` leaves cached and written tokens out, as the provider's own count does; for all
-others they are in it. Where the parts exceed the whole, they are added too.
+Helicone takes prompt tokens apart: ``prompt_tokens`` leaves cached and written ones out, of every provider, so that
+each class can be priced by itself (its OpenAI and Anthropic usage processors). Where it tells reasoning apart, the same
+goes for ``completion_tokens``. Here they are put together again.
 """
 
 from collections.abc import Iterator
@@ -10,23 +11,22 @@ from typing import Any, Final
 from router_core.call_log.importers.maps import LogMap, RawRecord
 from router_core.call_log.importers.values import to_count
 
+_KINDS: Final = (
+    ("$input", "prompt_tokens", "prompt_cache_read_tokens", "prompt_cache_write_tokens"),
+    ("$output", "completion_tokens", "reasoning_tokens"),
+)
 _NO_CACHE: Final = "00000000-0000-0000-0000-000000000000"
 
 
 def _whole(record: RawRecord) -> Iterator[RawRecord]:
-    """Yield the record with all its prompt tokens as one number, and with whether a cache answered."""
+    """Yield the record with all tokens of a kind as one number, and with whether a cache answered."""
     reference = record.get("cache_reference_id")
-    parts = [_count(record.get(name)) for name in ("prompt_cache_read_tokens", "prompt_cache_write_tokens")]
-    prompt = _count(record.get("prompt_tokens"))
     more: dict[str, Any] = {"$cache_hit": reference not in (None, "", _NO_CACHE)}
-    if prompt is not None and (_is_anthropic(record) or sum(part or 0 for part in parts) > prompt):
-        more["$input"] = prompt + sum(part or 0 for part in parts)
+    for name, whole, *parts in _KINDS:
+        count = _count(record.get(whole))
+        if count is not None:
+            more[name] = count + sum(_count(record.get(part)) or 0 for part in parts)
     yield {**record, **more}
-
-
-def _is_anthropic(record: RawRecord) -> bool:
-    names = (record.get("provider"), record.get("response_model"), record.get("request_model"), record.get("model"))
-    return any(str(name).lower().startswith(("anthropic", "claude")) for name in names)
 
 
 def _count(value: Any) -> int | None:
@@ -58,7 +58,8 @@ HELICONE: Final = LogMap(
         "input_tokens": ("$input", "prompt_tokens"),
         "cached_tokens": ("prompt_cache_read_tokens",),
         "cache_write_tokens": ("prompt_cache_write_tokens",),
-        "output_tokens": ("completion_tokens",),
+        "output_tokens": ("$output", "completion_tokens"),
+        "reasoning_tokens": ("reasoning_tokens",),
         "cost_usd": ("costUSD", "cost"),
         "status": ("response_status",),
         "cache_hit": ("$cache_hit",),

@@ -20,6 +20,8 @@ MAX_LINE_BYTES: Final = 16 << 20
 MAX_COLUMNS: Final = 2_000
 BOM: Final = b"\xef\xbb\xbf"
 # what is said of lines and rows beyond these
+# what goes on for longer is refused as a whole: somebody would wait for gigabytes of it
+_MAX_SKIPPED_BYTES: Final = 64 << 20
 TOO_LONG: Final = f"is longer than {MAX_LINE_BYTES >> 20} MiB"
 TOO_WIDE: Final = f"has more than {MAX_COLUMNS:,} columns"
 # real logs shrink ten- to fortyfold; what grows beyond this is made to fill a disk
@@ -30,9 +32,14 @@ _FOREIGN: Final = (
     (b"PK\x03\x04", "is a zip archive; unpack it and import the file in it"),
     (b"BZh", "is packed with bzip2; unpack it: bunzip2 FILE"),
     (b"\xfd7zXZ", "is packed with xz; unpack it: unxz FILE"),
+    (b"\xff\xfe\x00\x00", "is UTF-32; save it as UTF-8"),
     (b"\xff\xfe", "is UTF-16; save it as UTF-8"),
     (b"\xfe\xff", "is UTF-16; save it as UTF-8"),
     (b"SQLite format 3", "is a SQLite database; export the table as CSV"),
+    (b"ARROW1\x00\x00", "is an Arrow (Feather) file; write it as Parquet"),
+    (b"Obj\x01", "is an Avro file; write it as Parquet"),
+    (b"%PDF", "is a PDF; export the log as CSV, JSON lines or Parquet"),
+    (b"<", "is a page of HTML or XML, perhaps of a login; export the log as CSV, JSON lines or Parquet"),
 )
 _ROWS_AT_ONCE: Final = 1_000
 _BLOCK_BYTES: Final = 1 << 20
@@ -189,13 +196,27 @@ def _lines(path: Path, stream: "IO[bytes] | gzip.GzipFile", packing: Packing) ->
             growth.add(len(data))
             is_too_long = len(data) == MAX_LINE_BYTES and not data.endswith(b"\n")
             if is_too_long:
-                while rest := stream.readline(MAX_LINE_BYTES):
-                    growth.add(len(rest))
-                    if rest.endswith(b"\n"):
-                        break
+                _skip_line(path, number, stream, growth)
             yield RawLine(number, b"" if is_too_long else data.rstrip(b"\r\n"), is_too_long)
     except (EOFError, zlib.error, OSError) as error:
         raise damaged(path, packing, error) from error
+
+
+def _skip_line(path: Path, number: int, stream: "IO[bytes] | gzip.GzipFile", growth: Growth) -> None:
+    """Read to the end of a line.
+
+    Raises:
+        ConfigError: It hardly has one.
+    """
+    skipped = 0
+    while rest := stream.readline(MAX_LINE_BYTES):
+        growth.add(len(rest))
+        skipped += len(rest)
+        if rest.endswith(b"\n"):
+            return
+        if skipped > _MAX_SKIPPED_BYTES:
+            message = f"line {number:,} is longer than {_MAX_SKIPPED_BYTES >> 20} MiB: no log, or a damaged one"
+            raise refused(path, f"{message}; export it again")
 
 
 def _zstd_lines(path: Path) -> Generator[RawLine]:

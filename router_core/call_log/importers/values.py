@@ -15,6 +15,7 @@ from router_core.types import NANO
 
 MAX_TEXT: Final = 500
 _EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+_NAIVE_EPOCH: Final = _EPOCH.replace(tzinfo=None)
 _DAY_US: Final = 86_400_000_000
 # an instant before LLMs or after this century is a number that means something else
 _INSTANTS: Final = range(946_684_800_000_000, 4_102_444_800_000_000)
@@ -67,7 +68,12 @@ def _instant_us(value: Any, zone: dt.tzinfo) -> int:
 
 
 def _datetime_us(moment: dt.datetime, zone: dt.tzinfo) -> int:
-    since = (moment if moment.tzinfo is not None else moment.replace(tzinfo=zone)) - _EPOCH
+    if moment.tzinfo is not None:
+        since = moment - _EPOCH
+    elif zone is dt.UTC:  # the usual one, without asking it for its offset
+        since = moment - _NAIVE_EPOCH
+    else:
+        since = moment.replace(tzinfo=zone) - _EPOCH
     return since.days * _DAY_US + since.seconds * 1_000_000 + since.microseconds
 
 

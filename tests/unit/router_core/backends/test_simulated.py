@@ -122,3 +122,27 @@ def test_failures_come_at_their_rate_and_differ_between_requests() -> None:
         except CallError:
             failed += 1
     assert failed / 2000 == pytest.approx(0.2, abs=0.04)
+
+
+def test_stream_says_what_the_whole_answer_says_and_takes_as_long() -> None:
+    request, clock, other = make_request(3), VirtualClock(), VirtualClock()
+    whole = SimulatedBackend(seed=1, clock=clock).complete(request)
+    reading = SimulatedBackend(seed=1, clock=other).stream(request)
+    pieces = list(iter(reading.next_chunk, None))
+    assert "".join(piece.text for piece in pieces) == whole.text
+    assert (reading.received(), other.now_us()) == (whole, pytest.approx(clock.now_us(), abs=10))
+
+
+def test_stream_whose_first_word_is_late_times_out() -> None:
+    backend = SimulatedBackend({"sim/cheap": SimulatedModel(latency_ms=9000, latency_sigma=0)}, clock=VirtualClock())
+    with pytest.raises(CallError) as caught:
+        backend.stream(make_request(1, timeout_s=2.0)).next_chunk()
+    assert caught.value.kind == "timeout"
+    assert backend.stream(make_request(1, timeout_s=4.0)).next_chunk() is not None
+
+
+def test_stream_fails_as_its_model_does() -> None:
+    backend = SimulatedBackend({"sim/cheap": SimulatedModel(failure_rate=1, failure="rate_limit")})
+    with pytest.raises(CallError) as caught:
+        asyncio.run(backend.astream(make_request(1)).next_chunk())
+    assert caught.value.kind == "rate_limit"
