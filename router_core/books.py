@@ -3,17 +3,23 @@
 from collections.abc import Mapping
 from typing import Any
 
-from router_core.decide.moves import Action, Checked, Fact, Facts
+from router_core.decide.moves import (
+    Action,
+    Checked,
+    Fact,
+    Facts,
+)
 from router_core.decide.plan import Plan
 from router_core.decide.trace import facts_extra, opened_extra
-from router_core.ends import ways_taken
 from router_core.free import Recalled
 from router_core.inflight import InFlight, receipt_of_answer, receipt_of_failure, record_of
 from router_core.lines import CallFacts, Closed, Line, Sent, attempt_line, call_line, started_line
 from router_core.record import maker
 from router_core.state import RouterState
-from router_core.types import AttemptRecord, AttemptStatus, Confidence, Price, Receipt
+from router_core.types import AttemptRecord, AttemptStatus, Confidence, Price, Receipt, Role
 
+UPWARDS: frozenset[Role] = frozenset({"escalate", "correct"})
+"""Roles that go a step up."""
 _make_closed = maker(Closed)
 
 
@@ -114,7 +120,12 @@ class Books:
         """Log how the call ended, with the line of its last answer if that is not written yet."""
         self.is_closed = True
         recalled = self._recalled
-        escalations, fallbacks = ways_taken(self.records)
+        escalations = fallbacks = 0
+        for made in self.records:
+            if made.role == "fallback":
+                fallbacks += 1
+            elif made.role in UPWARDS:
+                escalations += 1
         closed = _make_closed(
             status=status,
             reason=reason,

@@ -5,10 +5,11 @@ the response, or has the failure thrown in. A streamed call yields ``Open`` in p
 answer whose first piece is there; then ``Relay``, while that is handed out. Until then everything is as for any call.
 """
 
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from dataclasses import replace
+from typing import Any
 
-from router_core.books import Books
+from router_core.books import UPWARDS, Books
 from router_core.clock import CallTime
 from router_core.decide.capable import Needs
 from router_core.decide.compare import Given
@@ -29,14 +30,14 @@ from router_core.decide.moves import (
 )
 from router_core.decide.plan import Plan
 from router_core.decide.score import Score, asks_more
+from router_core.decide.shadow import Served
 from router_core.decide.step import served_at
-from router_core.decide.trace import facts_extra, recalled_extra
+from router_core.decide.trace import ON_PATH, facts_extra, recalled_extra
 from router_core.effects import Begun, Disowned, Effect, Flow, Open, Pause, Relay, Send, Stopped
-from router_core.ends import exhausted, served_how
-from router_core.errors import CallError, RequestRejectedError, RouterError
+from router_core.errors import CallError, RequestRejectedError, RouteExhaustedError, RouterError
 from router_core.free import Recalled, Start
 from router_core.gate import Gate
-from router_core.inflight import InFlight, answer_of, receipt_of_answer, receipt_of_failure, retry_after_us
+from router_core.inflight import InFlight, receipt_of_answer, receipt_of_failure, retry_after_us
 from router_core.lines import CallFacts, Line, Sent, checks_column
 from router_core.record import maker
 from router_core.scoring import Scoring, judged_kind, score_request
@@ -46,13 +47,14 @@ from router_core.task import Task, examine, make_request
 from router_core.types import (
     PRE_CHECK,
     Answer,
+    AttemptRecord,
     AttemptStatus,
     Response,
 )
 
+_NOTHING_ASKED = Facts()
 # ends of a call that might have left its step upwards
 _STAYS = frozenset({"accepted", "accepted_unscored"})
-_NOTHING_ASKED = Facts()
 
 _make_send = maker(Send)
 _make_sent = maker(Sent)
@@ -101,7 +103,6 @@ class CallFlow:
         self._trace: list[Fact] = []
         self._answers: dict[int, InFlight] = {}
         self._scoring: Scoring | None = None
-        self._opening = Facts()
         self._partial_text = ""
 
     def run(self) -> Flow:
@@ -131,18 +132,13 @@ class CallFlow:
             self._books.extra = asked.extra()
             if asked.request is not None:
                 self._answers[RECALLED] = asked.request
-                return self._serve(RECALLED, PRE_CHECK, None, Facts())
-        return (yield from self._decided(self._open()))
-
-    def _open(self) -> Facts:
-        """Begin the trace; return the world as it is."""
-        opening = self._opening = self._facts(self._call.opened_us)
-        self._trace.append(_make_opened(facts=opening))
+                return self._serve(RECALLED, PRE_CHECK, None)
+        self._trace.append(_make_opened(facts=self._facts(self._call.opened_us)))
         if self._start.recalled is not None:
             self._recall(self._start.recalled)
-        return opening
+        return (yield from self._decided())
 
-    def _decided(self, opening: Facts) -> Flow:
+    def _decided(self) -> Flow:
         while True:
             action = self._gate.next(self._trace)
             line = self._books.take_line(self._trace[-1], action)
@@ -158,9 +154,9 @@ class CallFlow:
                 case Check(n=n):
                     self._check(n)
                 case Accept(n=n, reason=reason):
-                    return self._serve(n, reason, line, opening)
+                    return self._serve(n, reason, line)
                 case Exhausted(reason=reason):
-                    raise self._exhausted(reason, line, opening)
+                    raise self._exhausted(reason, line)
                 case Merge():
                     raise NotImplementedError("corrections are refused when the config is opened")
 
@@ -198,7 +194,7 @@ class CallFlow:
         self._books.settle(request, self._books.lost(request, billed=None), now_us)
         self._state.withdrawn(request.sent.target.model)
         line = self._books.take(request, "cancelled", None)
-        return self._answer(request, "stopped", line, self._opening)
+        return self._answer(request, "stopped", line)
 
     def _request(self, action: Call) -> Generator[Effect, Response | Begun | None, None]:
         if action.wait_us:
@@ -231,7 +227,7 @@ class CallFlow:
         except CallError as error:
             self._failed(request, error)
         else:
-            self._returned(request, answer_of(response))
+            self._returned(request, _answered(response))
 
     def _score(self, action: Score) -> Generator[Effect, Response | Begun | None, None]:
         """Ask how sure an answer is. Whatever becomes of that, the call goes on: at worst it has no confidence."""
@@ -241,7 +237,7 @@ class CallFlow:
         request = self._books.begin(sent, state.prices.price(sent.target.model, sent.started_us))
         try:
             wire = score_request(self._task, self._plan, sent, answer, action.timeout_us / 1e6)
-            response = answer_of((yield _make_send(request=wire)))
+            response = _answered((yield _make_send(request=wire)))
             self._books.settle(request, receipt_of_answer(request, response, state.prices), self._now_us())
             told = scoring.told(action, request, response, answer)
         except Exception as error:  # noqa: BLE001 - an answer is there: what fails beside it must not lose it
@@ -257,9 +253,7 @@ class CallFlow:
             self._books.records[place] = replace(self._books.records[place], confidence=told.confidence)
         fact = told.fact(action, answer, self._facts(self._now_us()))
         self._trace.append(fact)
-        following = self._gate.next(self._trace)
-        last = self._trace[-1]
-        facts = facts_extra(last, following) if isinstance(last, Scored) else None
+        facts = self._decided_facts()
         self._books.write_attempt(request, told.status, told.error_type, told.message, facts)
 
     def _read(self, request: InFlight, timeout_us: int) -> Generator[Effect, Response | Begun | None, object]:
@@ -317,8 +311,7 @@ class CallFlow:
         self._books.settle(request, self._books.lost(request, billed=error.billed), now_us)
         if request.response is not None:
             self._partial_text = request.response.text
-        wait_us = retry_after_us(error)
-        draw = state.clock.draw()
+        wait_us, draw = retry_after_us(error), state.clock.draw()
         state.failed(sent, error.kind, wait_us, now_us, draw)
         if error.kind == "context_overflow":
             self._gate.overflown(sent.target)
@@ -333,10 +326,13 @@ class CallFlow:
             facts=self._facts(now_us),
         )
         self._trace.append(fact)
+        self._books.write_attempt(request, "failed", error.kind, str(error), self._decided_facts())
+
+    def _decided_facts(self) -> Mapping[str, Any] | None:
+        """Decide what follows; return what the row of the last fact must carry for a replay."""
         action = self._gate.next(self._trace)
         last = self._trace[-1]
-        facts = facts_extra(last, action) if isinstance(last, Failed) else None
-        self._books.write_attempt(request, "failed", error.kind, str(error), facts)
+        return facts_extra(last, action) if isinstance(last, Failed | Scored) else None
 
     def _facts(self, now_us: int) -> Facts:
         state, plan = self._state, self._plan
@@ -359,32 +355,22 @@ class CallFlow:
             unfit=self._gate.unfit,
         )
 
-    def _serve(self, n: int, reason: str, line: Line | None, opening: Facts) -> Answer:
+    def _serve(self, n: int, reason: str, line: Line | None) -> Answer:
         request, plan = self._answers[n], self._plan
         if n != RECALLED and reason in _STAYS and not plan.critical and request.sent.step < len(plan.steps) - 1:
             self._state.stayed(plan.payload_type, request.sent.tier)
-        why = reason if plan.reason in ("path", "default_type") else plan.reason
-        answer = self._answer(request, why, line, opening)
+        answer = self._answer(request, reason if plan.reason in ("path", "default_type") else plan.reason, line)
         if plan.shadows and n != RECALLED:  # what was paid for before had its shadows then
-            self._shadows.after(
-                self._state,
-                ServedCall(
-                    task=self._task,
-                    plan=plan,
-                    call=self._call,
-                    attempts=len(self._books.records),
-                    how=served_how(request.sent, self._books.records),
-                    answer=Given(text=answer.text, parsed=answer.parsed),
-                ),
-            )
+            self._shadow(request.sent, Given(text=answer.text, parsed=answer.parsed))
         return answer
 
-    def _answer(self, request: InFlight, why: str, line: Line | None, opening: Facts) -> Answer:
+    def _answer(self, request: InFlight, why: str, line: Line | None) -> Answer:
         """Log the end of a call that serves this request's answer, and return that."""
         ended_us = self._now_us()
         plan, served, response = self._plan, request.sent, request.response
         recalled = self._start.recalled
-        self._books.close("ok", why, ended_us, served=served, confidence=request.confidence, line=line, opening=opening)
+        confidence, opening = request.confidence, self._opening
+        self._books.close("ok", why, ended_us, served=served, confidence=confidence, line=line, opening=opening)
         return _make_answer(
             text="" if response is None else response.text,
             parsed=request.parsed,
@@ -401,12 +387,61 @@ class CallFlow:
             cache_hit=recalled is not None and served is recalled.request.sent,
         )
 
-    def _exhausted(self, reason: str, line: Line | None, opening: Facts) -> RouterError:
-        books = self._books
-        if reason == "incapable" and not books.records:
-            books.close("rejected", reason, self._now_us(), error_type=reason, line=line, opening=opening)
+    def _shadow(self, served: Sent, answer: Given) -> None:
+        escalated = any(made.role in UPWARDS for made in self._books.records)
+        # a streamed answer is served even if it turns out invalid
+        invalid = any(made.attempt_id == served.attempt_id and made.status == "invalid" for made in self._books.records)
+        how = Served(
+            is_accepted=served.step == 0 and not escalated and not invalid,
+            answered=frozenset(
+                made.tier for made in self._books.records if made.status == "ok" and made.role in ON_PATH
+            ),
+        )
+        self._shadows.after(
+            self._state,
+            ServedCall(
+                task=self._task,
+                plan=self._plan,
+                call=self._call,
+                attempts=len(self._books.records),
+                how=how,
+                answer=answer,
+            ),
+        )
+
+    @property
+    def _opening(self) -> Facts | None:
+        """The world as it was when the call began, and what kept it from beginning otherwise."""
+        first = self._trace[0] if self._trace else None
+        return first.facts if isinstance(first, Opened) else None
+
+    def _exhausted(self, reason: str, line: Line | None) -> RouterError:
+        now_us, opening = self._now_us(), self._opening
+        if reason == "incapable" and not self._books.records:
+            self._books.close("rejected", reason, now_us, error_type=reason, line=line, opening=opening)
             why = self._gate.why_incapable()
             return RequestRejectedError(f"{self._call.payload_type}: no target of its path can take this: {why}")
-        last = books.records[-1].error_type if books.records else reason
-        books.close("failed", reason, self._now_us(), error_type=last, line=line, opening=opening)
-        return exhausted(self._call, reason, books.records, books.cost_nusd, self._partial_text)
+        last = self._books.records[-1].error_type if self._books.records else reason
+        self._books.close("failed", reason, now_us, error_type=last, line=line, opening=opening)
+        tried = "; ".join(f"{made.tier}: {_how(made)}" for made in self._books.records) or "nothing was tried"
+        count = len(self._books.records)
+        return RouteExhaustedError(
+            f"{self._call.payload_type}: no answer ({reason}) after {count} attempt{'s' * (count != 1)} [{tried}]",
+            call_id=self._call.call_id,
+            attempts=self._books.records,
+            cost_nusd=self._books.cost_nusd,
+            partial_text=self._partial_text,
+        )
+
+
+def _answered(response: object) -> Response:
+    if not isinstance(response, Response):
+        raise TypeError(f"a backend must return a Response, not {type(response).__name__}")
+    return response
+
+
+def _how(record: AttemptRecord) -> str:
+    """Return how an attempt ended, in words that quote no answer; the checks' own words are in the error's attempts."""
+    failed = [check.name for check in record.checks if check.verdict != "passed"]
+    said = record.message or (f"invalid, failed {', '.join(failed)}" if failed else str(record.error_type))
+    return said if said.startswith(record.model) else f"{record.model}: {said}"

@@ -165,14 +165,3 @@ def retry_after_us(error: CallError) -> int | None:
     """Return the pause that a provider asks for; what is no sensible one is none."""
     asked = error.retry_after_s
     return round(asked * 1e6) if asked is not None and 0 <= asked <= _LONGEST_WAIT_S else None
-
-
-def answer_of(returned: object) -> Response:
-    """Return what a backend has returned.
-
-    Raises:
-        TypeError: It is no response.
-    """
-    if not isinstance(returned, Response):
-        raise TypeError(f"a backend must return a Response, not {type(returned).__name__}")
-    return returned

@@ -9,9 +9,12 @@ from router_core.decide.calibration import calibrate
 from router_core.decide.compare import Given, same_answer
 from router_core.decide.confidence import agreement, scored
 from router_core.decide.judging import REPLY_SCHEMA, judge_messages, read_verdict
+from router_core.decide.moves import (
+    Facts,
+    Scored,
+)
 from router_core.decide.plan import Plan, PlanTarget
 from router_core.decide.score import Score
-from router_core.decide.step import Facts, Scored
 from router_core.errors import CallError
 from router_core.inflight import InFlight, retry_after_us
 from router_core.lines import Sent
@@ -117,8 +120,7 @@ class Scoring:
 
     def told(self, action: Score, request: InFlight, response: Response, answer: InFlight) -> Told:
         """Return what came of a request, and note it on the request and the answer."""
-        model = request.sent.target.model
-        took_us = request.ended_us - request.sent.started_us
+        model, took_us = request.sent.target.model, request.ended_us - request.sent.started_us
         self._state.answered(size_kind(self._task.payload_type, action), model, response.usage, took_us)
         if action.role == "judge":
             told = told_by_judge(self._plan, request, response, answer)

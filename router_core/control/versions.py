@@ -27,7 +27,7 @@ def config_of_version(home: Home, version: str | None) -> RoutingConfig | None:
     try:
         with Store(home).reading() as con:
             data = history.bytes_of_version(con, version)
-        calibrations = {} if path is None else calibrations_beside(path)
+        calibrations = dict[str, bytes]() if path is None else calibrations_beside(path)
         return parse(data, source=f"version {version}", calibrations=calibrations)
     except RouterError:
         return None

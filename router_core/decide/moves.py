@@ -14,11 +14,18 @@ AcceptReason = Literal[
     "escalation_failed",  # a higher step was tried or wanted, and could not answer
     "guard",  # a limit forbids going up
     "limits",  # the call's own limits forbid going on
-    "breaker",  # so many calls of the type would go up that none does
     "streamed",  # its pieces were handed out as they came: it is served, whatever was found in it afterwards
+    "breaker",  # so many calls of the type would go up that none does
 ]
 ExhaustedReason = Literal[
-    "no_valid_answer", "limits", "guard", "bad_request", "content_policy", "incapable", "breaker", "broken_stream"
+    "no_valid_answer",  # nobody is left to ask
+    "limits",  # the call's own limits forbid going on
+    "guard",  # a limit forbids going up
+    "bad_request",  # the request itself is refused: nobody else is asked
+    "content_policy",  # the provider declines the content: nobody else may be asked
+    "incapable",  # no target takes a request like this
+    "breaker",  # so many calls of the type would go up that none does
+    "broken_stream",  # what was handed out cannot be taken back
 ]
 
 RECALLED = 0

@@ -66,12 +66,6 @@ class PriceBook:
         row = self._rows[key] = self._resolve(model, slot * step_us, None if tier in _STANDARD_TIERS else tier)
         return row
 
-    def _step_us(self, model: str) -> int:
-        """Return the length of the times in which the model's price cannot change, microseconds; 0 = it never does."""
-        step_us = 0 if model in self._overrides else steps_us(model)
-        self._steps_us[model] = step_us
-        return step_us
-
     def abilities(self, model: str, at_us: int) -> Abilities:
         """Return what the lists know of a model beside its prices.
 
@@ -82,6 +76,12 @@ class PriceBook:
         row = self.price(model, at_us)
         window = sizes_of(model)[1] if row is None else row.context_tokens
         return Abilities(lacks=lacks_of(model), context_tokens=window)
+
+    def _step_us(self, model: str) -> int:
+        """Return the length of the times in which the model's price cannot change, microseconds; 0 = it never does."""
+        step_us = 0 if model in self._overrides else steps_us(model)
+        self._steps_us[model] = step_us
+        return step_us
 
     def _resolve(self, model: str, at_us: int, service_tier: str | None) -> Price | None:
         row = self._of_tier(model, at_us, service_tier)
