@@ -8,6 +8,9 @@ OLD_STAMP := $(OLD_VENV)/.installed
 STORAGE_TESTS := tests/contract tests/property/test_rollup_laws.py tests/property/test_edge_laws.py tests/dashboard/test_queries.py \
 	$(addprefix tests/integration/test_,$(addsuffix .py,spool disks ingest ingest_trouble import kills log_access lookup rebuild \
 	duckdb_versions))
+# processes that share a run of the suite, a file at a time, the long files first
+WORKERS ?= 2
+SHARED := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 ARGS ?=
 
 .DEFAULT_GOAL := help
@@ -74,12 +77,12 @@ database:
 	$(call system_packages,{ command -v initdb || ls /usr/lib/postgresql/*/bin/initdb; } >/dev/null 2>&1,postgresql,the tests of imports from a database)
 
 test: check browser database $(OLD_STAMP) ## check, then the whole suite, then the log's tests on duckdb 1.5.5: what CI runs
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest $(SHARED) $(ARGS)
 	@$(MAKE) --no-print-directory test-duckdb15
 
 test-duckdb15: install $(OLD_STAMP) ## the log's tests on duckdb 1.5.5 alone
 	@$(OLD_VENV)/bin/python -c "import duckdb; assert duckdb.__version__ == '1.5.5', duckdb.__version__"
-	$(OLD_VENV)/bin/python -m pytest -q $(STORAGE_TESTS)
+	$(OLD_VENV)/bin/python -m pytest -q $(SHARED) $(STORAGE_TESTS)
 
 e2e: install browser ## the browser tests alone
 	$(BIN)/pytest -m e2e $(ARGS)

@@ -3,8 +3,13 @@
 from collections.abc import Mapping
 from typing import Any
 
+from router_core.decide.moves import (
+    Action,
+    Checked,
+    Fact,
+    Facts,
+)
 from router_core.decide.plan import Plan
-from router_core.decide.step import Action, Checked, Fact, Facts
 from router_core.decide.trace import facts_extra, opened_extra
 from router_core.free import Recalled
 from router_core.inflight import InFlight, receipt_of_answer, receipt_of_failure, record_of

@@ -10,13 +10,13 @@ import sqlite3
 import threading
 from collections.abc import Callable
 from contextlib import closing, suppress
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
-from router_core.types import Response, Token, Usage
+from router_core.types import Confidence, Response, Token, Usage
 
 if TYPE_CHECKING:  # nobody who routes calls needs the doctor
     from router_core.call_log.doctor import Finding
@@ -77,11 +77,13 @@ class Kept:
         call_id: The call that paid for it.
         attempt_id: Its attempt.
         response: The answer, without the client's own object.
+        confidence: What requests about it have told, where there were any.
     """
 
     call_id: str
     attempt_id: str
     response: Response
+    confidence: Confidence | None = None
 
 
 def can_keep(response: Response) -> bool:
@@ -131,12 +133,15 @@ class RetryCache:
         found: dict[str, Kept] = {}
         for target, call_id, attempt_id, body in rows:
             with suppress(ValueError, TypeError, KeyError):  # written by a version that knows other fields
-                found[target] = Kept(call_id=call_id, attempt_id=attempt_id, response=_load(body))
+                found[target] = _kept(call_id, attempt_id, body)
         return found
 
     def keep(self, key: bytes, target: str, kept: Kept, at_us: int) -> None:
         """Keep an answer; on return it survives the death of the process."""
-        body = _dump(kept.response)
+        try:
+            body = _dump(kept)
+        except (TypeError, ValueError):  # half a character, which some providers send, is no text that can be kept
+            return
         row = (key, target, at_us, kept.call_id, kept.attempt_id, body)
         self._use(lambda store, _: store.execute(_KEEP, row), at_us)
         self._untended_bytes += len(body) + _ROW_BYTES
@@ -282,18 +287,22 @@ def _is_broken(failure: Exception) -> bool:
     return getattr(failure, "sqlite_errorcode", None) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
-def _dump(response: Response) -> bytes:
-    kept: dict[str, Any] = {name: getattr(response, name) for name in _KEPT_FIELDS}
-    kept["usage"] = response.usage
+def _dump(answer: Kept) -> bytes:
+    kept: dict[str, Any] = {name: getattr(answer.response, name) for name in _KEPT_FIELDS}
+    kept["usage"] = answer.response.usage
+    if answer.confidence is not None:
+        kept["confidence"] = answer.confidence
     return orjson.dumps(kept)
 
 
-def _load(body: bytes) -> Response:
+def _kept(call_id: str, attempt_id: str, body: bytes) -> Kept:
     kept: dict[str, Any] = orjson.loads(body)
+    told: dict[str, Any] | None = kept.pop("confidence", None)
+    confidence = None if told is None else replace(Confidence(**told), fields=())
     kept["usage"] = Usage(**kept["usage"])
     kept["token_logprobs"] = tuple(kept["token_logprobs"])
     kept["tokens"] = tuple(
         Token(text=token["text"], logprob=token["logprob"], others=tuple((text, p) for text, p in token["others"]))
         for token in kept.get("tokens", ())
     )
-    return Response(**kept)
+    return Kept(call_id=call_id, attempt_id=attempt_id, response=Response(**kept), confidence=confidence)

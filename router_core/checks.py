@@ -8,9 +8,8 @@ from types import FunctionType
 from typing import TYPE_CHECKING, Any, cast
 
 from router_core.decide.compare import unfenced
-from router_core.decide.confidence import LabelField
 from router_core.record import maker, record
-from router_core.types import CheckResult, Comparable
+from router_core.types import CheckResult
 
 if TYPE_CHECKING:
     from jsonschema.protocols import Validator
@@ -92,60 +91,6 @@ def refuse_unusable_format(response_format: Any) -> None:
             raise ValueError(f"response_format is not a JSON schema: {error.message}") from error
 
 
-def declares(response_format: Any, field: str) -> bool:
-    """Return whether a wanted format has a field of this name at its top."""
-    if isinstance(response_format, type):
-        return field in cast("type[BaseModel]", response_format).model_fields
-    schema = json_schema(response_format)
-    return schema is not None and field in cast("Mapping[str, Any]", schema.get("properties") or {})
-
-
-def label_field(response_format: Any, comparable: Comparable | None) -> LabelField | None:
-    """Return where the answers of a classification say their label; None for answers that are more than a label.
-
-    With a format, that is its only field with a closed list of texts. Without one, it is the whole text, where the
-    payload type's answers are compared exactly.
-
-    Args:
-        response_format: What the caller wants.
-        comparable: How the payload type's answers are compared.
-    """
-    if response_format is None:
-        return LabelField(key=None) if comparable == "exact" else None
-    if isinstance(response_format, type):
-        return _label_of_model(cast("type[BaseModel]", response_format))
-    schema = json_schema(response_format)
-    if schema is None:
-        return None
-    import orjson
-
-    return _label_of_schema(orjson.dumps(schema))
-
-
-@lru_cache(maxsize=256)
-def _label_of_model(model: "type[BaseModel]") -> LabelField | None:
-    import orjson
-
-    return _label_of_schema(orjson.dumps(model.model_json_schema()))
-
-
-@lru_cache(maxsize=256)
-def _label_of_schema(schema: bytes) -> LabelField | None:
-    import orjson
-
-    loaded: dict[str, Any] = orjson.loads(schema)
-    defined: dict[str, Any] = loaded.get("$defs") or {}
-    found: list[LabelField] = []
-    for key, rule in cast("dict[str, Any]", loaded.get("properties") or {}).items():
-        if not isinstance(rule, dict):
-            continue
-        of = cast("dict[str, Any]", rule)
-        listed: object = defined.get(str(of.get("$ref", "")).rpartition("/")[2], of).get("enum")
-        if isinstance(listed, list) and listed and all(isinstance(each, str) for each in cast("list[object]", listed)):
-            found.append(LabelField(key=key, labels=tuple(cast("list[str]", listed))))
-    return found[0] if len(found) == 1 else None
-
-
 def refuse_unusable_check(check: object) -> None:
     """Do nothing for a check that answers can be given to.
 
@@ -196,7 +141,8 @@ def _timed(name: str, check: CheckFunction, subject: Any, *, needs_answer: bool 
         passed = bool(said) or (said is None and not needs_answer)
         verdict, detail = ("passed" if passed else "failed"), None
         grade = said if isinstance(said, float) and 0 <= said <= 1 else None
-    return CheckResult(name=name[:_NAME_LENGTH], ms=_ms_since(began), verdict=verdict, detail=detail, grade=grade)
+    ms = _ms_since(began)
+    return CheckResult(name=name[:_NAME_LENGTH], ms=ms, verdict=verdict, detail=detail, grade=grade)
 
 
 def _ms_since(began_ns: int) -> float:

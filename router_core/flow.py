@@ -11,11 +11,9 @@ from typing import Any
 
 from router_core.books import UPWARDS, Books
 from router_core.clock import CallTime
+from router_core.decide.capable import Needs
 from router_core.decide.compare import Given
-from router_core.decide.plan import Plan
-from router_core.decide.score import Score, asks_more
-from router_core.decide.shadow import Served
-from router_core.decide.step import (
+from router_core.decide.moves import (
     RECALLED,
     Accept,
     Call,
@@ -29,19 +27,22 @@ from router_core.decide.step import (
     Opened,
     Returned,
     Scored,
-    decide,
-    served_at,
 )
+from router_core.decide.plan import Plan
+from router_core.decide.score import Score, asks_more
+from router_core.decide.shadow import Served
+from router_core.decide.step import served_at
 from router_core.decide.trace import ON_PATH, facts_extra, recalled_extra
 from router_core.effects import Begun, Disowned, Effect, Flow, Open, Pause, Relay, Send, Stopped
-from router_core.errors import CallError, RouteExhaustedError
+from router_core.errors import CallError, RequestRejectedError, RouteExhaustedError, RouterError
 from router_core.free import Recalled, Start
+from router_core.gate import Gate
 from router_core.inflight import InFlight, receipt_of_answer, receipt_of_failure, retry_after_us
 from router_core.lines import CallFacts, Line, Sent, checks_column
 from router_core.record import maker
-from router_core.scoring import judged_kind, score_request, size_kind, told_by_judge, told_by_sample, whom
+from router_core.scoring import Scoring, judged_kind, score_request
 from router_core.shadow import ServedCall, Shadows
-from router_core.state import RouterState, tokens_of
+from router_core.state import RouterState
 from router_core.task import Task, examine, make_request
 from router_core.types import (
     PRE_CHECK,
@@ -52,6 +53,8 @@ from router_core.types import (
 )
 
 _NOTHING_ASKED = Facts()
+# ends of a call that might have left its step upwards
+_STAYS = frozenset({"accepted", "accepted_unscored"})
 
 _make_send = maker(Send)
 _make_sent = maker(Sent)
@@ -73,6 +76,7 @@ class CallFlow:
         shadows: Takes over what is to be asked once more, for evidence.
         time: Its instants.
         start: What it begins with, and what keeps its answers.
+        needs: What its request needs.
     """
 
     def __init__(
@@ -84,6 +88,7 @@ class CallFlow:
         shadows: Shadows,
         time: CallTime,
         start: Start,
+        needs: Needs,
     ) -> None:
         self._state = state
         self._shadows = shadows
@@ -93,11 +98,11 @@ class CallFlow:
         self._now_us = time.now_us
         self._start = start
         self._books = Books(state, plan, call, start.recalled)
-        self._input_tokens = tokens_of(task.messages)
+        self._input_tokens = needs.about_tokens
+        self._gate = Gate(state, plan, needs)
         self._trace: list[Fact] = []
         self._answers: dict[int, InFlight] = {}
-        self._matches: dict[int, list[bool]] = {}
-        self._opening = Facts()
+        self._scoring: Scoring | None = None
         self._partial_text = ""
 
     def run(self) -> Flow:
@@ -106,6 +111,7 @@ class CallFlow:
         Whatever ends it, every request has its lines, its money is booked once, and the call has its line.
 
         Raises:
+            RequestRejectedError: No target of the path can take such a request; nothing was sent.
             RouteExhaustedError: No target gave a valid answer, or a stream broke in the middle.
             Stopped: It was stopped before it had begun to answer.
             Disowned: It was.
@@ -126,20 +132,15 @@ class CallFlow:
             self._books.extra = asked.extra()
             if asked.request is not None:
                 self._answers[RECALLED] = asked.request
-                return self._serve(RECALLED, PRE_CHECK, None, Facts())
-        return (yield from self._decided(self._open()))
-
-    def _open(self) -> Facts:
-        """Begin the trace; return the world as it is."""
-        opening = self._opening = self._facts(self._call.opened_us)
-        self._trace.append(_make_opened(facts=opening))
+                return self._serve(RECALLED, PRE_CHECK, None)
+        self._trace.append(_make_opened(facts=self._facts(self._call.opened_us)))
         if self._start.recalled is not None:
             self._recall(self._start.recalled)
-        return opening
+        return (yield from self._decided())
 
-    def _decided(self, opening: Facts) -> Flow:
+    def _decided(self) -> Flow:
         while True:
-            action = decide(self._plan, tuple(self._trace))
+            action = self._gate.next(self._trace)
             line = self._books.take_line(self._trace[-1], action)
             match action:
                 case Call():
@@ -153,9 +154,9 @@ class CallFlow:
                 case Check(n=n):
                     self._check(n)
                 case Accept(n=n, reason=reason):
-                    return self._serve(n, reason, line, opening)
+                    return self._serve(n, reason, line)
                 case Exhausted(reason=reason):
-                    raise self._exhausted(reason, line, opening)
+                    raise self._exhausted(reason, line)
                 case Merge():
                     raise NotImplementedError("corrections are refused when the config is opened")
 
@@ -164,8 +165,9 @@ class CallFlow:
         request = self._answers[RECALLED] = recalled.request
         fact = self._checked(RECALLED, request, valid=True)
         self._trace.append(fact)
-        action = decide(self._plan, tuple(self._trace))
-        told = recalled_extra(self._plan, fact, action, request.sent.attempt_id)
+        action = self._gate.next(self._trace)
+        last = self._trace[-1]
+        told = recalled_extra(self._plan, last if isinstance(last, Checked) else fact, action, request.sent.attempt_id)
         self._books.extra = {"recalled": {**told, "checks": checks_column(request.checks)}}
 
     def _abandon(self, error: BaseException) -> None:
@@ -178,6 +180,7 @@ class CallFlow:
         if request is not None:
             if request.receipt is None:
                 self._books.settle(request, self._books.lost(request, billed=None), now_us)
+                self._state.withdrawn(request.sent.target.model)
             status: AttemptStatus = "failed" if cause == "internal" else "cancelled"
             self._books.write_attempt(request, status, cause, type(error).__name__)
         self._books.close("failed", cause, now_us, error_type=cause)
@@ -189,8 +192,9 @@ class CallFlow:
             self._abandon(stopped)
             raise stopped
         self._books.settle(request, self._books.lost(request, billed=None), now_us)
+        self._state.withdrawn(request.sent.target.model)
         line = self._books.take(request, "cancelled", None)
-        return self._answer(request, "stopped", line, self._opening)
+        return self._answer(request, "stopped", line)
 
     def _request(self, action: Call) -> Generator[Effect, Response | Begun | None, None]:
         if action.wait_us:
@@ -227,72 +231,30 @@ class CallFlow:
 
     def _score(self, action: Score) -> Generator[Effect, Response | Begun | None, None]:
         """Ask how sure an answer is. Whatever becomes of that, the call goes on: at worst it has no confidence."""
-        state, plan, answer = self._state, self._plan, self._answers[action.about]
-        asked, started_us = whom(plan, action), self._now_us()
-        price = state.prices.price(asked.target.model, started_us)
-        kind = size_kind(self._task.payload_type, action)
-        sent = _make_sent(
-            attempt_id=f"{self._call.call_id}-{action.n}",
-            n=action.n,
-            role=action.role,
-            tier=asked.tier,
-            target=asked.target,
-            started_us=started_us,
-            reserved_nusd=state.estimate_nusd(kind, asked.target, self._input_tokens, price),
-            step=action.step,
-            target_index=action.target,
-            about_attempt_id=answer.sent.attempt_id,
-        )
-        request = self._books.begin(sent, price)
+        state, answer = self._state, self._answers[action.about]
+        scoring = self._scoring = self._scoring or Scoring(state, self._task, self._plan)
+        sent = scoring.sent(action, answer, self._call.call_id, self._input_tokens, self._now_us())
+        request = self._books.begin(sent, state.prices.price(sent.target.model, sent.started_us))
         try:
-            response = yield Send(request=score_request(self._task, plan, sent, answer, action.timeout_us / 1e6))
-            self._told(action, request, _answered(response))
+            wire = score_request(self._task, self._plan, sent, answer, action.timeout_us / 1e6)
+            response = _answered((yield _make_send(request=wire)))
+            self._books.settle(request, receipt_of_answer(request, response, state.prices), self._now_us())
+            told = scoring.told(action, request, response, answer)
         except Exception as error:  # noqa: BLE001 - an answer is there: what fails beside it must not lose it
-            self._not_told(action, request, error)
-
-    def _told(self, action: Score, request: InFlight, response: Response) -> None:
-        state, plan, answer = self._state, self._plan, self._answers[action.about]
-        got = receipt_of_answer(request, response, state.prices)
-        self._books.settle(request, got, self._now_us())
-        state.answered(size_kind(self._task.payload_type, action), request.sent.target.model, response.usage)
-        if action.role == "judge":
-            told = told_by_judge(plan, request, response, answer)
-        else:
-            matches = self._matches.setdefault(action.about, [])
-            told = told_by_sample(self._task, plan, request, response, answer, matches)
-            matches += [] if request.answer_match is None else [request.answer_match]
-        request.confidence = answer.confidence = told.confidence
+            told, now_us = scoring.not_told(request, answer, error, self._now_us()), self._now_us()
+            if request.receipt is None:
+                self._books.settle(request, receipt_of_failure(told.billed, request.price, sent), now_us)
+        keeping, recalled = self._start.keeping, self._start.recalled
+        if told.confidence.value is not None and keeping is not None:
+            paid_by = recalled.call_id if recalled is not None and action.about == RECALLED else self._call.call_id
+            keeping.keep(paid_by, answer, self._now_us(), told.confidence)
         if action.about != RECALLED:
             place = action.about - 1
             self._books.records[place] = replace(self._books.records[place], confidence=told.confidence)
-        fact = self._scored(action, answered=True)
-        self._books.write_attempt(request, told.status, None if told.status == "ok" else "invalid", None, fact)
-
-    def _not_told(self, action: Score, request: InFlight, error: Exception) -> None:
-        if self._books.unlogged is not request:
-            raise error  # it is on record already: the fault is not the request's
-        known = error if isinstance(error, CallError) else CallError(str(type(error).__name__), kind="internal")
-        now_us = self._now_us()
-        if request.receipt is None:
-            self._books.settle(request, receipt_of_failure(known.billed, request.price, request.sent), now_us)
-            self._state.failed(request.sent.target.model, known.kind, retry_after_us(known), now_us)
-        request.response = None
-        self._books.write_attempt(request, "failed", known.kind, str(known), self._scored(action, answered=False))
-
-    def _scored(self, action: Score, *, answered: bool) -> Mapping[str, Any] | None:
-        """Take note of a request about an answer; return what its row must carry beyond its columns."""
-        answer = self._answers[action.about]
-        fact = Scored(
-            n=action.n,
-            about=action.about,
-            step=answer.sent.step,
-            target=answer.sent.target_index,
-            answered=answered,
-            confidence=answer.confidence,
-            facts=self._facts(self._now_us()),
-        )
+        fact = told.fact(action, answer, self._facts(self._now_us()))
         self._trace.append(fact)
-        return facts_extra(fact, decide(self._plan, tuple(self._trace)))
+        facts = self._decided_facts()
+        self._books.write_attempt(request, told.status, told.error_type, told.message, facts)
 
     def _read(self, request: InFlight, timeout_us: int) -> Generator[Effect, Response | Begun | None, object]:
         sent = request.sent
@@ -311,7 +273,7 @@ class CallFlow:
         state, sent = self._state, request.sent
         got = receipt_of_answer(request, response, state.prices)
         self._books.settle(request, got, self._now_us())
-        state.answered(self._task.payload_type, sent.target.model, response.usage)
+        state.answered(self._task.payload_type, sent.target.model, response.usage, request.ended_us - sent.started_us)
         self._answers[sent.n] = request
         self._trace.append(_make_returned(n=sent.n, step=sent.step, target=sent.target_index))
 
@@ -349,21 +311,28 @@ class CallFlow:
         self._books.settle(request, self._books.lost(request, billed=error.billed), now_us)
         if request.response is not None:
             self._partial_text = request.response.text
-        wait_us = retry_after_us(error)
-        state.failed(sent.target.model, error.kind, wait_us, now_us)
+        wait_us, draw = retry_after_us(error), state.clock.draw()
+        state.failed(sent, error.kind, wait_us, now_us, draw)
+        if error.kind == "context_overflow":
+            self._gate.overflown(sent.target)
         fact = Failed(
             n=sent.n,
             step=sent.step,
             target=sent.target_index,
             kind=error.kind,
             retry_after_us=wait_us,
-            draw=state.clock.draw(),
+            draw=draw,
             streamed=request.reading is not None,
             facts=self._facts(now_us),
         )
         self._trace.append(fact)
-        facts = facts_extra(fact, decide(self._plan, tuple(self._trace)))
-        self._books.write_attempt(request, "failed", error.kind, str(error), facts)
+        self._books.write_attempt(request, "failed", error.kind, str(error), self._decided_facts())
+
+    def _decided_facts(self) -> Mapping[str, Any] | None:
+        """Decide what follows; return what the row of the last fact must carry for a replay."""
+        action = self._gate.next(self._trace)
+        last = self._trace[-1]
+        return facts_extra(last, action) if isinstance(last, Failed | Scored) else None
 
     def _facts(self, now_us: int) -> Facts:
         state, plan = self._state, self._plan
@@ -381,25 +350,27 @@ class CallFlow:
         return _make_facts(
             elapsed_us=now_us - self._call.opened_us,
             guard=guard,
-            down=state.down(now_us),
+            down=state.down(),
             unaffordable=unaffordable,
+            unfit=self._gate.unfit,
         )
 
-    def _serve(self, n: int, reason: str, line: Line | None, opening: Facts) -> Answer:
+    def _serve(self, n: int, reason: str, line: Line | None) -> Answer:
         request, plan = self._answers[n], self._plan
-        answer = self._answer(
-            request, reason if plan.reason in ("path", "default_type") else plan.reason, line, opening
-        )
+        if n != RECALLED and reason in _STAYS and not plan.critical and request.sent.step < len(plan.steps) - 1:
+            self._state.stayed(plan.payload_type, request.sent.tier)
+        answer = self._answer(request, reason if plan.reason in ("path", "default_type") else plan.reason, line)
         if plan.shadows and n != RECALLED:  # what was paid for before had its shadows then
             self._shadow(request.sent, Given(text=answer.text, parsed=answer.parsed))
         return answer
 
-    def _answer(self, request: InFlight, why: str, line: Line | None, opening: Facts) -> Answer:
+    def _answer(self, request: InFlight, why: str, line: Line | None) -> Answer:
         """Log the end of a call that serves this request's answer, and return that."""
         ended_us = self._now_us()
         plan, served, response = self._plan, request.sent, request.response
         recalled = self._start.recalled
-        self._books.close("ok", why, ended_us, served=served, confidence=request.confidence, line=line, opening=opening)
+        confidence, opening = request.confidence, self._opening
+        self._books.close("ok", why, ended_us, served=served, confidence=confidence, line=line, opening=opening)
         return _make_answer(
             text="" if response is None else response.text,
             parsed=request.parsed,
@@ -438,9 +409,20 @@ class CallFlow:
             ),
         )
 
-    def _exhausted(self, reason: str, line: Line | None, opening: Facts) -> RouteExhaustedError:
+    @property
+    def _opening(self) -> Facts | None:
+        """The world as it was when the call began, and what kept it from beginning otherwise."""
+        first = self._trace[0] if self._trace else None
+        return first.facts if isinstance(first, Opened) else None
+
+    def _exhausted(self, reason: str, line: Line | None) -> RouterError:
+        now_us, opening = self._now_us(), self._opening
+        if reason == "incapable" and not self._books.records:
+            self._books.close("rejected", reason, now_us, error_type=reason, line=line, opening=opening)
+            why = self._gate.why_incapable()
+            return RequestRejectedError(f"{self._call.payload_type}: no target of its path can take this: {why}")
         last = self._books.records[-1].error_type if self._books.records else reason
-        self._books.close("failed", reason, self._now_us(), error_type=last, line=line, opening=opening)
+        self._books.close("failed", reason, now_us, error_type=last, line=line, opening=opening)
         tried = "; ".join(f"{made.tier}: {_how(made)}" for made in self._books.records) or "nothing was tried"
         count = len(self._books.records)
         return RouteExhaustedError(

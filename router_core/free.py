@@ -6,14 +6,14 @@ from typing import Any, Final
 
 from router_core.cache import Kept, RetryCache, can_keep
 from router_core.decide.identity import key_of, target_of
+from router_core.decide.moves import RECALLED
 from router_core.decide.plan import Plan, PlanTarget
-from router_core.decide.step import RECALLED
 from router_core.inflight import InFlight, unpaid
 from router_core.lines import Sent
 from router_core.prechecks import Asked, Rule, ask_rules, callers_rule
 from router_core.record import record
 from router_core.task import Task, examine
-from router_core.types import PRE_CHECK, Response, Usage
+from router_core.types import PRE_CHECK, Confidence, Response, Usage
 
 _NO_USAGE: Final = Usage()
 
@@ -57,15 +57,30 @@ class Keeping:
                 sent = _nothing_sent(found.attempt_id, tier, target, now_us, step=step, target_index=index)
                 request = unpaid(sent, found.response)
                 if examine(task, plan, request):
+                    if found.confidence is not None and _still_holds(plan, found.confidence):
+                        request.confidence = found.confidence
                     return Recalled(call_id=found.call_id, request=request)
         return None
 
-    def keep(self, call_id: str, request: InFlight, at_us: int) -> None:
-        """Keep a valid answer that has just come."""
+    def keep(self, call_id: str, request: InFlight, at_us: int, told: Confidence | None = None) -> None:
+        """Keep a valid answer that has just come.
+
+        Args:
+            call_id: The call that has paid for it.
+            request: The answer.
+            at_us: When, microseconds since the epoch.
+            told: What a judge or samples have told about it, which is kept with it.
+        """
         sent, response = request.sent, request.response
         if response is not None and can_keep(response):
-            kept = Kept(call_id=call_id, attempt_id=sent.attempt_id, response=response)
+            kept = Kept(call_id=call_id, attempt_id=sent.attempt_id, response=response, confidence=told)
             self._cache.keep(self._key, target_of(sent.target), kept, at_us)
+
+
+def _still_holds(plan: Plan, told: Confidence) -> bool:
+    """Return whether the config still takes its confidence from there, and on that scale."""
+    scale = None if plan.calibration is None else plan.calibration.calibration_id
+    return told.source == plan.confidence_source and told.calibration in (None, scale)
 
 
 def keeping_for(cache: RetryCache, task: Task) -> Keeping | None:

@@ -20,18 +20,21 @@ from router_core.checks import Check
 from router_core.clock import CallTime, Clock, SystemClock, VirtualClock
 from router_core.control.budgets import Guardrail
 from router_core.course import Streams
+from router_core.decide.breaker import Cause, Tally, Usual
+from router_core.decide.capable import needs_of
 from router_core.decide.plan import Plan, as_judged, under_guard
 from router_core.driving import adrive, drive
 from router_core.effects import Flow
 from router_core.errors import RequestRejectedError
 from router_core.flow import CallFlow
 from router_core.free import start_of
+from router_core.health import Breakers, Care, Health
 from router_core.lifetime import close_at_exit, follow_forks
 from router_core.lines import CallFacts, Closed, call_line
 from router_core.prechecks import PreCheckFunction, Rules, compile_rules
 from router_core.record import maker
 from router_core.shadow import AnswerFunction, Shadows
-from router_core.state import Observed, RouterState, tokens_of
+from router_core.state import Observed, RouterState
 from router_core.streaming import StreamedCalls
 from router_core.task import ConfidenceFunction, Task, refuse_unusable, template_hash
 from router_core.types import NANO, Answer, Message, OutcomeSource
@@ -79,6 +82,8 @@ class Router(StreamedCalls):
         self._backend = backend
         self._clock = clock
         self._observed = Observed()
+        self._health = Health()
+        self._breakers = Breakers(self._breaker_event)
         self._switch = threading.Lock()
         self._closed = False
         self._spool = Spool(home.spool)
@@ -327,17 +332,18 @@ class Router(StreamedCalls):
         plan = routing.plans.plan_for(task.payload_type)
         if plan is None:
             raise self._rejected(routing, call)
+        needs = needs_of(task.messages, task.params, task.response_format)
         start = start_of(self._cache, routing.rules.of(plan), task, plan, now_us)
         if start.is_answered:
-            return CallFlow(state, task, plan, call, self._shadows, time, start).run()
+            return CallFlow(state, task, plan, call, self._shadows, time, start, needs).run()
         verdict = state.guardrail.verdict(now_us)
         if start.recalled is not None:
             plan = as_judged(plan, verdict)
         elif verdict.budget is not None:
             wanted = verdict.state == "capped" and not plan.critical
-            candidates = state.candidates(plan, tokens_of(task.messages), now_us) if wanted else ()
+            candidates = state.candidates(plan, needs, now_us) if wanted else ()
             plan = under_guard(plan, verdict, state.tiers, candidates)
-        return CallFlow(state, task, plan, call, self._shadows, time, start).run()
+        return CallFlow(state, task, plan, call, self._shadows, time, start, needs).run()
 
     def _rejected(self, routing: _Routing, call: CallFacts) -> RequestRejectedError:
         known = sorted(routing.plans.by_type)
@@ -361,11 +367,12 @@ class Router(StreamedCalls):
             return self._routing
 
     def _make_routing(self, config: "RoutingConfig") -> _Routing:
-        from router_core.decide.compile import compile_plans
+        from router_core.decide.compile import breaker_rule_of, compile_plans, cool_down_of
         from router_core.prices import PriceBook
 
-        plans = compile_plans(config)
         prices = PriceBook(config.prices, config.on_unpriced, version=config.content_hash)
+        now_us = self._clock.now_us()
+        plans = compile_plans(config, lambda model: prices.abilities(model, now_us))
         zone = ZoneInfo(config.timezone)
         self._guardrail.keep_to(plans.limit, zone)
         self._shadow_budget.keep_to(plans.shadow_limit, zone)
@@ -383,13 +390,31 @@ class Router(StreamedCalls):
             on_event=self._event,
             tiers=plans.tiers,
             observed=self._observed,
-            failures=config.health.failures,
-            cooldown_us=round(config.health.cooldown_s * 1e6),
+            care=Care(
+                health=self._health,
+                breakers=self._breakers,
+                cool_down=cool_down_of(config),
+                breaker=breaker_rule_of(config),
+            ),
         )
         return _Routing(config=config, plans=plans, state=state, rules=compile_rules(config))
 
     def _event(self, name: str, details: dict[str, object], at_us: int) -> None:
         self._spool.write({"k": "event", "at": at_us, "worker": self._spool.worker, "event": name, "details": details})
+
+    def _breaker_event(
+        self, payload_type: str, tier: str, cause: Cause, is_open: bool, tally: Tally, usual: Usual
+    ) -> None:
+        details: dict[str, object] = {
+            "payload_type": payload_type,
+            "tier": tier,
+            "cause": cause,
+            "state": "open" if is_open else "closed",
+            "calls": tally.calls,
+            "would_leave": tally.left,
+            "usual_share": round(usual.share, 4),
+        }
+        self._event("breaker", details, self._clock.now_us())
 
     def renew_after_fork(self) -> None:
         """Give a forked child locks, a store connection and reservations of its own; runs by itself."""
@@ -398,7 +423,8 @@ class Router(StreamedCalls):
             part.after_fork()
         self._streams.after_fork()
         self._shadows.after_fork()
-        self._observed.after_fork()
+        self._health.after_fork()
+        self._breakers.after_fork()
 
     def store_users(self) -> "tuple[Guardrail | Recorder | RetryCache, ...]":
         """Return what uses SQLite from threads of this process."""

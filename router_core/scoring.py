@@ -9,11 +9,17 @@ from router_core.decide.calibration import calibrate
 from router_core.decide.compare import Given, same_answer
 from router_core.decide.confidence import agreement, scored
 from router_core.decide.judging import REPLY_SCHEMA, judge_messages, read_verdict
+from router_core.decide.moves import (
+    Facts,
+    Scored,
+)
 from router_core.decide.plan import Plan, PlanTarget
 from router_core.decide.score import Score
-from router_core.inflight import InFlight
+from router_core.errors import CallError
+from router_core.inflight import InFlight, retry_after_us
 from router_core.lines import Sent
 from router_core.record import record
+from router_core.state import RouterState
 from router_core.task import Task, make_request
 from router_core.types import AttemptStatus, Confidence, Question, Request, Response
 
@@ -39,12 +45,104 @@ class Told:
     """What such a request came to.
 
     Attributes:
-        status: ``ok``, or ``invalid`` for a reply that cannot be read or a sample that fails its checks.
+        status: ``ok``, ``failed``, or ``invalid`` for a reply that cannot be read or a sample that fails its checks.
         confidence: How sure the answer is by now.
+        error_type: Kind of failure, if it is not ``ok``.
+        message: What a failure said, redacted.
+        billed: Whether a failed request was charged; None = not known.
     """
 
     status: AttemptStatus
     confidence: Confidence
+    error_type: str | None = None
+    message: str | None = None
+    billed: bool | None = None
+
+    def fact(self, action: Score, answer: InFlight, facts: Facts) -> Scored:
+        """Return it as a fact of the call.
+
+        Args:
+            action: The request.
+            answer: The answer that it was about.
+            facts: The world afterwards.
+        """
+        return Scored(
+            n=action.n,
+            about=action.about,
+            step=answer.sent.step,
+            target=answer.sent.target_index,
+            answered=self.status != "failed",
+            confidence=self.confidence,
+            facts=facts,
+        )
+
+
+class Scoring:
+    """Requests about the answers of one call.
+
+    Args:
+        state: What all calls of the router share.
+        task: What the caller asks for.
+        plan: The call's plan.
+    """
+
+    def __init__(self, state: RouterState, task: Task, plan: Plan) -> None:
+        self._state = state
+        self._task = task
+        self._plan = plan
+        self._matches: dict[int, list[bool]] = {}
+
+    def sent(self, action: Score, answer: InFlight, call_id: str, input_tokens: int, now_us: int) -> Sent:
+        """Return the request that is about to be sent.
+
+        Args:
+            action: What was decided.
+            answer: The answer that it is about.
+            call_id: The call.
+            input_tokens: Size of the task.
+            now_us: Microseconds since the epoch.
+        """
+        state, asked = self._state, whom(self._plan, action)
+        price = state.prices.price(asked.target.model, now_us)
+        kind = size_kind(self._task.payload_type, action)
+        return Sent(
+            attempt_id=f"{call_id}-{action.n}",
+            n=action.n,
+            role=action.role,
+            tier=asked.tier,
+            target=asked.target,
+            started_us=now_us,
+            reserved_nusd=state.estimate_nusd(kind, asked.target, input_tokens, price),
+            step=action.step,
+            target_index=action.target,
+            about_attempt_id=answer.sent.attempt_id,
+        )
+
+    def told(self, action: Score, request: InFlight, response: Response, answer: InFlight) -> Told:
+        """Return what came of a request, and note it on the request and the answer."""
+        model, took_us = request.sent.target.model, request.ended_us - request.sent.started_us
+        self._state.answered(size_kind(self._task.payload_type, action), model, response.usage, took_us)
+        if action.role == "judge":
+            told = told_by_judge(self._plan, request, response, answer)
+        else:
+            matches = self._matches.setdefault(action.about, [])
+            told = told_by_sample(self._task, self._plan, request, response, answer, matches)
+            matches += [] if request.answer_match is None else [request.answer_match]
+        request.confidence = answer.confidence = told.confidence
+        return told
+
+    def not_told(self, request: InFlight, answer: InFlight, error: Exception, now_us: int) -> Told:
+        """Return what a failure leaves: what was known of the answer before."""
+        known = error if isinstance(error, CallError) else CallError(type(error).__name__, kind="internal")
+        self._state.failed(request.sent, known.kind, retry_after_us(known), now_us, self._state.clock.draw())
+        request.response = None
+        return Told(
+            status="failed",
+            confidence=answer.confidence,
+            error_type=known.kind,
+            message=str(known),
+            billed=known.billed,
+        )
 
 
 def whom(plan: Plan, action: Score) -> Asked:
@@ -102,6 +200,7 @@ def told_by_judge(plan: Plan, request: InFlight, response: Response, answer: InF
     judge = request.sent.target.model
     return Told(
         status="invalid" if confidence.value is None else "ok",
+        error_type="invalid" if confidence.value is None else None,
         confidence=_calibrated(plan, confidence, answer, judge=judge),
     )
 
@@ -127,9 +226,12 @@ def told_by_sample(
     request.answer_match = (
         _same(plan, mine, Given(text=response.text, parsed=checked.parsed)) if checked.valid else False
     )
-    status: AttemptStatus = "ok" if checked.valid else "invalid"
     matches = [] if request.answer_match is None else [*earlier, request.answer_match]
-    return Told(status=status, confidence=_calibrated(plan, scored(agreement(matches), "agreement"), answer))
+    return Told(
+        status="ok" if checked.valid else "invalid",
+        error_type=None if checked.valid else "invalid",
+        confidence=_calibrated(plan, scored(agreement(matches), "agreement"), answer),
+    )
 
 
 def _same(plan: Plan, mine: Given, other: Given) -> bool | None:

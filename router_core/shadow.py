@@ -17,13 +17,14 @@ from router_core.backends import Backend
 from router_core.background import Background
 from router_core.clock import CallTime
 from router_core.control.budgets import EventFunction, Guardrail, Reservation
+from router_core.decide.capable import can_take, needs_of
 from router_core.decide.compare import Given, same_answer
 from router_core.decide.plan import Plan
 from router_core.decide.shadow import Served, ShadowChoice, choose_shadows, draw_of
 from router_core.errors import CallError
 from router_core.inflight import InFlight, receipt_of_answer, receipt_of_failure, record_of
 from router_core.lines import CallFacts, Sent, attempt_line, started_line
-from router_core.state import RouterState, tokens_of
+from router_core.state import RouterState
 from router_core.task import Task, examine, make_request
 from router_core.types import AttemptRecord, AttemptStatus, Receipt, Response, ShadowAnswer
 
@@ -171,14 +172,15 @@ class Shadows:
         """Set the money aside and log that the request begins; None when it must not be made."""
         plan, time = served.plan, CallTime(state.clock)
         now_us = time.start_us
-        down = state.down(now_us)
+        down, needs = state.down(), needs_of(served.task.messages, served.task.params, served.task.response_format)
         step = next(step for step in state.tiers if step.tier == choice.tier)
-        place = next((index for index, target in enumerate(step.targets) if target.model not in down), None)
+        usable = (i for i, target in enumerate(step.targets) if target.model not in down and can_take(needs, target))
+        place = next(usable, None)
         if place is None:
             return self._drop("no_target", now_us)
         target = step.targets[place]
         price = state.prices.price(target.model, now_us)
-        reserved = state.estimate_nusd(plan.payload_type, target, tokens_of(served.task.messages), price, shadow=True)
+        reserved = state.estimate_nusd(plan.payload_type, target, needs.about_tokens, price, shadow=True)
         own = self._budget.admit(now_us, reserved, critical=False)
         if own is None:
             return self._drop("budget", now_us)

@@ -1,24 +1,25 @@
 """What the calls of one router share: prices, guardrail, health of targets, observed sizes, the spool."""
 
-import threading
-from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol, cast
+from collections.abc import Callable, Sequence
+from typing import Protocol
 
 from router_core.clock import Clock
 from router_core.control.budgets import Guardrail
-from router_core.decide.health import HEALTHY, TargetHealth, after_failure
+from router_core.decide.breaker import Cause
+from router_core.decide.capable import Needs, can_take
 from router_core.decide.plan import Candidate, Plan, PlanStep, PlanTarget
 from router_core.decide.receipt import estimate
 from router_core.errors import ErrorKind
-from router_core.lines import Line
+from router_core.health import Care
+from router_core.lines import Line, Sent
 from router_core.prices import PriceBook
-from router_core.types import Message, Price, Usage
+from router_core.types import Price, Usage
 
 # completion tokens assumed of a payload type that has never run on a model
 _FIRST_OUTPUT_TOKENS = 500
 # weight of the newest observation in the running mean of completion sizes
 _NEWEST = 0.05
-_CHARS_PER_TOKEN = 4
+_NOBODY: frozenset[str] = frozenset()
 
 
 class Log(Protocol):
@@ -39,19 +40,14 @@ class Log(Protocol):
 
 
 class Observed:
-    """Health of targets and sizes of answers; outlives a config change."""
+    """Sizes of answers; outlives a config change."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._health: dict[str, TargetHealth] = {}
         self._output_tokens: dict[tuple[str, str | None], float] = {}
         self._shadow_tokens: dict[tuple[str, str], float] = {}
 
     def answered(self, payload_type: str, model: str, usage: Usage) -> None:
         """Take note of an answer."""
-        if self._health:
-            with self._lock:
-                self._health.pop(model, None)
         if usage.output_tokens is not None:
             for key in ((payload_type, model), (payload_type, None)):
                 known = self._output_tokens.get(key, usage.output_tokens)
@@ -62,34 +58,6 @@ class Observed:
         if usage.output_tokens is not None:
             known = self._shadow_tokens.get((payload_type, model), usage.output_tokens)
             self._shadow_tokens[payload_type, model] = known + _NEWEST * (usage.output_tokens - known)
-
-    def failed(
-        self, model: str, kind: ErrorKind, retry_after_us: int | None, now_us: int, failures: int, cooldown_us: int
-    ) -> TargetHealth | None:
-        """Take note of a failure; return the target's health when it has just begun to cool down, else None."""
-        with self._lock:
-            before = self._health.get(model, HEALTHY)
-            after = after_failure(
-                before,
-                kind=kind,
-                retry_after_us=retry_after_us,
-                now_us=now_us,
-                failures=failures,
-                cooldown_us=cooldown_us,
-            )
-            self._health[model] = after
-        return after if after.until_us > max(before.until_us, now_us) else None
-
-    def after_fork(self) -> None:
-        """Make a lock of a forked child's own."""
-        self._lock = threading.Lock()
-
-    def down(self, now_us: int) -> frozenset[str]:
-        """Return the models that cool down."""
-        if not self._health:
-            return frozenset()
-        with self._lock:
-            return frozenset(model for model, health in self._health.items() if health.until_us > now_us)
 
     def output_tokens(self, payload_type: str, target: PlanTarget, *, shadow: bool = False) -> int:
         """Return the completion size to expect, tokens, bounded by the target's own limit."""
@@ -113,9 +81,8 @@ class RouterState:
         guardrail: The spend limit.
         on_event: Logs something that happened outside a call: name, details, instant.
         tiers: One step per tier, cheapest first.
-        observed: Health and sizes, shared across config versions.
-        failures: Consecutive failures after which a target cools down.
-        cooldown_us: How long it then cools down, microseconds.
+        observed: Sizes of answers, shared across config versions.
+        care: Health of targets and the breakers, shared across config versions, with this one's rules.
     """
 
     def __init__(
@@ -128,8 +95,7 @@ class RouterState:
         on_event: Callable[[str, dict[str, object], int], None],
         tiers: tuple[PlanStep, ...],
         observed: Observed,
-        failures: int,
-        cooldown_us: int,
+        care: Care,
     ) -> None:
         self.clock = clock
         self.prices = prices
@@ -138,12 +104,9 @@ class RouterState:
         self._on_event = on_event
         self.tiers = tiers
         self._observed = observed
-        self._failures = failures
-        self._cooldown_us = cooldown_us
+        self._care = care
         self.log: Callable[..., None] = log.write
-        self.answered = observed.answered
         self.shadowed = observed.shadowed
-        self.down = observed.down
 
     def log_call(self, *lines: Line) -> None:
         """Log the lines that end a call; the last one is the call's own and is numbered here."""
@@ -151,11 +114,57 @@ class RouterState:
         lines[-1]["seq"] = self._log.next_seq()
         self._log.write(*lines)
 
-    def failed(self, model: str, kind: ErrorKind, retry_after_us: int | None, now_us: int) -> None:
-        """Take note of a failed request, and leave a record when its target now cools down."""
-        cooling = self._observed.failed(model, kind, retry_after_us, now_us, self._failures, self._cooldown_us)
+    def down(self) -> frozenset[str]:
+        """Return the models that are left alone now."""
+        health = self._care.health
+        return _NOBODY if health.is_clear else health.down(self.clock.steady_us())
+
+    def begins(self, model: str, lasts_us: int) -> bool:
+        """Return whether a request may begin now; False when another one has just begun to probe its target."""
+        health = self._care.health
+        return health.is_clear or health.begins(model, self.clock.steady_us(), lasts_us)
+
+    def answered(self, payload_type: str, model: str, usage: Usage, took_us: int) -> None:
+        """Take note of an answer, and how long it took."""
+        if not self._care.health.is_clear:
+            self._care.health.answered(model, self.clock.steady_us() - took_us)
+        self._observed.answered(payload_type, model, usage)
+
+    def failed(self, sent: Sent, kind: ErrorKind, retry_after_us: int | None, now_us: int, draw: float) -> None:
+        """Take note of a failed request, and leave a record when its target now cools down.
+
+        Args:
+            sent: The request.
+            kind: How it failed.
+            retry_after_us: How long the provider asked to wait.
+            now_us: The present instant of its call.
+            draw: Uniform 0..1, for how long exactly the target cools down.
+        """
+        steady_us, model = self.clock.steady_us(), sent.target.model
+        cooling = self._care.health.failed(
+            model,
+            kind,
+            retry_after_us,
+            sent_us=steady_us - (now_us - sent.started_us),
+            now_us=steady_us,
+            rule=self._care.cool_down,
+            draw=draw,
+        )
         if cooling is not None:
-            self._on_event("health", {"model": model, "until_us": cooling.until_us, "reason": cooling.reason}, now_us)
+            until_us = now_us + cooling.until_us - steady_us
+            self._on_event("health", {"model": model, "until_us": until_us, "reason": cooling.reason}, now_us)
+
+    def withdrawn(self, model: str) -> None:
+        """Take note of a request that nobody will hear of."""
+        self._care.health.withdrawn(model)
+
+    def stayed(self, payload_type: str, tier: str) -> None:
+        """Take note of a call that was served at a step and could have left it upwards."""
+        self._care.breakers.stayed(payload_type, tier, self.clock.steady_us(), self._care.breaker)
+
+    def holds(self, payload_type: str, tier: str, cause: Cause) -> bool:
+        """Take note of a call that would leave a step upwards; return whether it must not."""
+        return self._care.breakers.holds(payload_type, tier, cause, self.clock.steady_us(), self._care.breaker)
 
     def estimate_nusd(
         self,
@@ -186,32 +195,16 @@ class RouterState:
             > left_nusd
         )
 
-    def candidates(self, plan: Plan, input_tokens: int, now_us: int) -> tuple[Candidate, ...]:
-        """Return the priced, healthy targets that a limit may move a call of this plan to."""
-        down = self.down(now_us)
+    def candidates(self, plan: Plan, needs: Needs, now_us: int) -> tuple[Candidate, ...]:
+        """Return the priced, healthy targets that can take a request and that a limit may move its call to."""
+        down = self.down()
         names = [step.tier for step in self.tiers]
         lowest = names.index(plan.min_tier) if plan.min_tier is not None else 0
         found: list[Candidate] = []
         for step in self.tiers[lowest:]:
             for target in step.targets:
                 price = self.prices.price(target.model, now_us)
-                if price is not None and target.model not in down:
-                    cost = self.estimate_nusd(plan.payload_type, target, input_tokens, price)
+                if price is not None and target.model not in down and can_take(needs, target):
+                    cost = self.estimate_nusd(plan.payload_type, target, needs.about_tokens, price)
                     found.append(Candidate(tier=step.tier, target=target, reserve_nusd=cost))
         return tuple(found)
-
-
-def tokens_of(messages: Sequence[Message]) -> int:
-    """Return about how many tokens the texts of messages are, from their lengths."""
-    length = 0
-    for message in messages:
-        content = message.get("content")
-        length += len(content) if isinstance(content, str) else _length(content)
-    return length // _CHARS_PER_TOKEN
-
-
-def _length(content: object) -> int:
-    if isinstance(content, list | tuple):  # parts: text ones count, images do not
-        parts = cast("Sequence[Mapping[str, object]]", content)
-        return sum(len(str(part.get("text", ""))) for part in parts)
-    return 0

@@ -6,18 +6,12 @@ from dataclasses import field
 from functools import lru_cache, partial
 from typing import Any, cast
 
-from router_core.checks import (
-    Check,
-    declares,
-    label_field,
-    refuse_unusable_check,
-    refuse_unusable_format,
-    run_checks,
-)
+from router_core.checks import Check, refuse_unusable_check, refuse_unusable_format, run_checks
 from router_core.decide.calibration import calibrate
-from router_core.decide.confidence import Signals, measure
+from router_core.decide.confidence import make_signals, measure
 from router_core.decide.plan import Plan
 from router_core.inflight import InFlight
+from router_core.labels import declares, label_field
 from router_core.lines import Sent
 from router_core.prechecks import PreCheckFunction, refuse_unusable_rule
 from router_core.record import maker, record
@@ -143,7 +137,7 @@ def examine(task: Task, plan: Plan, request: InFlight) -> bool:
         said = None
         if task.confidence is not None:
             said = _caller_confidence(task.confidence, text if task.response_format is None else checked.parsed)
-        signals = Signals(
+        signals = make_signals(
             text=text,
             parsed=checked.parsed,
             caller=said,
@@ -152,12 +146,11 @@ def examine(task: Task, plan: Plan, request: InFlight) -> bool:
             tokens=response.tokens,
             label=partial(label_field, task.response_format, plan.comparable) if response.tokens else None,
         )
-        request.confidence = calibrate(
-            measure(plan.confidence_source, signals, field=plan.confidence_field),
-            plan.calibration,
-            model=request.sent.target.model,
-            response_model=response.response_model,
-        )
+        confidence = measure(plan.confidence_source, signals, field=plan.confidence_field)
+        if plan.calibration is not None:
+            model, snapshot = request.sent.target.model, response.response_model
+            confidence = calibrate(confidence, plan.calibration, model=model, response_model=snapshot)
+        request.confidence = confidence
     return checked.valid
 
 

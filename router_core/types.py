@@ -23,6 +23,7 @@ GuardState = Literal["normal", "taper", "capped", "stopped"]
 ConfidenceSource = Literal["check", "logprob", "field", "judge", "agreement", "caller", "none"]
 OutcomeSource = Literal["gold", "user", "judge", "transfer"]
 Comparable = Literal["exact", "json", "number"]
+Capability = Literal["tools", "vision", "schema", "logprobs"]
 Message = Mapping[str, Any]
 
 
@@ -91,6 +92,19 @@ class Price:
     long_price: "Price | None" = None
     is_stand_in: bool = False
     is_text_only: bool = False
+
+
+@record
+class Abilities:
+    """What a list knows of a model, beside its prices.
+
+    Attributes:
+        lacks: What it is known not to be able to do; what no list tells of is not in here.
+        context_tokens: The largest input it takes; None = no list tells.
+    """
+
+    lacks: frozenset[Capability] = frozenset()
+    context_tokens: int | None = None
 
 
 @record

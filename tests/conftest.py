@@ -3,11 +3,14 @@
 import json
 import os
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from tests.workers import made_once
 
 if TYPE_CHECKING:
     from router_core.call_log.home import Home
@@ -50,12 +53,14 @@ def demo_figures() -> dict[str, Any]:
 def demo_home(tmp_path_factory: pytest.TempPathFactory, demo_figures: dict[str, Any]) -> "Home":
     """The demo as a newcomer gets it, 60 days of seed 1, in the log; tests that write to it use a copy."""
     from dashboard.demo import make_demo
+    from router_core.call_log.home import Home
     from router_core.watch import ensure_ingested
     from tests.builders import DEMO_LAST_DAY
 
-    report = make_demo(tmp_path_factory.mktemp("demo"), demo_figures, seed=1, last_day=DEMO_LAST_DAY)
-    ensure_ingested(report.home)
-    return report.home
+    def make(folder: Path) -> None:
+        ensure_ingested(make_demo(folder, demo_figures, seed=1, last_day=DEMO_LAST_DAY).home)
+
+    return Home(made_once(tmp_path_factory, "demo", make)).demo
 
 
 @pytest.fixture(autouse=True)
@@ -66,6 +71,16 @@ def _main_stays_main() -> Iterator[None]:
     sys.modules["__main__"] = main
 
 
+class _LongFilesFirst:
+    """Puts files with slow tests first where workers share a run: it must not wait for one of them at its end."""
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
+        if hasattr(config, "workerinput"):
+            slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
+            items.sort(key=lambda item: -slow[item.path])
+
+
 class _RealData:
     """Leaves `realdata` tests out where their folder is missing, in one line; in CI their absence is a failure."""
 
@@ -74,14 +89,19 @@ class _RealData:
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
-        # the browser's driver keeps an event loop running, in which no other test can run one
-        items.sort(key=lambda item: item.get_closest_marker("e2e") is not None)
         if _in_ci() or _data_dir().is_dir():
             return
         wanting = [item for item in items if item.get_closest_marker("realdata")]
         self.left_out = len(wanting)
         items[:] = [item for item in items if item not in wanting]
         config.hook.pytest_deselected(items=wanting)
+        if (output := getattr(config, "workeroutput", None)) is not None:
+            output["left_out"] = self.left_out
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        """Take over what a worker counted; each of them has collected all tests."""
+        self.left_out = getattr(node, "workeroutput", {}).get("left_out", self.left_out)
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         if self.left_out:
@@ -116,6 +136,7 @@ class _NothingSkippedInCi:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Register the two rules above."""
+    """Register the three rules above."""
+    config.pluginmanager.register(_LongFilesFirst(), "tierwise-long-files-first")
     config.pluginmanager.register(_RealData(), "tierwise-realdata")
     config.pluginmanager.register(_NothingSkippedInCi(), "tierwise-no-skips-in-ci")

@@ -41,6 +41,7 @@ class Reply:
         cut: Announce a longer body than is sent, then close.
         drip_s: Send one blank every so many seconds and never an answer, as some gateways do to keep a line open.
         events: Server-sent events in place of a body, in order.
+        echo: Answer with the last message's own text.
     """
 
     status: int = 200
@@ -52,6 +53,7 @@ class Reply:
     cut: bool = False
     drip_s: float | None = None
     events: tuple[Event, ...] = ()
+    echo: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,6 +143,11 @@ def bad_json() -> Reply:
 def no_choices() -> Reply:
     """200 without any answer in it."""
     return Reply(body={"choices": [], "usage": {"prompt_tokens": 12, "completion_tokens": 0, "total_tokens": 12}})
+
+
+def echo(*, latency_s: float = 0.0) -> Reply:
+    """The last message's own text."""
+    return Reply(echo=True, latency_s=latency_s)
 
 
 def hanging() -> Reply:
@@ -304,7 +311,8 @@ class OpenAIServer:
             script = self._scripts.get(hit.model)
             if not script:
                 return ok()
-            return script.popleft() if len(script) > 1 else script[0]
+            reply = script.popleft() if len(script) > 1 else script[0]
+        return ok(hit.body["messages"][-1]["content"], latency_s=reply.latency_s) if reply.echo else reply
 
     def pause(self, seconds: float | None) -> bool:
         """Wait that long (None = for ever), or until the server stops; return whether it goes on."""

@@ -5,27 +5,28 @@ instead of the network.
 """
 
 import asyncio
-import contextvars
 import functools
+import math
 import os
 import sys
-import threading
+import weakref
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from router_core.backends.keys import can_go_without, goes_to
 from router_core.backends.litellm_errors import redacted, translated
+from router_core.backends.litellm_fork import renew_after_fork
 from router_core.backends.litellm_response import response_format_of, response_of
 from router_core.backends.litellm_stream import GRACE_S, AsyncLiteLLMReading, LiteLLMReading
+from router_core.backends.workers import Workers
 from router_core.errors import CallError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from router_core.types import Request, Response
 
 REQUEST_ID_HEADER: Final = "x-tierwise-request-id"
 NO_KEY: Final = "none"
+_STEPS: Final = (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0)
 # these make several requests out of one, which the log would not see
 _HIDDEN_REQUESTS: Final = frozenset(
     {"fallbacks", "context_window_fallback_dict", "content_policy_fallbacks", "model_list", "retry_policy"}
@@ -44,6 +45,15 @@ class LiteLLMBackend:
 
     def __init__(self) -> None:
         self._parameters: dict[str, frozenset[str]] = {}
+        self._workers = Workers()
+        alive = weakref.ref(self)
+
+        def renew() -> None:
+            backend = alive()
+            if backend is not None and "_client" in vars(backend):
+                renew_after_fork(backend._client)
+
+        os.register_at_fork(after_in_child=renew)
 
     def warmup(self) -> None:
         """Import litellm now instead of at the first request."""
@@ -56,8 +66,14 @@ class LiteLLMBackend:
             CallError: For every failure.
         """
         arguments = self._prepared(request)
-        raw = _within(request, lambda: self._client.completion(**arguments))
-        return _answer(raw, request)
+        # the client's own timeout counts silence: a thread is the only way out of a provider that drips
+        job = self._workers.begin(lambda: self._client.completion(**arguments))
+        if not job.wait(request.timeout_s + GRACE_S):
+            text = f"{request.model}: no answer in time, {request.timeout_s:g} s"
+            raise CallError(text, kind="timeout", billed=None)
+        if job.error is not None:
+            raise translated(job.error, request.model) from job.error
+        return _answer(job.value, request)
 
     async def acomplete(self, request: "Request") -> "Response":
         """Return the target's answer, without blocking the event loop (but for the import at the first request).
@@ -113,7 +129,7 @@ class LiteLLMBackend:
             **params,
             "model": request.model,
             "messages": [dict(message) for message in request.messages],
-            "timeout": request.timeout_s,
+            "timeout": _coarse_s(request.timeout_s),
             "extra_headers": {**headers, REQUEST_ID_HEADER: request.request_id},
             "num_retries": 0,
             "max_retries": 0,
@@ -162,6 +178,15 @@ class LiteLLMBackend:
         return known
 
 
+def _coarse_s(timeout_s: float) -> float:
+    """Return a timeout rounded up to one of ten per decade.
+
+    litellm keeps a client and its connections per timeout, and what is left of a call's time is never twice the same.
+    """
+    digit = 10.0 ** math.floor(math.log10(timeout_s))
+    return next((step * digit for step in _STEPS if step * digit >= timeout_s * (1 - 1e-9)), 10 * digit)
+
+
 def _answer(raw: object, request: "Request") -> "Response":
     response = response_of(raw)
     if response is None:
@@ -206,43 +231,3 @@ def _address(request: "Request") -> dict[str, Any]:
         raise CallError(text, kind="missing_key")
     # any key at all keeps the client from looking for one; servers of one's own mostly want none, but it insists
     return address | {"api_key": NO_KEY}
-
-
-def _within(request: "Request", call: "Callable[[], object]") -> object:
-    """Return what the call returns, or give it up after the timeout and a grace.
-
-    The call runs in a thread of its own, because nothing else can leave a blocking client; given up, the thread ends
-    when its connection does.
-    """
-    outcome = _Outcome()
-    context = contextvars.copy_context()
-    run = functools.partial(outcome.keep, call)
-    threading.Thread(target=lambda: context.run(run), name="tierwise-request", daemon=True).start()
-    if not outcome.there.wait(request.timeout_s + GRACE_S):
-        text = f"{request.model}: no answer in time, {request.timeout_s:g} s"
-        raise CallError(text, kind="timeout", billed=None)
-    if outcome.error is not None:
-        raise translated(outcome.error, request.model) from outcome.error
-    return outcome.value
-
-
-class _Outcome:
-    """What a call in another thread returned or raised."""
-
-    def __init__(self) -> None:
-        self.there = threading.Event()
-        self.value: object = None
-        self.error: BaseException | None = None
-
-    def keep(self, call: "Callable[[], object]") -> None:
-        """Run the call and keep how it ended."""
-        with self:
-            self.value = call()
-
-    def __enter__(self) -> None:
-        """Nothing to prepare."""
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> bool:
-        self.error = error
-        self.there.set()
-        return True

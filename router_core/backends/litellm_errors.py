@@ -38,7 +38,9 @@ _POLICY: Final = re.compile(
     r"content[_ ]filter|content[_ ]policy|content management policy|responsibleaipolicyviolation", re.I
 )
 _CONTEXT: Final = re.compile(
-    r"context_length_exceeded|maximum context length|context window|prompt is too long|input is too long", re.I
+    r"context_length_exceeded|maximum (?:context|prompt) length|context (?:window|size)|(?:prompt|input) is too long"
+    r"|exceeds the maximum number of tokens",
+    re.I,
 )
 _SECRET: Final = re.compile(
     r"\b(?:sk|pk|rk|gsk|xai|r8|hf|ya29|AIza|AKIA)[-_.]?[A-Za-z0-9_\-*.]{6,}|\bBearer\s+\S+"
@@ -73,6 +75,8 @@ _BY_STATUS: Final[dict[int, "Verdict"]] = {
     # a gateway gave up waiting; what stands behind it may have worked
     408: ("timeout", None),
     409: ("server", False),
+    # a gateway's bound on the body: a window too, if of bytes
+    413: ("context_overflow", False),
     425: ("server", False),
     429: ("rate_limit", False),
     502: ("server", None),

@@ -67,6 +67,8 @@ class Target(Section):
         model: ``provider/model``.
         timeout_s: Seconds after which one request is given up.
         max_output_tokens: Largest completion asked for; required once a budget exists, default from the price book.
+        capabilities: All that it can do of these; None = what the price lists know of it, and else everything.
+        context_tokens: The largest input it takes, tokens; None = what the price lists know, and else any.
     """
 
     model: Name
@@ -353,16 +355,38 @@ class CacheRule(Section):
     max_mb: Count = Field(default=256, gt=0)
 
 
+class Breaker(Section):
+    """When so many calls of a payload type would leave a tier upwards that none does any more.
+
+    Calls that fail there and calls with unsure answers are counted apart. Critical payload types are never held.
+
+    Attributes:
+        window_s: Time over which calls are counted, seconds.
+        calls: Fewest calls within it that are judged at all.
+        excess: How far above the usual share, as a part of what is left up to all calls; for failures the usual is 0.
+        settle_s: Time after which a share of unsure answers that stays is the usual one, seconds.
+    """
+
+    enabled: Flag = True
+    window_s: Seconds = 60.0
+    calls: Count = Field(default=20, ge=2)
+    excess: Annotated[Fraction, Field(gt=0, lt=1)] = 0.5
+    settle_s: Seconds = 600.0
+
+
 class HealthRule(Section):
-    """When a failing target is left alone.
+    """When a failing target is left alone, and when a wave of escalations is stopped.
 
     Attributes:
         failures: Consecutive failures after which a target cools down.
-        cooldown_s: How long it then stays unused, seconds.
+        cooldown_s: How long it then stays unused, seconds; twice as long each time without an answer in between.
+        longest_cooldown_s: How long at most, seconds, unless the provider itself asks for more.
     """
 
     failures: Count = Field(default=3, ge=1)
     cooldown_s: Seconds = 30.0
+    longest_cooldown_s: Seconds = 900.0
+    breaker: Breaker = Breaker()
 
 
 class Alerts(Section):

@@ -11,13 +11,11 @@ Place = tuple[Location, str]
 
 _NOT_YET = "is not yet supported; remove it"
 _TYPE_KEYS = ("pack", "holdback")
-_TARGET_KEYS = ("capabilities", "context_tokens")
 
 
 def unsupported(config: RoutingConfig) -> tuple[Problem, ...]:
     """Return a problem for everything in a valid config that this version does not do yet."""
     places = [
-        *_targets(config),
         *(found for name, each in config.payload_types.items() for found in _payload_type(name, each)),
         *_budgets(config),
         *_sections(config),
@@ -29,12 +27,6 @@ def _set(section: Section, location: Location, keys: tuple[str, ...]) -> Iterato
     for key in keys:
         if getattr(section, key):
             yield (*location, key), _NOT_YET
-
-
-def _targets(config: RoutingConfig) -> Iterator[Place]:
-    for name, targets in config.tiers.items():
-        for index, target in enumerate(targets):
-            yield from _set(target, ("tiers", name, index), _TARGET_KEYS)
 
 
 def _payload_type(name: str, settings: PayloadType) -> Iterator[Place]:

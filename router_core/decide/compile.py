@@ -1,19 +1,31 @@
 """A routing config → one ready plan per payload type, compiled once per config version."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, get_args
 
 from router_core.config import ANY_TYPE, SHADOW_BUDGET
 from router_core.config.paid import may_judge
+from router_core.decide.breaker import BreakerRule
 from router_core.decide.calibration import Calibration, Curve, Entry, Isotonic, Logistic
 from router_core.decide.guard import Limit
+from router_core.decide.health import CoolDown
 from router_core.decide.judging import PROMPT
 from router_core.decide.plan import JudgeRule, Plan, PlanStep, PlanTarget, ShadowRule
-from router_core.types import usd_to_nusd
+from router_core.types import Abilities, Capability, usd_to_nusd
 
 if TYPE_CHECKING:
     from router_core.config import PayloadType, RoutingConfig, Step, Target
     from router_core.config.calibration import IsotonicEntry, LogisticEntry
+
+AbilityFunction = Callable[[str], Abilities]
+"""Gets a model; returns what is known of it beside the config."""
+
+_ALL: Final[frozenset[Capability]] = frozenset(get_args(Capability))
+
+
+def _nothing_known(model: str) -> Abilities:  # noqa: ARG001 - an AbilityFunction
+    return Abilities()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,15 +54,23 @@ class Plans:
         return known
 
 
-def compile_plans(config: "RoutingConfig") -> Plans:
-    """Return the plans of a config."""
-    by_type = {name: _plan(config, name, rule) for name, rule in config.payload_types.items() if name != ANY_TYPE}
+def compile_plans(config: "RoutingConfig", abilities: AbilityFunction = _nothing_known) -> Plans:
+    """Return the plans of a config.
+
+    Args:
+        config: The config.
+        abilities: Tells what is known of a model; what the config says of a target comes before that.
+    """
+    tiers = {tier: _tier_step(config, tier, abilities) for tier in config.tiers}
+    by_type = {
+        name: _plan(config, name, rule, tiers) for name, rule in config.payload_types.items() if name != ANY_TYPE
+    }
     fallback = config.payload_types.get(ANY_TYPE)
     budget = config.budgets[0] if config.budgets else None
     return Plans(
         by_type=by_type,
-        other=None if fallback is None else replace(_plan(config, ANY_TYPE, fallback), reason="default_type"),
-        tiers=tuple(_tier_step(config, tier) for tier in config.tiers),
+        other=None if fallback is None else replace(_plan(config, ANY_TYPE, fallback, tiers), reason="default_type"),
+        tiers=tuple(tiers.values()),
         limit=None
         if budget is None
         else Limit(
@@ -65,10 +85,32 @@ def compile_plans(config: "RoutingConfig") -> Plans:
     )
 
 
-def _plan(config: "RoutingConfig", name: str, rule: "PayloadType") -> Plan:
+def cool_down_of(config: "RoutingConfig") -> CoolDown:
+    """Return when targets cool down."""
+    rule = config.health
+    return CoolDown(
+        failures=rule.failures,
+        first_us=round(rule.cooldown_s * 1e6),
+        longest_us=round(rule.longest_cooldown_s * 1e6),
+    )
+
+
+def breaker_rule_of(config: "RoutingConfig") -> BreakerRule:
+    """Return when the escalation breaker opens."""
+    rule = config.health.breaker
+    return BreakerRule(
+        enabled=rule.enabled,
+        window_us=round(rule.window_s * 1e6),
+        calls=rule.calls,
+        excess=rule.excess,
+        settle_us=round(rule.settle_s * 1e6),
+    )
+
+
+def _plan(config: "RoutingConfig", name: str, rule: "PayloadType", tiers: dict[str, PlanStep]) -> Plan:
     confidence = config.confidence_of(rule)
     limits = config.limits_of(rule)
-    steps = tuple(_step(config, step) for step in rule.path)
+    steps = tuple(_step(config, step, tiers[step.tier]) for step in rule.path)
     return Plan(
         payload_type=name,
         config_version=config.content_hash,
@@ -81,7 +123,7 @@ def _plan(config: "RoutingConfig", name: str, rule: "PayloadType") -> Plan:
         confidence_source=confidence.source,
         confidence_field=confidence.field,
         samples=confidence.samples,
-        judge=_judge(config, steps) if confidence.source == "judge" else None,
+        judge=_judge(config, steps, tiers) if confidence.source == "judge" else None,
         is_calibrated=rule.calibration is not None,
         calibration=_calibration(config, name, rule),
         accept_uncalibrated_at=config.defaults.accept_at,
@@ -96,11 +138,11 @@ def _plan(config: "RoutingConfig", name: str, rule: "PayloadType") -> Plan:
     )
 
 
-def _judge(config: "RoutingConfig", steps: tuple[PlanStep, ...]) -> JudgeRule | None:
+def _judge(config: "RoutingConfig", steps: tuple[PlanStep, ...], tiers: dict[str, PlanStep]) -> JudgeRule | None:
     rule = config.judge
     if rule is None:
         return None
-    step = _tier_step(config, rule.tier)
+    step = tiers[rule.tier]
     judges = [target.model for target in step.targets]
     answering = {target.model for each in steps for target in each.targets}
     return JudgeRule(
@@ -137,24 +179,27 @@ def _curve(entry: "LogisticEntry | IsotonicEntry") -> Curve:
     return Logistic(a=entry.a, b=entry.b) if entry.method == "logistic" else Isotonic(knots=entry.knots)
 
 
-def _step(config: "RoutingConfig", step: "Step") -> PlanStep:
+def _step(config: "RoutingConfig", step: "Step", tier: PlanStep) -> PlanStep:
     return replace(
-        _tier_step(config, step.tier),
+        tier,
         accept_at=config.defaults.accept_at if step.accept_at is None else step.accept_at,
         straight_to_last_below=step.straight_to_last_below,
     )
 
 
-def _tier_step(config: "RoutingConfig", tier: str) -> PlanStep:
-    targets = tuple(_target(target) for target in config.tiers[tier])
+def _tier_step(config: "RoutingConfig", tier: str, abilities: AbilityFunction) -> PlanStep:
+    targets = tuple(_target(target, abilities(target.model)) for target in config.tiers[tier])
     return PlanStep(tier=tier, targets=targets, accept_at=config.defaults.accept_at)
 
 
-def _target(target: "Target") -> PlanTarget:
+def _target(target: "Target", known: Abilities) -> PlanTarget:
+    said = target.capabilities
     return PlanTarget(
         model=target.model,
         timeout_s=target.timeout_s,
         max_output_tokens=target.max_output_tokens,
         api_base=target.api_base,
         api_key_env=target.api_key_env,
+        context_tokens=known.context_tokens if target.context_tokens is None else target.context_tokens,
+        lacks=known.lacks if said is None else _ALL.difference(said),
     )

@@ -58,6 +58,9 @@ class Signals:
     label: Callable[[], LabelField | None] | None = None
 
 
+make_signals = maker(Signals)
+
+
 def measure(source: str, signals: Signals, *, field: str) -> Confidence:
     """Return the confidence that a valid answer's free signals give.
 
@@ -70,7 +73,7 @@ def measure(source: str, signals: Signals, *, field: str) -> Confidence:
         field: Name of the self-reported field.
     """
     auto = source == "auto"
-    if auto or source == "caller":
+    if signals.caller is not None and (auto or source == "caller"):
         value = fraction(signals.caller)
         if value is not None:
             return _make_confidence(value=value, source="caller")

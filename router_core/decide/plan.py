@@ -6,7 +6,7 @@ from typing import Literal
 
 from router_core.decide.calibration import Calibration
 from router_core.decide.guard import Verdict
-from router_core.types import Comparable, GuardState
+from router_core.types import Capability, Comparable, GuardState
 
 PlanReason = Literal["path", "default_type", "degraded", "degraded_no_target"]
 
@@ -21,6 +21,8 @@ class PlanTarget:
         max_output_tokens: Largest completion asked for.
         api_base: Endpoint, when the config names one.
         api_key_env: Environment variable that holds the key, when the config names one.
+        context_tokens: The largest input it takes; None = nobody knows.
+        lacks: What it is known not to be able to do.
     """
 
     model: str
@@ -28,6 +30,8 @@ class PlanTarget:
     max_output_tokens: int | None = None
     api_base: str | None = None
     api_key_env: str | None = None
+    context_tokens: int | None = None
+    lacks: frozenset[Capability] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,219 +5,47 @@ a call can be replayed from its log.
 """
 
 from dataclasses import replace
-from typing import Literal
 
+from router_core.decide.breaker import Cause
 from router_core.decide.confidence import PAID
+from router_core.decide.moves import (
+    Accept,
+    AcceptReason,
+    Action,
+    Answered,
+    Call,
+    Check,
+    Checked,
+    Exhausted,
+    ExhaustedReason,
+    Fact,
+    Facts,
+    Failed,
+    Merge,
+    Merged,
+    Opened,
+    Returned,
+    Scored,
+    Trace,
+)
 from router_core.decide.plan import Plan, PlanStep
 from router_core.decide.score import Place, Score, next_score
 from router_core.errors import ErrorKind
-from router_core.record import maker, record
-from router_core.types import Confidence, GuardState, Role
-
-AcceptReason = Literal[
-    "accepted",  # confident enough
-    "accepted_unscored",  # no confidence, and the config accepts that
-    "last_step",  # valid, and there is no higher step
-    "escalation_failed",  # a higher step was tried or wanted, and could not answer
-    "guard",  # a limit forbids going up
-    "limits",  # the call's own limits forbid going on
-    "streamed",  # its pieces were handed out as they came: it is served, whatever was found in it afterwards
-]
-ExhaustedReason = Literal["no_valid_answer", "limits", "guard", "bad_request", "content_policy", "broken_stream"]
-
-RECALLED = 0
-"""Number of an answer that an earlier run has paid for; requests are numbered from 1."""
+from router_core.record import maker
+from router_core.types import Confidence, Role
 
 _SURFACED: frozenset[ErrorKind] = frozenset({"bad_request", "content_policy"})
 _RETRYABLE: frozenset[ErrorKind] = frozenset({"rate_limit", "timeout", "server", "connection", "bad_response"})
 _BACKOFF_US = 500_000
+_LONGEST_BACKOFF_US = 20_000_000
+# those who were all asked to wait equally long do not come back in the same moment
+_SPREAD = 0.2
+_LONGEST_SPREAD_US = 1_000_000
 # a provider that asks for more than this is left for another target, where there is one
 _PATIENCE_US = 2_000_000
-
-
-@record
-class Facts:
-    """The world at the moment of a decision, as the driver saw it.
-
-    Attributes:
-        elapsed_us: Microseconds since the call's start.
-        guard: The guard's present verdict; ``normal`` for critical calls.
-        down: Models that cool down.
-        unaffordable: Models whose next request is estimated dearer than what the call may still spend.
-    """
-
-    elapsed_us: int = 0
-    guard: GuardState = "normal"
-    down: frozenset[str] = frozenset()
-    unaffordable: frozenset[str] = frozenset()
-
-
-@record
-class Opened:
-    """The call began."""
-
-    facts: Facts
-
-
-@record
-class Failed:
-    """Attempt ``n`` failed.
-
-    Attributes:
-        n: 1-based number of the attempt.
-        step: Index of its step in the plan.
-        target: Index of its target in the step.
-        kind: How it failed.
-        retry_after_us: Wait that the provider asked for.
-        draw: Uniform 0..1 for the jitter of a backoff.
-        streamed: Whether pieces of its answer were handed out before.
-        facts: The world afterwards.
-    """
-
-    n: int
-    step: int
-    target: int
-    kind: ErrorKind
-    retry_after_us: int | None = None
-    draw: float = 0.0
-    streamed: bool = False
-    facts: Facts
-
-
-@record
-class Returned:
-    """Attempt ``n`` came back with an answer, not yet checked."""
-
-    n: int
-    step: int
-    target: int
-
-
-@record
-class Checked:
-    """The answer of attempt ``n`` was checked.
-
-    With number ``RECALLED`` it is a valid answer that an earlier run has paid for, checked again: it stands before
-    every request, is none itself, and the path goes on from its step. Of several kept ones it is the furthest up.
-
-    Attributes:
-        n: 1-based number of the attempt, or ``RECALLED``.
-        step: Index of its step.
-        target: Index of its target.
-        valid: Whether every check passed.
-        confidence: How sure it is.
-        corrects: The draft's attempt number, when this was a correction.
-        streamed: Whether it was handed out piece by piece, before it was checked.
-        facts: The world afterwards.
-    """
-
-    n: int
-    step: int
-    target: int
-    valid: bool
-    confidence: Confidence
-    corrects: int | None = None
-    streamed: bool = False
-    facts: Facts
-
-
-@record
-class Merged:
-    """The correction of attempt ``n`` was merged into its draft."""
-
-    n: int
-    step: int
-    target: int
-    valid: bool
-    confidence: Confidence
-    facts: Facts
-
-
-@record
-class Scored:
-    """Request ``n``, which was to tell how sure the answer of attempt ``about`` is, has ended.
-
-    Attributes:
-        n: 1-based number of the request.
-        about: The answer's attempt.
-        step: Index of the answer's step.
-        target: Index of the answer's target.
-        answered: Whether there was an answer; after a request that failed no other is made.
-        confidence: How sure the answer is by now.
-        facts: The world afterwards.
-    """
-
-    n: int
-    about: int
-    step: int
-    target: int
-    answered: bool
-    confidence: Confidence
-    facts: Facts
-
-
-Fact = Opened | Failed | Returned | Checked | Merged | Scored
-Answered = Checked | Merged | Scored
 # what ends a request
 _ENDED = (Failed, Returned)
 _MADE = (*_ENDED, Scored)
-
-
-@record
-class Call:
-    """Make one request.
-
-    Attributes:
-        n: 1-based number of the attempt.
-        step: Index of the step.
-        target: Index of the target in the step.
-        role: Why.
-        wait_us: Pause before it.
-        timeout_us: Time it may take.
-        draft: Attempt whose answer is to be corrected, for role ``correct``.
-    """
-
-    n: int
-    step: int
-    target: int
-    role: Role
-    wait_us: int = 0
-    timeout_us: int
-    draft: int | None = None
-
-
-@record
-class Check:
-    """Check the answer of attempt ``n`` and measure its confidence."""
-
-    n: int
-
-
-@record
-class Merge:
-    """Merge the correction of attempt ``n`` into the draft of attempt ``draft``."""
-
-    n: int
-    draft: int
-
-
-@record
-class Accept:
-    """Serve the answer of attempt ``n``, or the one that was ``RECALLED``."""
-
-    n: int
-    reason: AcceptReason
-
-
-@record
-class Exhausted:
-    """There is nothing to serve and nothing left to try."""
-
-    reason: ExhaustedReason
-
-
-Action = Call | Score | Check | Merge | Accept | Exhausted
-Trace = tuple[Fact, ...]
 
 _make_call = maker(Call)
 _make_check = maker(Check)
@@ -257,6 +85,24 @@ def threshold(plan: Plan, step: PlanStep, confidence: Confidence) -> float:
     return step.accept_at if covered else plan.accept_uncalibrated_at
 
 
+def left_for(plan: Plan, fact: Fact, action: Action) -> tuple[str, Cause] | None:
+    """Return the tier that a call leaves upwards by this action and what for; None = it stays, or was never for it.
+
+    A request too long for every window of a tier, or that needs what nobody in it can do, leaves nothing.
+    """
+    if not isinstance(action, Call):
+        return None
+    if isinstance(fact, Opened):
+        cooling = fact.facts.down - fact.facts.unfit - fact.facts.unaffordable
+        below = (step for step in plan.steps[: action.step] if any(one.model in cooling for one in step.targets))
+        return next(((step.tier, "failures") for step in below), None)
+    if isinstance(fact, Returned) or action.step <= fact.step:
+        return None
+    if isinstance(fact, Failed):
+        return None if fact.kind == "context_overflow" else (plan.steps[fact.step].tier, "failures")
+    return plan.steps[fact.step].tier, "answers"
+
+
 def replay(plan: Plan, trace: Trace) -> tuple[Action, ...]:
     """Return the decision after each fact of a recorded trace, shape ``(len(trace),)``."""
     return tuple(decide(plan, trace[: end + 1]) for end in range(len(trace)))
@@ -267,6 +113,10 @@ def _begin(plan: Plan, facts: Facts) -> Action:
         target = _usable(step, facts, frozenset())
         if target is not None:
             return _call(plan, (), facts, step=index, target=target, role="serve") or Exhausted(reason="limits")
+        if step.tier in facts.held and _takes_it((step,), facts):
+            return Exhausted(reason="breaker")
+    if _takes_it(plan.steps, facts) is None:
+        return Exhausted(reason="incapable")
     if facts.down:  # where everything cools down, asking anyway is better than failing without having tried
         return _begin(plan, replace(facts, down=frozenset()))
     return Exhausted(reason="limits")
@@ -280,7 +130,7 @@ def _after_answer(plan: Plan, trace: Trace, answered: Answered) -> Action:
         n = answered.about
     elif not answered.valid:
         return _after_invalid(plan, trace, answered)
-    more = _score(plan, trace, answered, n)
+    more = _score(plan, trace, answered, n) if plan.confidence_source in PAID else None
     if more is not None:
         return more
     if served_at(plan, plan.steps[answered.step], answered.confidence):
@@ -292,8 +142,9 @@ def _after_answer(plan: Plan, trace: Trace, answered: Answered) -> Action:
 def _not_sure_enough(plan: Plan, trace: Trace, answered: Answered, n: int) -> Action:
     if answered.step == len(plan.steps) - 1:
         return Accept(n=n, reason="last_step")
-    if answered.facts.guard != "normal":
-        return Accept(n=n, reason="guard")
+    forbids = "guard" if answered.facts.guard != "normal" else "breaker" if _is_held(plan, answered) else None
+    if forbids is not None:
+        return Accept(n=n, reason=forbids)
     up = _go_up(plan, trace, answered)
     if up is not None:
         return up
@@ -303,10 +154,9 @@ def _not_sure_enough(plan: Plan, trace: Trace, answered: Answered, n: int) -> Ac
 def _score(plan: Plan, trace: Trace, answered: Answered, n: int) -> Score | None:
     """Return the next request that tells how sure a valid answer is, or None when there is none to make."""
     facts = answered.facts
-    if facts.guard != "normal" or plan.confidence_source not in PAID:
+    known = not isinstance(answered, Scored) and answered.confidence.value is not None
+    if facts.guard != "normal" or known:  # known: an earlier run has paid for that too
         return None
-    if not isinstance(answered, Scored) and answered.confidence.value is not None:
-        return None  # an earlier run has paid for that too
     return next_score(
         plan,
         Place(n=n, step=answered.step, target=answered.target),
@@ -325,16 +175,19 @@ def _after_invalid(plan: Plan, trace: Trace, answered: Checked | Merged) -> Acti
     facts = answered.facts
     if facts.guard == "stopped":
         return _finish(trace, "guard")
-    up = None if facts.guard == "capped" else _go_up(plan, trace, answered)
+    held = _is_held(plan, answered)
+    up = None if held or facts.guard == "capped" else _go_up(plan, trace, answered)
     if up is not None:
         return up
     model = plan.steps[answered.step].targets[answered.target].model
     tries = _tries(trace, answered.step, answered.target)
-    if _best_valid(trace) is None and tries <= plan.retries and model not in facts.unaffordable:
+    if _best_valid(trace) is None and tries <= plan.retries and model not in facts.unaffordable | facts.unfit:
         again = _call(plan, trace, facts, step=answered.step, target=answered.target, role="retry")
         if again is not None:
             return again
-    return _finish(trace, "limits" if _is_over(plan, trace, facts) else "no_valid_answer")
+    if _is_over(plan, trace, facts):
+        return _finish(trace, "limits")
+    return _finish(trace, "breaker" if held else "no_valid_answer")
 
 
 def _after_failure(plan: Plan, trace: Trace, failed: Failed) -> Action:
@@ -346,7 +199,8 @@ def _after_failure(plan: Plan, trace: Trace, failed: Failed) -> Action:
     if facts.guard == "stopped":
         return _finish(trace, "guard")
     other = _usable(plan.steps[failed.step], facts, _spent_targets(trace, failed.step))
-    up = None if facts.guard == "capped" else _go_up(plan, trace, failed)
+    held = _is_held(plan, failed)
+    up = None if held or facts.guard == "capped" else _go_up(plan, trace, failed)
     fallback = other if other is None else _call(plan, trace, facts, step=failed.step, target=other, role="fallback")
     elsewhere = fallback or up
     retry = _retry(plan, trace, failed) if elsewhere is None or _is_soon(failed) else None
@@ -355,8 +209,22 @@ def _after_failure(plan: Plan, trace: Trace, failed: Failed) -> Action:
         return action
     if _is_over(plan, trace, facts):
         return _finish(trace, "limits")
-    forbidden = facts.guard == "capped" and failed.step < len(plan.steps) - 1
-    return _finish(trace, "guard" if forbidden else "no_valid_answer")
+    return _finish(trace, _why_stuck(plan, failed, held=held))
+
+
+def _why_stuck(plan: Plan, failed: Failed, *, held: bool) -> ExhaustedReason:
+    """Return why nobody is asked after a failure, though the call's limits would allow it."""
+    if failed.facts.guard == "capped" and failed.step < len(plan.steps) - 1:
+        return "guard"
+    if held:
+        return "breaker"
+    return "incapable" if _takes_it(plan.steps[failed.step :], failed.facts) is None else "no_valid_answer"
+
+
+def _is_held(plan: Plan, fact: Failed | Answered) -> bool:
+    """Return whether the breaker keeps a call from going up; a request too long for its window is no mass symptom."""
+    overflown = isinstance(fact, Failed) and fact.kind == "context_overflow"
+    return plan.steps[fact.step].tier in fact.facts.held and not overflown
 
 
 def _is_soon(failed: Failed) -> bool:
@@ -367,7 +235,7 @@ def _is_soon(failed: Failed) -> bool:
 def _retry(plan: Plan, trace: Trace, failed: Failed) -> Call | None:
     """Return the same request again, or None when that is pointless, too often or too dear."""
     facts, model = failed.facts, plan.steps[failed.step].targets[failed.target].model
-    if failed.kind not in _RETRYABLE or model in facts.unaffordable:
+    if failed.kind not in _RETRYABLE or model in facts.unaffordable | facts.unfit:
         return None
     if _tries(trace, failed.step, failed.target) > plan.retries:
         return None
@@ -438,16 +306,21 @@ def _finish(trace: Trace, reason: ExhaustedReason) -> Accept | Exhausted:
     best = _best_valid(trace)
     if best is None:
         return Exhausted(reason=reason)
-    marks: dict[ExhaustedReason, AcceptReason] = {"limits": "limits", "guard": "guard"}
+    marks: dict[ExhaustedReason, AcceptReason] = {"limits": "limits", "guard": "guard", "breaker": "breaker"}
     return Accept(n=best, reason=marks.get(reason, "escalation_failed"))
 
 
 def _usable(step: PlanStep, facts: Facts, spent: frozenset[int]) -> int | None:
-    down, unaffordable = facts.down, facts.unaffordable
+    barred = facts.down | facts.unaffordable | facts.unfit
     for index, target in enumerate(step.targets):
-        if index not in spent and target.model not in down and target.model not in unaffordable:
+        if index not in spent and target.model not in barred:
             return index
     return None
+
+
+def _takes_it(steps: tuple[PlanStep, ...], facts: Facts) -> str | None:
+    """Return a model that could take the call's request, whatever else keeps it from being asked."""
+    return next((one.model for step in steps for one in step.targets if one.model not in facts.unfit), None)
 
 
 def _spent_targets(trace: Trace, step: int) -> frozenset[int]:
@@ -469,8 +342,12 @@ def _best_valid(trace: Trace) -> int | None:
 
 
 def _backoff_us(trace: Trace, failed: Failed) -> int:
-    """Return the pause before a retry: what the provider asks, else 0.5 s doubling, jittered to 50-100 %."""
-    if failed.retry_after_us is not None:
-        return failed.retry_after_us
+    """Return the pause before a retry.
+
+    What the provider asks and up to a fifth more, at most a second; else 0.5 s doubling up to 20 s, of which 50-100 %.
+    """
+    asked = failed.retry_after_us
+    if asked is not None:
+        return asked + round(failed.draw * min(asked * _SPREAD, _LONGEST_SPREAD_US))
     doublings = _tries(trace, failed.step, failed.target) - 1
-    return round(_BACKOFF_US * 2**doublings * (0.5 + failed.draw / 2))
+    return round(min(_BACKOFF_US * 2**doublings, _LONGEST_BACKOFF_US) * (0.5 + failed.draw / 2))

@@ -4,8 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from router_core.decide.plan import Plan, PlanStep
-from router_core.decide.step import (
+from router_core.decide.moves import (
     RECALLED,
     Accept,
     Action,
@@ -18,9 +17,12 @@ from router_core.decide.step import (
     Scored,
     Trace,
 )
+from router_core.decide.plan import Plan, PlanStep
 from router_core.types import NO_CONFIDENCE, Confidence
 
 _SETTLED = frozenset({"accepted", "accepted_unscored", "last_step"})
+# the facts that are sets of names: logged sorted, and only where there is something in them
+_SETS = ("down", "unaffordable", "unfit", "held")
 ON_PATH = frozenset({"serve", "retry", "fallback", "escalate", "correct"})
 """Roles whose answers may be served."""
 DECIDING = ON_PATH | {"judge", "sample"}
@@ -43,7 +45,7 @@ def facts_extra(fact: Failed | Checked | Scored, action: Action) -> dict[str, An
 
 def opened_extra(facts: Facts) -> dict[str, Any] | None:
     """Return what the call's row must carry of the world at its start, or None when nothing was special."""
-    return _dump(facts) if facts.down or facts.unaffordable else None
+    return _dump(facts) if facts.down or facts.unaffordable or facts.unfit or facts.held else None
 
 
 def recalled_extra(plan: Plan, fact: Checked, action: Action, attempt_id: str) -> dict[str, Any]:
@@ -192,10 +194,9 @@ def _dump(facts: Facts) -> dict[str, Any]:
     dumped: dict[str, Any] = {"elapsed_us": facts.elapsed_us}
     if facts.guard != "normal":
         dumped["guard"] = facts.guard
-    if facts.down:
-        dumped["down"] = sorted(facts.down)
-    if facts.unaffordable:
-        dumped["unaffordable"] = sorted(facts.unaffordable)
+    for name in _SETS:
+        if found := getattr(facts, name):
+            dumped[name] = sorted(found)
     return dumped
 
 
@@ -209,6 +210,5 @@ def _load(dumped: Mapping[str, Any]) -> Facts:
     return Facts(
         elapsed_us=dumped.get("elapsed_us", 0),
         guard=dumped.get("guard", "normal"),
-        down=frozenset(dumped.get("down", ())),
-        unaffordable=frozenset(dumped.get("unaffordable", ())),
+        **{name: frozenset(dumped.get(name, ())) for name in _SETS},
     )

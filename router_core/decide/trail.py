@@ -7,9 +7,10 @@ retries), and ``replayed`` tells whether the same facts decide the same again.
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, cast
 
+from router_core.decide.moves import Accept, Action, Call, Exhausted
 from router_core.decide.plan import Plan
 from router_core.decide.score import Score
-from router_core.decide.step import Accept, Action, Call, Exhausted, replay, threshold
+from router_core.decide.step import replay, threshold
 from router_core.decide.trace import DECIDING, recalled_row, trace_from_rows
 from router_core.types import PRE_CHECK, Confidence
 
@@ -26,7 +27,12 @@ _NEXT: Final = {
     "sample": "{} was asked the same once more",
 }
 _SCORING: Final = frozenset({"judge", "sample"})
-_UNUSED: Final = {"down": "cooling down", "unaffordable": "dearer than the call may still spend"}
+_UNUSED: Final = {
+    "down": "cooling down",
+    "unaffordable": "dearer than the call may still spend",
+    "unfit": "unable to take this request",
+    "held": "left upwards by so many calls that none does any more",
+}
 _ENDS: Final = {
     "accepted_unscored": "valid, without a confidence, which the config accepts",
     "last_step": "valid, and no step is higher",
@@ -38,6 +44,8 @@ _ENDS: Final = {
     "degraded_no_target": "valid, and above the limit no call goes up",
     "no_valid_answer": "nobody is left to ask",
     "bad_request": "the request itself is refused: nobody else is asked",
+    "breaker": "so many calls of the type would go up that none does (outage, or answers much worse than usual)",
+    "incapable": "no target of the path takes a request like this",
     "content_policy": "the provider declines the content: nobody else may be asked",
     "cancelled": "the caller gave the call up",
     "streamed": "handed out as it came, so nobody else could be asked",

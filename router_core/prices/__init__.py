@@ -6,9 +6,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Literal
 
 from router_core.prices.genai import SLOT_US, from_genai, steps_us
-from router_core.prices.litellm_map import from_litellm, sizes_of
+from router_core.prices.litellm_map import from_litellm, lacks_of, sizes_of
 from router_core.prices.rates import nusd_per_m
-from router_core.types import Price
+from router_core.types import Abilities, Price
 
 if TYPE_CHECKING:
     from router_core.config import Pessimistic, PriceOverride
@@ -65,6 +65,17 @@ class PriceBook:
         tier = None if service_tier is None else service_tier.lower()
         row = self._rows[key] = self._resolve(model, slot * step_us, None if tier in _STANDARD_TIERS else tier)
         return row
+
+    def abilities(self, model: str, at_us: int) -> Abilities:
+        """Return what the lists know of a model beside its prices.
+
+        Args:
+            model: ``provider/model``.
+            at_us: The instant its row is looked up for, microseconds since the epoch, UTC.
+        """
+        row = self.price(model, at_us)
+        window = sizes_of(model)[1] if row is None else row.context_tokens
+        return Abilities(lacks=lacks_of(model), context_tokens=window)
 
     def _step_us(self, model: str) -> int:
         """Return the length of the times in which the model's price cannot change, microseconds; 0 = it never does."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from router_core.prices.rates import Rates, Sizes, of_tier, row_of, with_steps
 
 if TYPE_CHECKING:
-    from router_core.types import Price
+    from router_core.types import Capability, Price
 
 FILE: Final = "model_prices_and_context_window_backup.json"
 _PER_MILLION: Final = 1_000_000
@@ -37,7 +37,12 @@ _ABOVE: Final = re.compile(r"input_cost_per_token_above_(\d+)k_tokens")
 _KEPT: Final = re.compile(
     rf"({'|'.join(_KEYS.values())})(_above_\d+k_tokens)?(_[a-z]+)?|{'|'.join(_MEDIA)}"
     "|litellm_provider|max_input_tokens|max_output_tokens"
+    "|supports_function_calling|supports_vision|supports_response_schema"
 )
+# an entry that tells of any ability tells of these two if the model has them; schemas it mostly leaves out, and of
+# log-probabilities it never tells
+_TOLD: Final[Mapping[str, "Capability"]] = {"supports_function_calling": "tools", "supports_vision": "vision"}
+_SCHEMA: Final = "supports_response_schema"
 _CHAT_MODES: Final = frozenset({"chat", "completion", "responses", None})
 
 Entry = Mapping[str, Any]
@@ -77,6 +82,17 @@ def from_litellm(model: str, service_tier: str | None) -> "Price | None":
 def sizes_of(model: str) -> Sizes:
     """Return the model's largest completion and largest input, as far as the map knows them."""
     return _sizes(_entry(model))
+
+
+def lacks_of(model: str) -> "frozenset[Capability]":
+    """Return what the map knows a model not to be able to do."""
+    entry = _entry(model)
+    if not any(key in entry for key in (*_TOLD, _SCHEMA)):
+        return frozenset()
+    lacks: set[Capability] = {name for key, name in _TOLD.items() if not entry.get(key)}
+    if entry.get(_SCHEMA) is False:
+        lacks.add("schema")
+    return frozenset(lacks)
 
 
 def _rates(entry: Entry, endings: Sequence[str]) -> Rates:

@@ -429,3 +429,18 @@ def test_cancelled_request_stays_cancelled(
     future.cancel()
     with pytest.raises(concurrent.futures.CancelledError):
         future.result(5)
+
+
+def test_what_is_left_of_a_calls_time_makes_no_client_of_its_own(send: Send, server: OpenAIServer) -> None:
+    # litellm keeps a client, with its connections, per timeout
+    import litellm
+
+    def clients() -> int:
+        kept: Any = litellm.in_memory_llm_clients_cache
+        return len(kept.cache_dict)
+
+    send(make_request(server, ok(), timeout_s=50.0))
+    before = clients()
+    for timeout_s in (49.7, 48.123456, 44.4, 41.0):
+        send(make_request(server, ok(), timeout_s=timeout_s))
+    assert clients() == before

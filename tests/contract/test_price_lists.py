@@ -249,3 +249,24 @@ def test_prices_need_no_litellm_import() -> None:
         "assert 'litellm' not in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+@pytest.mark.parametrize(
+    ("model", "lacks"),
+    [
+        ("openai/gpt-4o", set()),
+        ("openai/gpt-3.5-turbo", {"vision"}),
+        ("deepseek/deepseek-chat", {"vision"}),
+        ("anthropic/claude-opus-4-5", set()),
+        ("hosted_vllm/some-model-of-ones-own", set()),
+    ],
+)
+def test_what_a_model_cannot_do_is_known_from_litellms_map(model: str, lacks: set[str]) -> None:
+    assert PriceBook().abilities(model, NOW_US).lacks == lacks
+
+
+def test_window_of_a_model_is_known_with_its_price_and_without() -> None:
+    free = PriceBook({"openai/gpt-4o": PriceOverride(input=Decimal(0), output=Decimal(0))})
+    windows = {book.abilities("openai/gpt-4o", NOW_US).context_tokens for book in (PriceBook(), free)}
+    assert windows == {128_000}
+    assert PriceBook().abilities("hosted_vllm/some-model-of-ones-own", NOW_US).context_tokens is None

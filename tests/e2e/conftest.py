@@ -26,6 +26,9 @@ FLAGS = (
     "--disable-component-update",
     "--disable-sync",
 )
+# how long what a page shows may take on a busy machine; what it may take is measured where it matters
+PATIENCE_MS = 60_000
+expect.set_options(timeout=PATIENCE_MS)
 IDLE = '[data-testid="stApp"][data-test-connection-state="CONNECTED"][data-test-script-state="notRunning"]'
 
 
@@ -73,7 +76,7 @@ def served(home: Home, *options: str) -> Generator[Served]:
         listener = threading.Thread(target=listen)
         listener.start()
         try:
-            assert ready.wait(30), server.said
+            assert ready.wait(60), server.said
             assert server.address, server.said
             yield server
         finally:
@@ -83,9 +86,12 @@ def served(home: Home, *options: str) -> Generator[Served]:
         assert "Traceback" not in "".join(server.said)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser_context(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BrowserContext]:
-    """One browser profile for all tests, so that the page's scripts are fetched once per server."""
+    """One browser profile for a module's tests, so that the page's scripts are fetched once per server.
+
+    Not one for all: its driver keeps an event loop running, in which no other test can run one.
+    """
     with sync_playwright() as playwright:
         context = playwright.chromium.launch_persistent_context(
             str(tmp_path_factory.mktemp("profile")),
@@ -130,7 +136,7 @@ def visit(page: Page, address: str) -> None:
 
 def settled(page: Page) -> None:
     """Wait for the end of the run, and refuse a page that shows an error."""
-    page.wait_for_selector(IDLE, timeout=20_000)
+    page.wait_for_selector(IDLE, timeout=PATIENCE_MS)
     expect(page.get_by_test_id("stException")).to_have_count(0)
     expect(page.locator('[data-stale="true"]')).to_have_count(0)
 

@@ -6,6 +6,7 @@ import json
 import math
 import random
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -430,3 +431,45 @@ def test_simulated_models_judge_and_agree_better_than_chance_and_the_same_every_
     wrong = [value for is_right, value in found if not is_right]
     assert 40 < len(wrong) < 150
     assert sum(right) / len(right) > sum(wrong) / len(wrong) + 0.15
+
+
+KEEPING = "cache: {enabled: true}\n"
+
+
+@pytest.mark.parametrize("source", ["judge", "agreement"])
+def test_run_that_is_repeated_pays_neither_for_the_answer_nor_for_what_was_asked_about_it(
+    source: str, tmp_path: Path
+) -> None:
+    routing = (JUDGED if source == "judge" else SAMPLED) + KEEPING
+    bench = open_bench(tmp_path, {"b/large": judging(verdict(0.9))}, routing)
+    first, again = (bench.ask(run="job", step="invoice-1") for _ in range(2))
+    assert again.confidence == first.confidence
+    assert (again.text, again.cost_nusd, again.attempts) == (first.text, 0, ())
+    assert len(bench.backend.requests) == len(first.attempts)
+
+
+def test_kept_answer_that_nobody_judged_is_judged_now_and_the_log_replays(tmp_path: Path) -> None:
+    failed = CallError("no", kind="server", billed=False)
+    routing = JUDGED.replace("source: judge}", "source: judge, on_missing: accept}") + KEEPING
+    bench = open_bench(tmp_path, {"b/large": judging(failed, verdict(0.9))}, routing)
+    first = bench.ask(run="job", step="invoice-1")
+    again = bench.ask(run="job", step="invoice-1")
+    assert (first.confidence.source, again.confidence.value) == ("none", 0.9)
+    (judge,) = again.attempts
+    assert (judge.role, judge.about_attempt_id) == ("judge", first.attempts[0].attempt_id)
+    row: dict[str, Any] = {"error_type": None, "budget_scope": None, "extra": {}, **bench.lines("call")[1]}
+    nothing = dict.fromkeys(["calibration", "confidence", "confidence_source", "error_type"])
+    lines = [line for line in bench.lines("attempt") if line["call_id"] == row["call_id"]]
+    rows: list[dict[str, Any]] = [{**nothing, "extra": {}, **line} for line in lines]
+    plans = compile_plans(parse(routing.encode(), source="routing.yaml"))
+    plan = plans.plan_for("x.extract")
+    assert plan is not None
+    assert replayed(as_planned(plan, plans.tiers, row, rows), row, rows)
+    assert row["cost_nusd"] == sum(line["cost_nusd"] for line in rows)
+
+
+def test_label_of_a_kept_answer_is_as_sure_as_it_was(tmp_path: Path) -> None:
+    bench = open_bench(tmp_path, {"a/small": [labelled(0.95)]}, ROUTING + KEEPING)
+    ask = partial(bench.router.complete, "x.extract", messages=MESSAGES, response_format=LABEL, run="job", step="1")
+    assert ask().confidence == ask().confidence
+    assert len(bench.backend.requests) == 1

