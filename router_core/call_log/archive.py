@@ -20,8 +20,8 @@ class Archive:
 
     Args:
         home: Whose.
-        keep_days: Days after its last line for which a router's segment is kept; None = none is removed. Those of imports
-            are kept in any case.
+        keep_days: Days after its last line for which a router's segment is kept; None = none is removed. Those of
+            imports are kept in any case.
     """
 
     def __init__(self, home: Home, keep_days: float | None) -> None:
