@@ -128,7 +128,7 @@ def _fitted(name: str, text: str, wanted: Any) -> tuple[Any, CheckResult]:
     except Exception as error:  # noqa: BLE001 - a caller's model may raise anything; the answer does not fit it
         detail = f"{type(error).__name__}: {error}"
         return None, CheckResult(name=name, ms=_ms_since(began), verdict="failed", detail=detail)
-    return parsed, CheckResult(name=name, ms=_ms_since(began), verdict="passed")
+    return parsed, _make_result(name=name, ms=_ms_since(began), verdict="passed")
 
 
 def _timed(name: str, check: CheckFunction, subject: Any, *, needs_answer: bool = False) -> CheckResult:

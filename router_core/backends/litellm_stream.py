@@ -19,7 +19,7 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from router_core.backends.litellm_chunks import TokenCounter, piece_of, prompt_text, response_of_chunks
-from router_core.backends.litellm_errors import translated
+from router_core.backends.litellm_errors import refuse_withheld, translated
 from router_core.backends.litellm_response import field_of, text_of
 from router_core.errors import CallError
 from router_core.types import Chunk, Response
@@ -76,9 +76,7 @@ class _Gathered:
         """
         self._is_over = True
         model, reason = self._request.model, self._finish_reason()
-        if reason == "content_filter":
-            text = f"{model}: answer withheld by the provider's content filter"
-            raise CallError(text, kind="content_policy", billed=None)
+        refuse_withheld(model, reason)
         if reason is None and self.received().is_counted:  # the client makes a "stop" of its own out of this
             raise CallError(f"{model}: the stream ended before the answer did", kind="bad_response", billed=None)
 

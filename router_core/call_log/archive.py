@@ -5,7 +5,7 @@ from typing import Final
 
 from router_core.call_log.home import Home
 from router_core.call_log.kept import Kept, compress, list_kept, remove, restore
-from router_core.call_log.segments import IMPORT_PREFIX, list_segments
+from router_core.call_log.segments import is_import, list_segments
 
 KEEP_DAYS: Final = 30
 """Days for which ``watch`` keeps segments when it is not told otherwise."""
@@ -72,7 +72,7 @@ class Archive:
     def _is_old(self, kept: Kept, now_s: float) -> bool:
         # an import is the only copy here of what somebody else wrote, and seldom comes again
         return (
-            not kept.name.startswith(IMPORT_PREFIX)
+            not is_import(kept.name)
             and self._keep_days is not None
             and kept.written_s < now_s - self._keep_days * 86_400
         )

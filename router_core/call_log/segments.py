@@ -48,7 +48,7 @@ class Segment:
     @property
     def is_import(self) -> bool:
         """Whether its rows come from somebody else's log and may have come before."""
-        return self.name.startswith(IMPORT_PREFIX)
+        return is_import(self.name)
 
 
 class Line(NamedTuple):
@@ -65,6 +65,11 @@ class Line(NamedTuple):
     end: int
     data: bytes
     complete: bool
+
+
+def is_import(name: str) -> bool:
+    """Return whether a segment of this name holds rows of somebody else's log."""
+    return name.startswith(IMPORT_PREFIX)
 
 
 def segment_path(spool: Path, worker: str, number: int) -> Path:

@@ -42,7 +42,7 @@ KeepOption = Annotated[
         envvar="TIERWISE_KEEP_DAYS",
         min=0,
         metavar="DAYS",
-        help="Remove segments that were last written before so many days and are in the log.",
+        help="Remove routers' segments that were last written before so many days and are in the log; not imports.",
         show_default=False,
     ),
 ]

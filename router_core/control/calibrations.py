@@ -68,6 +68,9 @@ def keep_calibration(config: Path, data: bytes) -> str:
         ConfigError: These bytes are no calibration.
         OSError: It cannot be written.
     """
+    # not above: every router that opens loads this module, and few write calibrations
+    from router_core.control.swap import sync_folder
+
     name = calibration_id(data)
     file, wrong = read_calibration(name, data)
     if file is None or wrong:
@@ -89,11 +92,7 @@ def keep_calibration(config: Path, data: bytes) -> str:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
-    directory = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+    sync_folder(folder)
     return name
 
 

@@ -134,7 +134,7 @@ def put(swap: Swap, before: bytes, after: bytes, *, trade: ExchangeFunction, at_
     if staged.read_bytes() != before:
         give_back(swap, after, trade=trade)
     at_step("compared")
-    _sync_folder(target.parent)
+    sync_folder(target.parent)
 
 
 def give_back(swap: Swap, after: bytes, *, trade: ExchangeFunction) -> None:
@@ -218,7 +218,7 @@ def _replace(swap: Swap, before: bytes, after: bytes, at_step: StepFunction) -> 
     if old.read_bytes() != before:
         _restore(swap, after)
     at_step("compared")
-    _sync_folder(target.parent)
+    sync_folder(target.parent)
 
 
 def _restore(swap: Swap, after: bytes) -> None:
@@ -239,7 +239,7 @@ def _kept(swap: Swap, what: str) -> ConflictError:
 
 
 def _conflict(swap: Swap, what: str) -> ConflictError:
-    _sync_folder(Path(swap.target).parent)
+    sync_folder(Path(swap.target).parent)
     return ConflictError(
         f"{swap.target} was saved by somebody else in this moment, and that text stays; {what} is kept in {swap.side}",
         kept=swap.side,
@@ -266,7 +266,8 @@ def _keep_attributes(source: Path, copy: Path) -> None:
             os.setxattr(copy, name, os.getxattr(source, name))
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """See on disk what was renamed in a folder."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)

@@ -1,6 +1,7 @@
 """One server, one client and one event loop for the whole session: importing litellm takes seconds."""
 
 import asyncio
+import itertools
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -12,7 +13,10 @@ from router_core.backends import AsyncReading, Reading
 from router_core.backends.litellm import LiteLLMBackend
 from router_core.backends.litellm_stream import AsyncLiteLLMReading
 from router_core.types import Chunk, Request, Response
-from tests.openai_server import OpenAIServer
+from tests.openai_server import OpenAIServer, Reply
+
+KEY = "sk-contract-0123456789abcdef"
+_numbers = itertools.count(1)
 
 Send = Callable[[Request], Response]
 Read = Callable[[Request], "Reader"]
@@ -22,6 +26,39 @@ Read = Callable[[Request], "Reader"]
 def server() -> Iterator[OpenAIServer]:
     with OpenAIServer() as running:
         yield running
+
+
+@pytest.fixture
+def key(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The provider's usual key is set; a module of such tests uses it for all."""
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+
+
+def make_request(server: OpenAIServer, *replies: Reply, **fields: Any) -> Request:
+    """A request to a model of its own, which answers with the replies."""
+    number = next(_numbers)
+    server.script(f"model-{number}", *replies)
+    defaults: dict[str, Any] = {
+        "request_id": f"request-{number}",
+        "call_id": f"call-{number}",
+        "payload_type": "ticket.classify",
+        "model": f"openai/model-{number}",
+        "messages": ({"role": "user", "content": "hello"},),
+        "timeout_s": 10.0,
+        "api_base": server.base_url,
+    }
+    return Request(**{**defaults, **fields})
+
+
+def hits(server: OpenAIServer, request: Request) -> int:
+    """How often the request's model was asked."""
+    return server.count(request.model.removeprefix("openai/"))
+
+
+def body(server: OpenAIServer, request: Request) -> dict[str, Any]:
+    """What it was last asked."""
+    model = request.model.removeprefix("openai/")
+    return next(dict(hit.body) for hit in reversed(server.hits) if hit.model == model)
 
 
 @pytest.fixture(scope="session")

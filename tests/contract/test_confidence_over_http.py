@@ -1,45 +1,16 @@
 """Over a real HTTP server: what tells how sure an answer is, asked for as far as the target gives it."""
 
-import itertools
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from router_core import Router
 from router_core.backends.litellm import LiteLLMBackend
-from router_core.types import Request
-from tests.contract.conftest import Send
+from tests.contract.conftest import Send, body, make_request
 from tests.openai_server import OpenAIServer, Reply, failing, ok
 
-_numbers = itertools.count(1)
-
-
-@pytest.fixture(autouse=True)
-def key(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OPENAI_API_KEY", "sk-confidence-0123456789abcdef")
-
-
-def make_request(server: OpenAIServer, *replies: Reply, **fields: Any) -> Request:
-    """A request to a model of its own, which answers with the replies."""
-    number = next(_numbers)
-    server.script(f"sure-{number}", *replies)
-    defaults: dict[str, Any] = {
-        "request_id": f"sure-{number}",
-        "call_id": f"call-{number}",
-        "payload_type": "ticket.classify",
-        "model": f"openai/sure-{number}",
-        "messages": ({"role": "user", "content": "Which kind is it?"},),
-        "timeout_s": 10.0,
-        "api_base": server.base_url,
-    }
-    return Request(**{**defaults, **fields})
-
-
-def body(server: OpenAIServer, request: Request) -> dict[str, Any]:
-    model = request.model.removeprefix("openai/")
-    return next(dict(hit.body) for hit in reversed(server.hits) if hit.model == model)
+pytestmark = pytest.mark.usefixtures("key")
 
 
 def test_alternatives_of_each_token_are_asked_for_and_returned(send: Send, server: OpenAIServer) -> None:

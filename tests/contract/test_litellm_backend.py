@@ -1,7 +1,6 @@
 import asyncio
 import concurrent.futures
 import contextlib
-import itertools
 import os
 import subprocess
 import sys
@@ -16,8 +15,8 @@ from router_core.backends.litellm_response import response_of
 from router_core.decide.receipt import receipt
 from router_core.errors import CallError, ErrorKind
 from router_core.prices import PriceBook
-from router_core.types import Request, Response, Usage
-from tests.contract.conftest import Send
+from router_core.types import Response, Usage
+from tests.contract.conftest import KEY, Send, body, hits, make_request
 from tests.openai_server import (
     OpenAIServer,
     Reply,
@@ -37,40 +36,9 @@ from tests.openai_server import (
 )
 
 KEY_HEADERS = ("authorization", "api-key", "x-api-key", "x-goog-api-key")
-KEY = "sk-contract-0123456789abcdef"
 # litellm's own modules warn when some of them are first used
 litellms_own_warnings = pytest.mark.filterwarnings("ignore:Items? .* using the `ReadOnly` qualifier")
-_numbers = itertools.count(1)
-
-
-@pytest.fixture(autouse=True)
-def key(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OPENAI_API_KEY", KEY)
-
-
-def make_request(server: OpenAIServer, *replies: Reply, **fields: Any) -> Request:
-    """A request to a model of its own, which answers with the replies."""
-    number = next(_numbers)
-    server.script(f"model-{number}", *replies)
-    defaults: dict[str, Any] = {
-        "request_id": f"request-{number}",
-        "call_id": f"call-{number}",
-        "payload_type": "ticket.classify",
-        "model": f"openai/model-{number}",
-        "messages": ({"role": "user", "content": "hello"},),
-        "timeout_s": 10.0,
-        "api_base": server.base_url,
-    }
-    return Request(**{**defaults, **fields})
-
-
-def hits(server: OpenAIServer, request: Request) -> int:
-    return server.count(request.model.removeprefix("openai/"))
-
-
-def body(server: OpenAIServer, request: Request) -> dict[str, Any]:
-    model = request.model.removeprefix("openai/")
-    return next(dict(hit.body) for hit in server.hits if hit.model == model)
+pytestmark = pytest.mark.usefixtures("key")
 
 
 FAILURES: dict[str, tuple[Reply, ErrorKind, int | None, bool | None]] = {

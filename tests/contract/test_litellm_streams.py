@@ -1,6 +1,5 @@
 """Streams through litellm and a real HTTP server: pieces, usage wherever a provider puts it, stops, stalls, breaks."""
 
-import itertools
 import threading
 import time
 from collections.abc import Callable
@@ -12,8 +11,8 @@ from router_core.backends.litellm import LiteLLMBackend
 from router_core.decide.receipt import receipt
 from router_core.errors import CallError, ErrorKind
 from router_core.prices import PriceBook
-from router_core.types import Request, Response, Usage
-from tests.contract.conftest import Read
+from router_core.types import Response, Usage
+from tests.contract.conftest import Read, hits, make_request
 from tests.openai_server import (
     CUT,
     HANG,
@@ -41,37 +40,12 @@ USAGE = {
     "completion_tokens_details": {"reasoning_tokens": 40},
 }
 REPORTED = Usage(input_tokens=1000, cached_tokens=800, output_tokens=60, reasoning_tokens=40)
-_numbers = itertools.count(1)
 # litellm's own modules warn when some of them are first used
 pytestmark = [
+    pytest.mark.usefixtures("key"),
     pytest.mark.filterwarnings("ignore:Accessing the 'model_(computed_)?fields' attribute on the instance"),
     pytest.mark.filterwarnings("ignore:Items? .* using the `ReadOnly` qualifier"),
 ]
-
-
-@pytest.fixture(autouse=True)
-def key(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OPENAI_API_KEY", "sk-contract-0123456789abcdef")
-
-
-def make_request(server: OpenAIServer, *replies: Reply, **fields: Any) -> Request:
-    """A request to a model of its own, which answers with the replies."""
-    number = next(_numbers)
-    server.script(f"streamer-{number}", *replies)
-    defaults: dict[str, Any] = {
-        "request_id": f"stream-{number}",
-        "call_id": f"call-{number}",
-        "payload_type": "chat.reply",
-        "model": f"openai/streamer-{number}",
-        "messages": ({"role": "user", "content": "hello"},),
-        "timeout_s": 10.0,
-        "api_base": server.base_url,
-    }
-    return Request(**{**defaults, **fields})
-
-
-def hits(server: OpenAIServer, request: Request) -> int:
-    return server.count(request.model.removeprefix("openai/"))
 
 
 def await_(condition: Callable[[], bool]) -> bool:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import orjson
 import pytest
 
 from router_core.backends.simulated import SimulatedBackend
@@ -184,6 +185,29 @@ def test_old_segments_are_removed_only_when_the_log_has_them(home: Home, spool: 
     assert first == set()
     assert list_kept(home.spool) == []
     assert _rows(home, "SELECT call_id FROM calls") == [("c-0000001",)]
+
+
+def test_imported_segments_outlast_all_others(home: Home, spool: Spool) -> None:
+    write_call(spool, "c-0000001")
+    spool.close()
+    (home.spool / "import.x-1.jsonl").write_bytes(orjson.dumps(make_call_line(call_id="i", source="import")) + b"\n")
+    ingest_once(home)
+    for kept in list_kept(home.spool):
+        os.utime(kept.path, (0, 0))
+    home.log.unlink()
+    ingest_once(home, keep_days=1)
+
+    assert [kept.name for kept in list_kept(home.spool)] == ["import.x-1.jsonl"]
+
+
+def test_command_makes_a_log_anew_whose_file_was_removed(home: Home, spool: Spool, tierwise: Tierwise) -> None:
+    write_call(spool, "c-0000001")
+    spool.close()
+    ingest_once(home)
+    home.log.unlink()
+
+    assert "c-0000001" in tierwise("calls").out
+    assert stat.S_IMODE(home.log.stat().st_mode) == 0o600
 
 
 def test_compressed_segments_keep_their_time_their_bytes_and_their_privacy(home: Home, spool: Spool) -> None:

@@ -23,9 +23,7 @@ def import_lock(home: Home) -> Generator[None]:
     Raises:
         RouterError: Another import is at work.
     """
-    path = home.root / "import.lock"
-    path.touch(mode=0o600)
-    with path.open("ab") as lock:
+    with open(home.root / "import.lock", "ab", opener=_private) as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:

@@ -19,9 +19,9 @@ Packing = Literal["plain", "gzip", "zstd"]
 MAX_LINE_BYTES: Final = 16 << 20
 MAX_COLUMNS: Final = 2_000
 BOM: Final = b"\xef\xbb\xbf"
-# what is said of lines and rows beyond these
 # what goes on for longer is refused as a whole: somebody would wait for gigabytes of it
 _MAX_SKIPPED_BYTES: Final = 64 << 20
+# what is said of lines and rows beyond these
 TOO_LONG: Final = f"is longer than {MAX_LINE_BYTES >> 20} MiB"
 TOO_WIDE: Final = f"has more than {MAX_COLUMNS:,} columns"
 # real logs shrink ten- to fortyfold; what grows beyond this is made to fill a disk
