@@ -138,7 +138,10 @@ class RetryCache:
 
     def keep(self, key: bytes, target: str, kept: Kept, at_us: int) -> None:
         """Keep an answer; on return it survives the death of the process."""
-        body = _dump(kept)
+        try:
+            body = _dump(kept)
+        except (TypeError, ValueError):  # half a character, which some providers send, is no text that can be kept
+            return
         row = (key, target, at_us, kept.call_id, kept.attempt_id, body)
         self._use(lambda store, _: store.execute(_KEEP, row), at_us)
         self._untended_bytes += len(body) + _ROW_BYTES

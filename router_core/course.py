@@ -63,7 +63,7 @@ class Course:
         self.reading: Closing | None = None
         self.effect: Effect | None = None
         self.answer: Answer | None = None
-        self.is_over = False
+        self.is_over = self.is_handed = False
 
     @property
     def is_running(self) -> bool:
@@ -147,5 +147,6 @@ class Course:
         self._streams.discard(self)
         if self.reading is not None:
             self.reading.close()
-        elif answer is not None and answer.text:
-            self._waiting = Chunk(answer.text, answer.raw)  # nobody was asked: there is one piece
+        if answer is not None and answer.text and not self.is_handed:
+            # it did not come in pieces: from the cache, from a pre-check, or it is the draft of another tier
+            self._waiting = Chunk(answer.text, answer.raw)

@@ -244,8 +244,10 @@ class CallFlow:
             told, now_us = scoring.not_told(request, answer, error, self._now_us()), self._now_us()
             if request.receipt is None:
                 self._books.settle(request, receipt_of_failure(told.billed, request.price, sent), now_us)
-        if told.confidence.value is not None and self._start.keeping is not None:
-            self._start.keeping.keep(self._call.call_id, answer, self._now_us(), told.confidence)
+        keeping, recalled = self._start.keeping, self._start.recalled
+        if told.confidence.value is not None and keeping is not None:
+            paid_by = recalled.call_id if recalled is not None and action.about == RECALLED else self._call.call_id
+            keeping.keep(paid_by, answer, self._now_us(), told.confidence)
         if action.about != RECALLED:
             place = action.about - 1
             self._books.records[place] = replace(self._books.records[place], confidence=told.confidence)

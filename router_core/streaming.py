@@ -55,6 +55,7 @@ class _Ending:
         return answer
 
     def _handed(self, chunk: Chunk) -> Chunk:
+        self._course.is_handed = True
         self._texts.append(chunk.text)
         return chunk
 
@@ -211,7 +212,8 @@ class StreamedCalls:
         """Return the answer to one call piece by piece: ``for chunk in router.stream(...)``; arguments as ``complete``.
 
         The call begins when the first piece is asked for. Until that is there, failures are retried, fall back and go
-        up as in ``complete``; from then on nothing else is asked. Checks and confidence are measured and logged at the
+        up as in ``complete``; from then on nothing else is asked. What is answered without asking (by a pre-check, from
+        the cache for retries) comes as one piece. Checks and confidence are measured and logged at the
         end, and change nothing any more. Then ``stream.answer`` is the answer; after ``close``, a ``break`` out of a
         ``with`` block or an exception, too: with the text until there, and what has come by then counted as its cost.
 

@@ -107,12 +107,11 @@ def merged(reports: Iterable[Usage]) -> Usage:
     whole = Usage()
     for report in reports:
         whole = Usage(
-            input_tokens=report.input_tokens or whole.input_tokens,
+            input_tokens=_later(whole.input_tokens, report.input_tokens),
             cached_tokens=report.cached_tokens or whole.cached_tokens,
             cache_write_5m_tokens=report.cache_write_5m_tokens or whole.cache_write_5m_tokens,
             cache_write_1h_tokens=report.cache_write_1h_tokens or whole.cache_write_1h_tokens,
-            output_tokens=report.output_tokens
-            or (whole.output_tokens if whole.output_tokens else report.output_tokens),
+            output_tokens=_later(whole.output_tokens, report.output_tokens),
             reasoning_tokens=report.reasoning_tokens or whole.reasoning_tokens,
             media_tokens=report.media_tokens or whole.media_tokens,
             web_searches=report.web_searches or whole.web_searches,
@@ -126,6 +125,10 @@ def prompt_text(response_format: Any) -> str:
         return json.dumps(response_format, default=str)
     schema_of = field_of(response_format, "model_json_schema")
     return json.dumps(schema_of()) if callable(schema_of) else ""
+
+
+def _later(known: int | None, told: int | None) -> int | None:
+    return known if not told and known is not None else told
 
 
 def _at_least(told: Usage, *, received: str, count_prompt: Callable[[], int], count: TokenCounter) -> Usage:

@@ -1,7 +1,5 @@
 """The config of a version: the file as it is now, or as history keeps it."""
 
-from collections.abc import Mapping
-
 from router_core.call_log.home import Home
 from router_core.config import RoutingConfig, parse
 from router_core.control import history
@@ -29,7 +27,7 @@ def config_of_version(home: Home, version: str | None) -> RoutingConfig | None:
     try:
         with Store(home).reading() as con:
             data = history.bytes_of_version(con, version)
-        calibrations: Mapping[str, bytes] = {} if path is None else calibrations_beside(path)
+        calibrations = dict[str, bytes]() if path is None else calibrations_beside(path)
         return parse(data, source=f"version {version}", calibrations=calibrations)
     except RouterError:
         return None

@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import pytest
 
 from router_core.cache import Kept, Limits, RetryCache, cache_findings
 from router_core.call_log.home import Home
-from router_core.types import Response, Usage
+from router_core.types import Confidence, Response, Token, Usage
 from tests.builders import START_US
 
 HOUR_US = 3_600_000_000
@@ -75,9 +76,18 @@ def test_answer_comes_back_whole_but_for_the_clients_own_object(tmp_path: Path) 
     )
     cache = open_cache(tmp_path)
     cache.keep(KEY, "m", Kept(call_id="c", attempt_id="a", response=answer(raw=object(), ttft_ms=3.0)), START_US)
+    judged = replace(given, confidence=Confidence(value=0.7, source="judge", calibration="cal-1", raw=0.6))
+    tokens = (Token(text="yes", logprob=-0.1, others=(("yes", -0.1), ("no", -2.5))),)
     cache.keep(KEY, "n", given, START_US)
+    cache.keep(KEY, "judged", judged, START_US)
+    cache.keep(KEY, "tokens", kept(tokens=tokens), START_US)
     found = open_cache(tmp_path).recall(KEY, START_US + 1)
-    assert found == {"m": Kept(call_id="c", attempt_id="a", response=answer()), "n": given}
+    assert found == {
+        "m": Kept(call_id="c", attempt_id="a", response=answer()),
+        "n": given,
+        "judged": judged,
+        "tokens": kept(tokens=tokens),
+    }
 
 
 def test_newest_answer_of_a_target_counts(tmp_path: Path) -> None:

@@ -136,6 +136,40 @@ def test_answer_that_is_too_old_is_paid_for_again(tmp_path: Path) -> None:
     assert (bench.ask(**JOB).parsed["answer"], bench.asked) == ("other", ["a/small"])
 
 
+JUDGED = CACHED.replace(", {model: b/small}", "") + "judge: {tier: top}\n"
+
+
+@pytest.mark.parametrize(
+    ("routing", "more"),
+    [
+        (JUDGED, "confidence: {source: judge}"),
+        (CACHED, "comparable: json, confidence: {source: agreement, samples: 2}"),
+    ],
+)
+def test_confidence_that_was_paid_for_is_not_paid_for_again(tmp_path: Path, routing: str, more: str) -> None:
+    routing = routing.replace("error_cost_usd: 0.5}", f"error_cost_usd: 0.5, {more}}}")
+    first = open_bench(tmp_path, {"b/large": [reply(text='{"confidence": 0.9}')]}, routing)
+    paid = first.ask(**JOB)
+    assert (paid.tier, len(paid.attempts) > 1, paid.confidence.value in (0.9, 1.0)) == ("cheap", True, True)
+    bench = again(first, routing, {"b/large": [reply(text='{"confidence": 0.1}')]})
+    answer = bench.ask(**JOB)
+    assert (answer.confidence, answer.tier, answer.cache_hit, bench.asked) == (paid.confidence, "cheap", True, [])
+
+
+def test_answer_whose_judge_had_not_spoken_yet_is_judged_and_not_asked_for_again(tmp_path: Path) -> None:
+    routing = JUDGED.replace("error_cost_usd: 0.5}", "error_cost_usd: 0.5, confidence: {source: judge}}")
+    first = open_bench(tmp_path, {"b/large": [KeyboardInterrupt()]}, routing)
+    with pytest.raises(KeyboardInterrupt):
+        first.ask(**JOB)
+    bench = again(first, routing, {"b/large": [reply(text='{"confidence": 0.9}')]})
+    answer = bench.ask(**JOB)
+    assert (answer.tier, answer.cache_hit, answer.confidence.value, bench.asked) == ("cheap", True, 0.9, ["b/large"])
+    bench = again(bench, routing)
+    answer = bench.ask(**JOB)
+    assert (answer.cache_hit, answer.confidence.value, bench.asked) == (True, 0.9, [])
+    assert {call["linked_call_id"] for call in calls(bench)[1:]} == {calls(bench)[0]["call_id"]}
+
+
 def test_degraded_answers_are_not_kept_and_kept_ones_are_served_above_the_limit(tmp_path: Path) -> None:
     limited = CACHED.replace("path: [cheap, mid, top]", "path: [mid, top]") + "budgets: [{name: d, usd: 0.0001}]\n"
     first = open_bench(tmp_path, routing=limited)
@@ -185,6 +219,13 @@ def test_no_call_is_harmed_by_a_cache_that_cannot_be_used(tmp_path: Path) -> Non
     (bench.home / "cache.sqlite").mkdir()
     assert bench.ask(**JOB).parsed["answer"] == "yes"
     assert [line["details"]["state"] for line in bench.lines("event")] == ["unavailable"]
+
+
+def test_answer_with_half_a_character_is_served_and_not_kept(tmp_path: Path) -> None:
+    bench = open_bench(tmp_path, {"a/small": [reply(text="half \ud83d")]}, CACHED)
+    for _ in range(2):
+        answer = bench.router.complete("x.extract", messages=MESSAGES, confidence=lambda _: 0.9, **JOB)
+        assert (answer.text, answer.cache_hit) == ("half \ud83d", False)
 
 
 def test_texts_are_in_the_cache_and_not_in_the_log(tmp_path: Path) -> None:

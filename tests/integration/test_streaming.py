@@ -130,6 +130,25 @@ def test_stream_without_any_piece_is_decided_like_a_whole_answer(tmp_path: Path,
     assert roles(bench) == [("serve", "a/small", "invalid"), ("escalate", "a/medium", "ok")]
 
 
+def test_answer_of_a_pre_check_or_of_an_earlier_run_comes_as_one_piece(tmp_path: Path, pieces: Any) -> None:
+    bench = open_bench(tmp_path, {"a/small": FIVE}, ROUTING + "cache: {enabled: true}\n")
+    assert pieces(bench.router, pre_checks=[lambda messages: "known already"]) == ["known already"]
+    assert (bench.asked, pieces.stream.answer.cost_nusd) == ([], 0)
+    known: dict[str, Any] = {"run": "job", "step": "s", "temperature": 0, "confidence": lambda text: 0.9}
+    assert len(pieces(bench.router, **known)) == 5
+    assert pieces(bench.router, **known) == [FIVE.text]
+    assert (bench.asked, pieces.stream.answer.cache_hit) == (["a/small"], True)
+
+
+def test_kept_draft_comes_as_one_piece_where_nobody_better_answers(tmp_path: Path, pieces: Any) -> None:
+    up = {model: failure("auth") for model in ("a/medium", "b/large")}
+    bench = open_bench(tmp_path, {"a/small": "a draft", **up}, ROUTING + "cache: {enabled: true}\n")
+    known: dict[str, Any] = {"run": "job", "step": "s", "temperature": 0, "confidence": lambda text: 0.1}
+    assert bench.router.complete("x.extract", messages=MESSAGES, **known).reason == "escalation_failed"
+    assert pieces(bench.router, **known) == ["a draft"]
+    assert pieces.stream.answer.reason == "escalation_failed"
+
+
 def test_break_in_the_middle_ends_the_call_with_what_had_come(tmp_path: Path, pieces: Any) -> None:
     bench = open_bench(tmp_path, {"a/small": broken("one two three")}, BUDGET)
     with pytest.raises(RouteExhaustedError, match="broken_stream") as caught:

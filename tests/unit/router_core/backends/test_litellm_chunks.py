@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from router_core.backends.litellm_chunks import Piece, merged, piece_of, response_of_chunks
@@ -23,6 +23,7 @@ def response(chunks: list[dict[str, Any]], *, is_whole: bool, counted: int = 7) 
     )  # fmt: skip
 
 
+@example([Usage(output_tokens=0), Usage()])
 @given(st.lists(st.builds(Usage, input_tokens=COUNTS, output_tokens=COUNTS, cached_tokens=st.integers(0, 1000))))
 def test_no_report_undoes_an_earlier_count(reports: list[Usage]) -> None:
     whole = merged(reports)
