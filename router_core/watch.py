@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from router_core.call_log.access import LogBusyError, LogUnavailableError, NoLogError, elected, is_watched
 from router_core.call_log.backlog import read_offsets, unread_bytes
 from router_core.call_log.home import Home
+from router_core.call_log.kept import list_kept
 from router_core.call_log.read import reading
 from router_core.call_log.segments import Segment, is_alive, list_segments, list_workers
 from router_core.errors import RouterError
@@ -83,7 +84,7 @@ def ensure_ingested(home: Home) -> None:
     one_shots, missing, changed_s = 0, -1, time.monotonic()
     while one_shots < _MAX_ONE_SHOTS:
         before, missing = missing, _missing(home, goal)
-        if not missing and not _has_dead_workers(home):
+        if not missing and not _has_dead_workers(home) and not _must_be_made_anew(home):
             return
         if not is_watched(home):
             _ingest_in_subprocess(home)
@@ -165,6 +166,11 @@ def _missing(home: Home, goal: Sequence[Segment]) -> int:
     except NoLogError:
         offsets = {}
     return unread_bytes(goal, offsets)
+
+
+def _must_be_made_anew(home: Home) -> bool:
+    """Return whether the log's file is gone while what was in it is kept."""
+    return not home.log.exists() and any(list_kept(home.spool))
 
 
 def _has_dead_workers(home: Home) -> bool:

@@ -5,7 +5,7 @@ from typing import Final
 
 from router_core.call_log.home import Home
 from router_core.call_log.kept import Kept, compress, list_kept, remove, restore
-from router_core.call_log.segments import list_segments
+from router_core.call_log.segments import IMPORT_PREFIX, list_segments
 
 KEEP_DAYS: Final = 30
 """Days for which ``watch`` keeps segments when it is not told otherwise."""
@@ -20,7 +20,8 @@ class Archive:
 
     Args:
         home: Whose.
-        keep_days: Days after its last line for which a segment is kept; None = none is removed.
+        keep_days: Days after its last line for which a router's segment is kept; None = none is removed. Those of imports
+            are kept in any case.
     """
 
     def __init__(self, home: Home, keep_days: float | None) -> None:
@@ -69,7 +70,12 @@ class Archive:
         return offsets.keys() - here - {each.name for each in list_kept(self._spool)}
 
     def _is_old(self, kept: Kept, now_s: float) -> bool:
-        return self._keep_days is not None and kept.written_s < now_s - self._keep_days * 86_400
+        # an import is the only copy here of what somebody else wrote, and seldom comes again
+        return (
+            not kept.name.startswith(IMPORT_PREFIX)
+            and self._keep_days is not None
+            and kept.written_s < now_s - self._keep_days * 86_400
+        )
 
     def _compress(self, kept: list[Kept], now_s: float) -> bool:
         read = 0

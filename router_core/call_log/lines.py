@@ -269,7 +269,7 @@ class OddValue(NamedTuple):
 
     def __str__(self) -> str:
         """Say what is wrong with it."""
-        limits = LIMITS.get(self.name)
+        limits = LIMITS.get(self.name) if _is_numeric(self.value) else None
         within = f" from {limits[0]:,} to {limits[-1]:,}" if limits else ""
         return f"{self.name}: {str(self.value)[:100]!r} is not {_EXPECTED[self.column]}{within}"
 
@@ -282,6 +282,10 @@ def odd_values(kind: str, data: bytes) -> list[OddValue]:
         for name, column in LINE_COLUMNS[kind].items()
         if line.get(name) is not None and not (_fits(line[name], column) and _is_within(name, line[name]))
     ]
+
+
+def _is_numeric(value: Any) -> bool:
+    return isinstance(value, int | float) or (isinstance(value, str) and value.lstrip("-").isdecimal())
 
 
 def _is_within(name: str, number: Any) -> bool:

@@ -107,7 +107,8 @@ def _call_facts(receipt: CallReceipt, trail: Trail) -> list[tuple[str, object]]:
     call = receipt.call
     run = None if call.run is None and call.step is None else f"{safe(call.run)}, {safe(call.step)}"
     tags = ", ".join(f"{safe(key)}={safe(value)}" for key, value in call.tags.items())
-    served = f"{safe(call.tier_served)} · {safe(call.model_served)}" if call.tier_served else "nothing"
+    by = [safe(name) for name in (call.tier_served, call.model_served) if name]
+    served = " · ".join(by) or ("an answer" if call.served_attempt_id else "nothing")
     planned = f" (planned: {safe(call.tier_planned)})" if call.tier_planned else ""
     return [
         ("call", _plain(call.call_id)),

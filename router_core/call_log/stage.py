@@ -105,6 +105,7 @@ class Stage:
 
     def _load_table(self, name: str, columns: Mapping[str, str], lines: Sequence[bytes]) -> None:
         path = self._folder / f"{name}.jsonl"
+        path.touch(mode=0o600)
         path.write_bytes(b"\n".join(lines))
         # instants are integers in the lines; read_json would not take them as TIMESTAMP
         read = {column: "BIGINT" if kind == "TIMESTAMP" else kind for column, kind in columns.items()}

@@ -89,6 +89,27 @@ def missing_numbers(home: Home) -> int:
     return int(row[0]) if row is not None else 0
 
 
+def unequal_calls(home: Home) -> list[str]:
+    """Return calls whose cost is not the sum of their attempts, shadows left out; at most some, week by week."""
+    with reading(home) as con:
+        pieces = weeks(con)
+    found: list[str] = []
+    for week in pieces:
+        with reading(home, timeout_s=60.0) as con:
+            con.execute(f"SET memory_limit = '{_MEMORY}'")
+            rows = con.execute(
+                f"""WITH c AS (SELECT call_id, coalesce(cost_nusd, 0) AS cost_nusd FROM calls
+                              WHERE {week.holds("ts")} AND status != 'evaluation')
+                    SELECT c.call_id FROM c LEFT JOIN attempts AS a
+                        ON a.call_id = c.call_id AND a.role IS DISTINCT FROM 'shadow'
+                    GROUP BY c.call_id, c.cost_nusd HAVING coalesce(sum(a.cost_nusd), 0) != c.cost_nusd
+                    ORDER BY c.call_id LIMIT {_MOST_UNEXPLAINED - len(found)}""",
+                week.values(),
+            ).fetchall()
+        found += [call_id for (call_id,) in rows]
+    return found
+
+
 def unexplained(home: Home) -> list[str]:
     """Return requests whose cost does not follow from their own tokens and prices, at most some, week by week."""
     with reading(home) as con:
@@ -109,7 +130,8 @@ def prove(home: Home, progress: Progress | None = None) -> list[Finding]:
         LogBusyError: The log stayed locked.
     """
     try:
-        return [*proofs(verify(home, progress), missing_numbers(home)), _receipts(unexplained(home))]
+        found = proofs(verify(home, progress), missing_numbers(home))
+        return [*found, _receipts(unexplained(home)), _calls(unequal_calls(home))]
     except NoLogError:
         return []
 
@@ -139,6 +161,16 @@ def _receipts(requests: list[str]) -> Finding:
     text += ", ..." if len(requests) > _SHOWN else ""
     mend = "they were changed, or another program wrote them; tierwise calls ID shows the arithmetic of their calls"
     return Finding(name="receipts", state="wrong", text=text, mend=mend)
+
+
+def _calls(calls: list[str]) -> Finding:
+    if not calls:
+        return Finding(name="calls", state="ok", text="every call costs what its attempts cost together")
+    many = "at least " if len(calls) == _MOST_UNEXPLAINED else ""
+    shown = ", ".join(safe(call) for call in calls[:_SHOWN]) + (", ..." if len(calls) > _SHOWN else "")
+    text = f"{many}{len(calls):,} calls cost something else than their attempts together: {shown}"
+    mend = "spend is the sum over attempts; the rows were changed, or another program wrote them: tierwise calls ID"
+    return Finding(name="calls", state="wrong", text=text, mend=mend)
 
 
 def _proof(result: Verified) -> Finding:

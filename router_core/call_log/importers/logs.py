@@ -93,7 +93,9 @@ def _refuse_bad(name: str, skipped: tuple[Skipped, ...], *, skip_bad: bool) -> N
         problems = [Problem(path=f"{one.place}s", message=one.text()) for one in bad[:_SHOWN_REASONS]]
         if len(bad) > _SHOWN_REASONS:
             problems.append(Problem(path="rows", message=f"and {len(bad) - _SHOWN_REASONS:,} more kinds of trouble"))
-        problems.append(Problem(path="", message="mend the file, or leave bad rows out with --skip-bad"))
+        last = problems[-1]
+        way_out = f"{last.message}; mend the file, or leave bad rows out with --skip-bad"
+        problems[-1] = Problem(path=last.path, message=way_out)
         raise ConfigError(name, problems)
 
 

@@ -23,7 +23,9 @@ def import_lock(home: Home) -> Generator[None]:
     Raises:
         RouterError: Another import is at work.
     """
-    with (home.root / "import.lock").open("ab") as lock:
+    path = home.root / "import.lock"
+    path.touch(mode=0o600)
+    with path.open("ab") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
