@@ -180,7 +180,7 @@ class CallFlow:
         if request is not None:
             if request.receipt is None:
                 self._books.settle(request, self._books.lost(request, billed=None), now_us)
-                self._state.withdrawn(request.sent.target.model)
+                self._state.withdrawn(request.sent.target)
             status: AttemptStatus = "failed" if cause == "internal" else "cancelled"
             self._books.write_attempt(request, status, cause, type(error).__name__)
         self._books.close("failed", cause, now_us, error_type=cause)
@@ -192,7 +192,7 @@ class CallFlow:
             self._abandon(stopped)
             raise stopped
         self._books.settle(request, self._books.lost(request, billed=None), now_us)
-        self._state.withdrawn(request.sent.target.model)
+        self._state.withdrawn(request.sent.target)
         line = self._books.take(request, "cancelled", None)
         return self._answer(request, "stopped", line)
 
@@ -273,7 +273,7 @@ class CallFlow:
         state, sent = self._state, request.sent
         got = receipt_of_answer(request, response, state.prices)
         self._books.settle(request, got, self._now_us())
-        state.answered(self._task.payload_type, sent.target.model, response.usage, request.ended_us - sent.started_us)
+        state.answered(self._task.payload_type, sent.target, response.usage, request.ended_us - sent.started_us)
         self._answers[sent.n] = request
         self._trace.append(_make_returned(n=sent.n, step=sent.step, target=sent.target_index))
 

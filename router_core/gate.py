@@ -51,7 +51,7 @@ class Gate:
 
     def why_incapable(self) -> str:
         """Return, for each target of the path, why it cannot take the request."""
-        targets = {target.model: target for step in self._plan.steps for target in step.targets}
+        targets = {target.name: target for step in self._plan.steps for target in step.targets}
         told = ((model, shortfall(self._needs, target)) for model, target in targets.items())
         return "; ".join(f"{model} {why}" for model, why in told if why is not None)
 
@@ -82,5 +82,5 @@ class Gate:
     def _asked(self, action: Call | Score) -> tuple[str, int]:
         """Return the model that a request goes to, and how long that may take, microseconds."""
         if isinstance(action, Score):
-            return whom(self._plan, action).target.model, action.timeout_us
-        return self._plan.steps[action.step].targets[action.target].model, action.wait_us + action.timeout_us
+            return whom(self._plan, action).target.name, action.timeout_us
+        return self._plan.steps[action.step].targets[action.target].name, action.wait_us + action.timeout_us

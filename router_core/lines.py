@@ -172,6 +172,8 @@ def attempt_line(plan: Plan, call: CallFacts, sent: Sent, ended: Ended) -> Line:
     if ended.checks:
         line["checks"] = checks_column(ended.checks)
     extra = _attempt_extra(ended)
+    if sent.target.number > 1:
+        extra["target"] = sent.target.name
     if extra:
         line["extra"] = extra
     return line

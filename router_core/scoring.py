@@ -120,8 +120,8 @@ class Scoring:
 
     def told(self, action: Score, request: InFlight, response: Response, answer: InFlight) -> Told:
         """Return what came of a request, and note it on the request and the answer."""
-        model, took_us = request.sent.target.model, request.ended_us - request.sent.started_us
-        self._state.answered(size_kind(self._task.payload_type, action), model, response.usage, took_us)
+        target, took_us = request.sent.target, request.ended_us - request.sent.started_us
+        self._state.answered(size_kind(self._task.payload_type, action), target, response.usage, took_us)
         if action.role == "judge":
             told = told_by_judge(self._plan, request, response, answer)
         else:

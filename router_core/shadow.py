@@ -174,7 +174,7 @@ class Shadows:
         now_us = time.start_us
         down, needs = state.down(), needs_of(served.task.messages, served.task.params, served.task.response_format)
         step = next(step for step in state.tiers if step.tier == choice.tier)
-        usable = (i for i, target in enumerate(step.targets) if target.model not in down and can_take(needs, target))
+        usable = (i for i, target in enumerate(step.targets) if target.name not in down and can_take(needs, target))
         place = next(usable, None)
         if place is None:
             return self._drop("no_target", now_us)

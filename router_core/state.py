@@ -115,20 +115,20 @@ class RouterState:
         self._log.write(*lines)
 
     def down(self) -> frozenset[str]:
-        """Return the models that are left alone now."""
+        """Return the targets that are left alone now."""
         health = self._care.health
         return _NOBODY if health.is_clear else health.down(self.clock.steady_us())
 
-    def begins(self, model: str, lasts_us: int) -> bool:
+    def begins(self, name: str, lasts_us: int) -> bool:
         """Return whether a request may begin now; False when another one has just begun to probe its target."""
         health = self._care.health
-        return health.is_clear or health.begins(model, self.clock.steady_us(), lasts_us)
+        return health.is_clear or health.begins(name, self.clock.steady_us(), lasts_us)
 
-    def answered(self, payload_type: str, model: str, usage: Usage, took_us: int) -> None:
+    def answered(self, payload_type: str, target: PlanTarget, usage: Usage, took_us: int) -> None:
         """Take note of an answer, and how long it took."""
         if not self._care.health.is_clear:
-            self._care.health.answered(model, self.clock.steady_us() - took_us)
-        self._observed.answered(payload_type, model, usage)
+            self._care.health.answered(target.name, self.clock.steady_us() - took_us)
+        self._observed.answered(payload_type, target.model, usage)
 
     def failed(self, sent: Sent, kind: ErrorKind, retry_after_us: int | None, now_us: int, draw: float) -> None:
         """Take note of a failed request, and leave a record when its target now cools down.
@@ -140,9 +140,9 @@ class RouterState:
             now_us: The present instant of its call.
             draw: Uniform 0..1, for how long exactly the target cools down.
         """
-        steady_us, model = self.clock.steady_us(), sent.target.model
+        steady_us, name = self.clock.steady_us(), sent.target.name
         cooling = self._care.health.failed(
-            model,
+            name,
             kind,
             retry_after_us,
             sent_us=steady_us - (now_us - sent.started_us),
@@ -152,11 +152,15 @@ class RouterState:
         )
         if cooling is not None:
             until_us = now_us + cooling.until_us - steady_us
-            self._on_event("health", {"model": model, "until_us": until_us, "reason": cooling.reason}, now_us)
+            self._on_event(
+                "health",
+                {"model": sent.target.model, "target": name, "until_us": until_us, "reason": cooling.reason},
+                now_us,
+            )
 
-    def withdrawn(self, model: str) -> None:
+    def withdrawn(self, target: PlanTarget) -> None:
         """Take note of a request that nobody will hear of."""
-        self._care.health.withdrawn(model)
+        self._care.health.withdrawn(target.name)
 
     def stayed(self, payload_type: str, tier: str) -> None:
         """Take note of a call that was served at a step and could have left it upwards."""
@@ -188,7 +192,7 @@ class RouterState:
     ) -> frozenset[str]:
         """Return the models whose next request is estimated above what is left."""
         return frozenset(
-            target.model
+            target.name
             for step in steps
             for target in step.targets
             if self.estimate_nusd(payload_type, target, input_tokens, self.prices.price(target.model, now_us))
@@ -204,7 +208,7 @@ class RouterState:
         for step in self.tiers[lowest:]:
             for target in step.targets:
                 price = self.prices.price(target.model, now_us)
-                if price is not None and target.model not in down and can_take(needs, target):
+                if price is not None and target.name not in down and can_take(needs, target):
                     cost = self.estimate_nusd(plan.payload_type, target, needs.about_tokens, price)
                     found.append(Candidate(tier=step.tier, target=target, reserve_nusd=cost))
         return tuple(found)

@@ -8,6 +8,7 @@ from router_core.types import NANO, Response, Token, Usage
 
 _SCHEMA_FORMATS: Final = frozenset({"json_schema", "json_object", "text"})
 _NAME: Final = 64
+_EMPTY: Final[Mapping[str, object]] = {}
 _MEDIA: Final = ("audio", "image", "video")
 _SEARCHES: Final = "web_search_requests"
 _ANYWHERE: Final = frozenset({"global", "not_available"})
@@ -152,9 +153,18 @@ def _others(token: object) -> tuple[tuple[str, float], ...]:
 
 
 def field_of(thing: object, name: str) -> object:
-    """Return a member of a mapping or an attribute of an object; None where there is none."""
+    """Return a field of one of the client's objects, whether it is a mapping, a model or anything else; else None."""
+    if thing is None:
+        return None
     if isinstance(thing, Mapping):
         return cast("Mapping[str, object]", thing).get(name)
+    own: Mapping[str, object] = getattr(thing, "__dict__", _EMPTY)
+    if name in own:
+        return own[name]
+    # a model says that it has no such field by raising, which takes longer than all else here
+    extra: object = getattr(thing, "__pydantic_extra__", thing)
+    if extra is not thing:
+        return cast("Mapping[str, object]", extra or _EMPTY).get(name)
     return getattr(thing, name, None)
 
 

@@ -97,7 +97,7 @@ def can_take(needs: Needs, target: PlanTarget) -> bool:
 
 def unfit(needs: Needs, steps: Iterable[PlanStep]) -> frozenset[str]:
     """Return the models of these steps that cannot take a request."""
-    found = [target.model for step in steps for target in step.targets if not can_take(needs, target)]
+    found = [target.name for step in steps for target in step.targets if not can_take(needs, target)]
     return frozenset(found) if found else _NOBODY
 
 
@@ -108,10 +108,10 @@ def no_larger(steps: Iterable[PlanStep], full: PlanTarget) -> frozenset[str]:
     """
     window = full.context_tokens
     if window is None:
-        return frozenset((full.model,))
+        return frozenset((full.name,))
     others = (target for step in steps for target in step.targets)
-    smaller = [one.model for one in others if one.context_tokens is not None and one.context_tokens <= window]
-    return frozenset((full.model, *smaller))
+    smaller = [one.name for one in others if one.context_tokens is not None and one.context_tokens <= window]
+    return frozenset((full.name, *smaller))
 
 
 def _parts(content: object) -> list[Mapping[str, object]]:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 AbilityFunction = Callable[[str], Abilities]
 """Gets a model; returns what is known of it beside the config."""
 
+_Key = tuple[str, str | None, str | None]
 _ALL: Final[frozenset[Capability]] = frozenset(get_args(Capability))
 
 
@@ -61,7 +62,8 @@ def compile_plans(config: "RoutingConfig", abilities: AbilityFunction = _nothing
         config: The config.
         abilities: Tells what is known of a model; what the config says of a target comes before that.
     """
-    tiers = {tier: _tier_step(config, tier, abilities) for tier in config.tiers}
+    numbers = _numbers(config)
+    tiers = {tier: _tier_step(config, tier, abilities, numbers) for tier in config.tiers}
     by_type = {
         name: _plan(config, name, rule, tiers) for name, rule in config.payload_types.items() if name != ANY_TYPE
     }
@@ -187,12 +189,26 @@ def _step(config: "RoutingConfig", step: "Step", tier: PlanStep) -> PlanStep:
     )
 
 
-def _tier_step(config: "RoutingConfig", tier: str, abilities: AbilityFunction) -> PlanStep:
-    targets = tuple(_target(target, abilities(target.model)) for target in config.tiers[tier])
+def _numbers(config: "RoutingConfig") -> dict[_Key, int]:
+    """Return the number of each target among those with its model; one that stands in two tiers is one target."""
+    numbers: dict[_Key, int] = {}
+    seen: dict[str, int] = {}
+    for target in (each for targets in config.tiers.values() for each in targets):
+        if _key(target) not in numbers:
+            seen[target.model] = numbers[_key(target)] = seen.get(target.model, 0) + 1
+    return numbers
+
+
+def _key(target: "Target") -> _Key:
+    return target.model, target.api_base, target.api_key_env
+
+
+def _tier_step(config: "RoutingConfig", tier: str, abilities: AbilityFunction, numbers: dict[_Key, int]) -> PlanStep:
+    targets = tuple(_target(target, abilities(target.model), numbers[_key(target)]) for target in config.tiers[tier])
     return PlanStep(tier=tier, targets=targets, accept_at=config.defaults.accept_at)
 
 
-def _target(target: "Target", known: Abilities) -> PlanTarget:
+def _target(target: "Target", known: Abilities, number: int) -> PlanTarget:
     said = target.capabilities
     return PlanTarget(
         model=target.model,
@@ -202,4 +218,5 @@ def _target(target: "Target", known: Abilities) -> PlanTarget:
         api_key_env=target.api_key_env,
         context_tokens=known.context_tokens if target.context_tokens is None else target.context_tokens,
         lacks=known.lacks if said is None else _ALL.difference(said),
+        number=number,
     )

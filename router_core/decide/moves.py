@@ -39,9 +39,9 @@ class Facts:
     Attributes:
         elapsed_us: Microseconds since the call's start.
         guard: The guard's present verdict; ``normal`` for critical calls.
-        down: Models that cool down.
-        unaffordable: Models whose next request is estimated dearer than what the call may still spend.
-        unfit: Models that cannot take a request like the call's.
+        down: Targets that are left alone, by name.
+        unaffordable: Targets whose next request is estimated dearer than what the call may still spend.
+        unfit: Targets that cannot take a request like the call's.
         held: Tiers that no call of its type may leave upwards now, for a cause like the call's own.
     """
 

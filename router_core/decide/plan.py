@@ -23,6 +23,8 @@ class PlanTarget:
         api_key_env: Environment variable that holds the key, when the config names one.
         context_tokens: The largest input it takes; None = nobody knows.
         lacks: What it is known not to be able to do.
+        number: 1, 2, ... among the config's targets with this model: the same model at another address, or with
+            another key, is another target.
     """
 
     model: str
@@ -32,6 +34,12 @@ class PlanTarget:
     api_key_env: str | None = None
     context_tokens: int | None = None
     lacks: frozenset[Capability] = frozenset()
+    number: int = 1
+
+    @property
+    def name(self) -> str:
+        """What it is called in facts and in the log: its model, for further targets of that with their number."""
+        return self.model if self.number == 1 else f"{self.model}#{self.number}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,7 +192,7 @@ def under_guard(plan: Plan, verdict: Verdict, tiers: tuple[PlanStep, ...], candi
     else:
         best = min(candidates, key=lambda candidate: candidate.reserve_nusd)
         home = next(step for step in (*plan.steps, *tiers) if step.tier == best.tier)
-        others = tuple(target for target in home.targets if target.model != best.target.model)
+        others = tuple(target for target in home.targets if target.name != best.target.name)
         step, reason = replace(home, targets=(best.target, *others)), "degraded"
     return replace(
         plan,

@@ -72,7 +72,7 @@ def next_score(
     # what is learned must leave room to act on it
     if made + _has_step_above(plan, answer.step) >= plan.attempts or left_us <= 0:
         return None
-    asked = next((each for each in _whom(plan, answer) if each[1].model not in barred), None)
+    asked = next((each for each in _whom(plan, answer) if each[1].name not in barred), None)
     if asked is None:
         return None
     return Score(

@@ -94,7 +94,7 @@ def left_for(plan: Plan, fact: Fact, action: Action) -> tuple[str, Cause] | None
         return None
     if isinstance(fact, Opened):
         cooling = fact.facts.down - fact.facts.unfit - fact.facts.unaffordable
-        below = (step for step in plan.steps[: action.step] if any(one.model in cooling for one in step.targets))
+        below = (step for step in plan.steps[: action.step] if any(one.name in cooling for one in step.targets))
         return next(((step.tier, "failures") for step in below), None)
     if isinstance(fact, Returned) or action.step <= fact.step:
         return None
@@ -179,7 +179,7 @@ def _after_invalid(plan: Plan, trace: Trace, answered: Checked | Merged) -> Acti
     up = None if held or facts.guard == "capped" else _go_up(plan, trace, answered)
     if up is not None:
         return up
-    model = plan.steps[answered.step].targets[answered.target].model
+    model = plan.steps[answered.step].targets[answered.target].name
     tries = _tries(trace, answered.step, answered.target)
     if _best_valid(trace) is None and tries <= plan.retries and model not in facts.unaffordable | facts.unfit:
         again = _call(plan, trace, facts, step=answered.step, target=answered.target, role="retry")
@@ -234,7 +234,7 @@ def _is_soon(failed: Failed) -> bool:
 
 def _retry(plan: Plan, trace: Trace, failed: Failed) -> Call | None:
     """Return the same request again, or None when that is pointless, too often or too dear."""
-    facts, model = failed.facts, plan.steps[failed.step].targets[failed.target].model
+    facts, model = failed.facts, plan.steps[failed.step].targets[failed.target].name
     if failed.kind not in _RETRYABLE or model in facts.unaffordable | facts.unfit:
         return None
     if _tries(trace, failed.step, failed.target) > plan.retries:
@@ -313,14 +313,14 @@ def _finish(trace: Trace, reason: ExhaustedReason) -> Accept | Exhausted:
 def _usable(step: PlanStep, facts: Facts, spent: frozenset[int]) -> int | None:
     barred = facts.down | facts.unaffordable | facts.unfit
     for index, target in enumerate(step.targets):
-        if index not in spent and target.model not in barred:
+        if index not in spent and target.name not in barred:
             return index
     return None
 
 
 def _takes_it(steps: tuple[PlanStep, ...], facts: Facts) -> str | None:
-    """Return a model that could take the call's request, whatever else keeps it from being asked."""
-    return next((one.model for step in steps for one in step.targets if one.model not in facts.unfit), None)
+    """Return a target that could take the call's request, whatever else keeps it from being asked."""
+    return next((one.name for step in steps for one in step.targets if one.name not in facts.unfit), None)
 
 
 def _spent_targets(trace: Trace, step: int) -> frozenset[int]:

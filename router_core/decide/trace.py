@@ -62,6 +62,7 @@ def recalled_extra(plan: Plan, fact: Checked, action: Action, attempt_id: str) -
         "attempt_id": attempt_id,
         "tier": step.tier,
         "request_model": step.targets[fact.target].model,
+        "target": step.targets[fact.target].name,
         "confidence": fact.confidence.value,
         "confidence_source": fact.confidence.source,
         "calibration": fact.confidence.calibration,
@@ -79,7 +80,8 @@ def recalled_row(call: Mapping[str, Any]) -> Mapping[str, Any] | None:
     logged = _logged(call, "recalled")
     if not logged:
         return None
-    return {**logged, "n": RECALLED, "role": "serve", "status": "ok", "extra": {"facts": logged.get("facts")}}
+    extra = {"facts": logged.get("facts"), "target": logged.get("target")}
+    return {**logged, "n": RECALLED, "role": "serve", "status": "ok", "extra": extra}
 
 
 def as_planned(
@@ -98,9 +100,9 @@ def as_planned(
     if not call["degraded"] or not made:
         return plan
     step = next(known for known in (*plan.steps, *tiers) if known.tier == made[0]["tier"])
-    known_targets = {target.model: target for target in step.targets}
-    models = dict.fromkeys(row["request_model"] for row in made)
-    targets = (*(known_targets[model] for model in models), *(t for t in step.targets if t.model not in models))
+    known_targets = {target.name: target for target in step.targets}
+    names = dict.fromkeys(_name(row) for row in made)
+    targets = (*(known_targets[name] for name in names), *(t for t in step.targets if t.name not in names))
     return replace(plan, steps=(replace(step, targets=targets),), degraded=True)
 
 
@@ -130,8 +132,8 @@ def _facts_of(plan: Plan, row: Mapping[str, Any]) -> list[Fact]:
     if row["status"] in ("cancelled", "unknown"):
         return []  # the call ended there: nothing was decided
     step = next(index for index, known in enumerate(plan.steps) if known.tier == row["tier"])
-    models = [target.model for target in plan.steps[step].targets]
-    target, n = models.index(row["request_model"]), row["n"]
+    names = [target.name for target in plan.steps[step].targets]
+    target, n = names.index(_name(row)), row["n"]
     logged = _logged(row, "facts")
     facts, streamed = _load(logged), logged.get("streamed", False)
     if row["status"] == "failed":
@@ -198,6 +200,12 @@ def _dump(facts: Facts) -> dict[str, Any]:
         if found := getattr(facts, name):
             dumped[name] = sorted(found)
     return dumped
+
+
+def _name(row: Mapping[str, Any]) -> str:
+    """Return the name of the target that a row's request went to."""
+    extra: Mapping[str, Any] = row.get("extra") or {}
+    return extra.get("target") or row["request_model"]
 
 
 def _logged(row: Mapping[str, Any], name: str) -> Mapping[str, Any]:

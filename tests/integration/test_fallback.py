@@ -8,6 +8,11 @@ from typing import Any
 import pytest
 
 from router_core import Answer, CallError, RequestRejectedError, RouteExhaustedError
+from router_core.config import parse
+from router_core.decide.compile import compile_plans
+from router_core.decide.moves import Call
+from router_core.decide.step import replay
+from router_core.decide.trace import trace_from_rows
 from router_core.errors import ErrorKind
 from router_core.types import Request, Usage
 from tests.routers import MESSAGES, ROUTING, SCHEMA, Bench, open_bench, reply
@@ -285,3 +290,31 @@ def test_no_timing_of_failures_carries_a_call_beyond_its_limits(tmp_path: Path, 
         earlier = spent.get(line["call_id"], 0)
         assert earlier + reserved[line["request_id"]] <= 10_000_000
         spent[line["call_id"]] = earlier + line["cost_nusd"]
+
+
+TWICE = ONE_STRIKE.replace(
+    "[{model: a/small}, {model: b/small}]",
+    '[{model: a/small, api_base: "http://one.test"}, {model: a/small, api_base: "http://two.test"}]',
+)
+
+
+def test_same_model_at_another_address_is_another_target(tmp_path: Path) -> None:
+    def world(request: Request) -> Any:
+        return failure() if request.api_base == "http://one.test" else reply()
+
+    bench = open_bench(tmp_path, {"a/small": world}, TWICE)
+    for _ in range(3):
+        assert bench.ask().tier == "cheap"
+    assert [request.api_base for request in bench.backend.requests] == ["http://one.test", *["http://two.test"] * 3]
+    assert [details["target"] for details in events(bench, "health")] == ["a/small"]
+    assert [line["extra"]["target"] for line in bench.lines("attempt")[1:]] == ["a/small#2"] * 3
+    # which of the two was asked is what a replay must know
+    plans = compile_plans(parse(TWICE.encode(), source="routing.yaml"))
+    plan = plans.by_type["x.extract"]
+    call = bench.lines("call")[0]
+    rows = [
+        {"calibration": None, "confidence": None, "confidence_source": None} | row for row in bench.lines("attempt")
+    ]
+    actions = replay(plan, trace_from_rows(plan, call, rows[:2]))
+    asked = [(action.step, action.target) for action in actions if isinstance(action, Call)]
+    assert asked == [(0, 0), (0, 1)]
