@@ -148,7 +148,7 @@ class LiteLLMReading:
         Raises:
             CallError: The request failed, the stream broke, or nothing came in time.
         """
-        if not self._is_begun:
+        if not self._is_begun and not self._is_ended:
             self._start()
         while not self._is_ended:
             came = self._next()
@@ -198,6 +198,8 @@ class LiteLLMReading:
     def _read(self) -> None:
         last: object = _END
         try:
+            if self._stopped.is_set():  # nobody waits for it any more: it is not sent
+                return
             self._gathered.source = source = self._begin()
             for raw in source:
                 if self._stopped.is_set():

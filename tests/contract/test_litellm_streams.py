@@ -287,8 +287,11 @@ def test_stop_after_the_last_word_finds_the_usage_that_has_come(backend: LiteLLM
 def test_nothing_is_sent_before_the_first_piece_is_asked_for(read: Read, server: OpenAIServer) -> None:
     request = make_request(server, streamed("x"))
     reader = read(request)
+    before = set(threading.enumerate())
     reader.close()
-    assert (reader.next(), hits(server, request)) == (None, 0)
+    assert reader.next() is None
+    assert await_(lambda: not [t for t in set(threading.enumerate()) - before if t.name == "tierwise-stream"])
+    assert hits(server, request) == 0
 
 
 def test_missing_key_stays_a_missing_key(read: Read, server: OpenAIServer) -> None:
