@@ -37,7 +37,7 @@ from router_core.effects import Begun, Disowned, Effect, Flow, Open, Pause, Rela
 from router_core.errors import CallError, RequestRejectedError, RouteExhaustedError, RouterError
 from router_core.free import Recalled, Start
 from router_core.gate import Gate
-from router_core.inflight import InFlight, receipt_of_answer, receipt_of_failure, retry_after_us
+from router_core.inflight import InFlight, receipt_of_answer, receipt_of_failure, refusal_of, retry_after_us
 from router_core.lines import CallFacts, Line, Sent, checks_column
 from router_core.record import maker
 from router_core.scoring import Scoring, judged_kind, score_request
@@ -49,6 +49,7 @@ from router_core.types import (
     Answer,
     AttemptRecord,
     AttemptStatus,
+    Confidence,
     Response,
 )
 
@@ -227,7 +228,12 @@ class CallFlow:
         except CallError as error:
             self._failed(request, error)
         else:
-            self._returned(request, _answered(response))
+            answer = _answered(response)
+            refusal = refusal_of(target.model, answer)
+            if refusal is None:
+                self._returned(request, answer)
+            else:
+                self._failed(request, refusal, answer)
 
     def _score(self, action: Score) -> Generator[Effect, Response | Begun | None, None]:
         """Ask how sure an answer is. Whatever becomes of that, the call goes on: at worst it has no confidence."""
@@ -239,22 +245,30 @@ class CallFlow:
             wire = score_request(self._task, self._plan, sent, answer, action.timeout_us / 1e6)
             response = _answered((yield _make_send(request=wire)))
             self._books.settle(request, receipt_of_answer(request, response, state.prices), self._now_us())
+            refusal = refusal_of(sent.target.model, response)
+            if refusal is not None:
+                raise refusal
             told = scoring.told(action, request, response, answer)
         except Exception as error:  # noqa: BLE001 - an answer is there: what fails beside it must not lose it
             told, now_us = scoring.not_told(request, answer, error, self._now_us()), self._now_us()
             if request.receipt is None:
                 self._books.settle(request, receipt_of_failure(told.billed, request.price, sent), now_us)
-        keeping, recalled = self._start.keeping, self._start.recalled
-        if told.confidence.value is not None and keeping is not None:
-            paid_by = recalled.call_id if recalled is not None and action.about == RECALLED else self._call.call_id
-            keeping.keep(paid_by, answer, self._now_us(), told.confidence)
         if action.about != RECALLED:
             place = action.about - 1
             self._books.records[place] = replace(self._books.records[place], confidence=told.confidence)
         fact = told.fact(action, answer, self._facts(self._now_us()))
         self._trace.append(fact)
         facts = self._decided_facts()
+        if told.confidence.value is not None and not isinstance(self._gate.next(self._trace), Score):
+            self._keep_told(action, answer, told.confidence)
         self._books.write_attempt(request, told.status, told.error_type, told.message, facts)
+
+    def _keep_told(self, action: Score, answer: InFlight, confidence: Confidence) -> None:
+        """Keep how sure an answer is, now that nothing more is asked about it: half of the samples would tell less."""
+        keeping, recalled = self._start.keeping, self._start.recalled
+        if keeping is not None:
+            paid_by = recalled.call_id if recalled is not None and action.about == RECALLED else self._call.call_id
+            keeping.keep(paid_by, answer, self._now_us(), confidence)
 
     def _read(self, request: InFlight, timeout_us: int) -> Generator[Effect, Response | Begun | None, object]:
         sent = request.sent
@@ -305,11 +319,16 @@ class CallFlow:
             facts=_NOTHING_ASKED if settled else self._facts(self._now_us()),
         )
 
-    def _failed(self, request: InFlight, error: CallError) -> None:
+    def _failed(self, request: InFlight, error: CallError, answer: Response | None = None) -> None:
+        """Take note of a failed request, of which there may be an answer all the same that has been paid for."""
         state, sent = self._state, request.sent
         now_us = self._now_us()
-        self._books.settle(request, self._books.lost(request, billed=error.billed), now_us)
-        if request.response is not None:
+        if answer is None:
+            got = self._books.lost(request, billed=error.billed)
+        else:
+            got = receipt_of_answer(request, answer, state.prices)
+        self._books.settle(request, got, now_us)
+        if request.reading is not None and request.response is not None:
             self._partial_text = request.response.text
         wait_us, draw = retry_after_us(error), state.clock.draw()
         state.failed(sent, error.kind, wait_us, now_us, draw)

@@ -135,7 +135,6 @@ class Scoring:
         """Return what a failure leaves: what was known of the answer before."""
         known = error if isinstance(error, CallError) else CallError(type(error).__name__, kind="internal")
         self._state.failed(request.sent, known.kind, retry_after_us(known), now_us, self._state.clock.draw())
-        request.response = None
         return Told(
             status="failed",
             confidence=answer.confidence,
