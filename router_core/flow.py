@@ -39,8 +39,9 @@ from router_core.free import Recalled, Start
 from router_core.gate import Gate
 from router_core.inflight import InFlight, receipt_of_answer, receipt_of_failure, refusal_of, retry_after_us
 from router_core.lines import CallFacts, Line, Sent, checks_column
+from router_core.purse import Purse
 from router_core.record import maker
-from router_core.scoring import Scoring, judged_kind, score_request
+from router_core.scoring import Scoring, score_request
 from router_core.shadow import ServedCall, Shadows
 from router_core.state import RouterState
 from router_core.task import Task, examine, make_request
@@ -99,7 +100,8 @@ class CallFlow:
         self._now_us = time.now_us
         self._start = start
         self._books = Books(state, plan, call, start.recalled)
-        self._input_tokens = needs.about_tokens
+        self._needs = needs
+        self._purse = Purse(state, plan, needs)
         self._gate = Gate(state, plan, needs)
         self._trace: list[Fact] = []
         self._answers: dict[int, InFlight] = {}
@@ -212,7 +214,9 @@ class CallFlow:
             tier=step.tier,
             target=target,
             started_us=started_us,
-            reserved_nusd=state.estimate_nusd(self._task.payload_type, target, self._input_tokens, price),
+            reserved_nusd=state.estimate_nusd(
+                plan.payload_type, target, self._needs.about_tokens, price, most=self._needs.most_output_tokens
+            ),
             step=action.step,
             target_index=action.target,
             draft=action.draft,
@@ -239,7 +243,7 @@ class CallFlow:
         """Ask how sure an answer is. Whatever becomes of that, the call goes on: at worst it has no confidence."""
         state, answer = self._state, self._answers[action.about]
         scoring = self._scoring = self._scoring or Scoring(state, self._task, self._plan)
-        sent = scoring.sent(action, answer, self._call.call_id, self._input_tokens, self._now_us())
+        sent = scoring.sent(action, answer, self._call.call_id, self._needs, self._now_us())
         request = self._books.begin(sent, state.prices.price(sent.target.model, sent.started_us))
         try:
             wire = score_request(self._task, self._plan, sent, answer, action.timeout_us / 1e6)
@@ -355,13 +359,7 @@ class CallFlow:
 
     def _facts(self, now_us: int) -> Facts:
         state, plan = self._state, self._plan
-        unaffordable: frozenset[str] = frozenset()
-        if plan.cost_nusd is not None:
-            left = plan.cost_nusd - self._books.cost_nusd
-            kind, tokens = self._task.payload_type, self._input_tokens
-            unaffordable = state.dearer_than(left, kind, plan.steps, tokens, now_us)
-            if plan.judge is not None:
-                unaffordable |= state.dearer_than(left, judged_kind(kind), (plan.judge.step,), tokens, now_us)
+        last = self._trace[-1] if self._trace else None
         # the verdict of the call's start is in the plan; later ones can only forbid more
         guard = (
             "normal" if plan.critical else state.guardrail.verdict(now_us).state if self._trace else plan.guard_state
@@ -370,7 +368,7 @@ class CallFlow:
             elapsed_us=now_us - self._call.opened_us,
             guard=guard,
             down=state.down(),
-            unaffordable=unaffordable,
+            unaffordable=self._purse.too_dear(last, self._books.cost_nusd, now_us),
             unfit=self._gate.unfit,
         )
 
@@ -442,10 +440,13 @@ class CallFlow:
             return RequestRejectedError(f"{self._call.payload_type}: no target of its path can take this: {why}")
         last = self._books.records[-1].error_type if self._books.records else reason
         self._books.close("failed", reason, now_us, error_type=last, line=line, opening=opening)
+        why: str = reason
+        if reason in ("limits", "no_valid_answer"):
+            why += self._purse.note(self._trace[-1], len(self._books.records), self._books.cost_nusd, now_us)
         tried = "; ".join(f"{made.tier}: {_how(made)}" for made in self._books.records) or "nothing was tried"
         count = len(self._books.records)
         return RouteExhaustedError(
-            f"{self._call.payload_type}: no answer ({reason}) after {count} attempt{'s' * (count != 1)} [{tried}]",
+            f"{self._call.payload_type}: no answer ({why}) after {count} attempt{'s' * (count != 1)} [{tried}]",
             call_id=self._call.call_id,
             attempts=self._books.records,
             cost_nusd=self._books.cost_nusd,

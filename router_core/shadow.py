@@ -180,7 +180,8 @@ class Shadows:
             return self._drop("no_target", now_us)
         target = step.targets[place]
         price = state.prices.price(target.model, now_us)
-        reserved = state.estimate_nusd(plan.payload_type, target, needs.about_tokens, price, shadow=True)
+        about, most = needs.about_tokens, needs.most_output_tokens
+        reserved = state.estimate_nusd(plan.payload_type, target, about, price, most=most, shadow=True)
         own = self._budget.admit(now_us, reserved, critical=False)
         if own is None:
             return self._drop("budget", now_us)
