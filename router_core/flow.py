@@ -55,6 +55,7 @@ from router_core.types import (
 )
 
 _NOTHING_ASKED = Facts()
+_NOBODY: frozenset[str] = frozenset()
 # ends of a call that might have left its step upwards
 _STAYS = frozenset({"accepted", "accepted_unscored"})
 
@@ -101,7 +102,6 @@ class CallFlow:
         self._start = start
         self._books = Books(state, plan, call, start.recalled)
         self._needs = needs
-        self._purse = Purse(state, plan, needs)
         self._gate = Gate(state, plan, needs)
         self._trace: list[Fact] = []
         self._answers: dict[int, InFlight] = {}
@@ -154,14 +154,12 @@ class CallFlow:
                     if line is not None:
                         self._state.log(line)
                     yield from self._score(action)
-                case Check(n=n):
-                    self._check(n)
                 case Accept(n=n, reason=reason):
                     return self._serve(n, reason, line)
                 case Exhausted(reason=reason):
                     raise self._exhausted(reason, line)
-                case Merge():
-                    raise NotImplementedError("corrections are refused when the config is opened")
+                case Check() | Merge():  # answers are checked when they come; corrections are refused with the config
+                    raise NotImplementedError(type(action).__name__)
 
     def _recall(self, recalled: Recalled) -> None:
         """Go on from an answer that an earlier run has paid for."""
@@ -294,6 +292,7 @@ class CallFlow:
         state.answered(self._task.payload_type, sent.target, response.usage, request.ended_us - sent.started_us)
         self._answers[sent.n] = request
         self._trace.append(_make_returned(n=sent.n, step=sent.step, target=sent.target_index))
+        self._check(sent.n)
 
     def _check(self, n: int) -> None:
         request = self._answers[n]
@@ -359,7 +358,10 @@ class CallFlow:
 
     def _facts(self, now_us: int) -> Facts:
         state, plan = self._state, self._plan
-        last = self._trace[-1] if self._trace else None
+        unaffordable: frozenset[str] = _NOBODY
+        if plan.cost_nusd is not None:
+            last = self._trace[-1] if self._trace else None
+            unaffordable = Purse(state, plan, self._needs).too_dear(last, self._books.cost_nusd, now_us)
         # the verdict of the call's start is in the plan; later ones can only forbid more
         guard = (
             "normal" if plan.critical else state.guardrail.verdict(now_us).state if self._trace else plan.guard_state
@@ -368,7 +370,7 @@ class CallFlow:
             elapsed_us=now_us - self._call.opened_us,
             guard=guard,
             down=state.down(),
-            unaffordable=self._purse.too_dear(last, self._books.cost_nusd, now_us),
+            unaffordable=unaffordable,
             unfit=self._gate.unfit,
         )
 
@@ -442,7 +444,8 @@ class CallFlow:
         self._books.close("failed", reason, now_us, error_type=last, line=line, opening=opening)
         why: str = reason
         if reason in ("limits", "no_valid_answer"):
-            why += self._purse.note(self._trace[-1], len(self._books.records), self._books.cost_nusd, now_us)
+            purse = Purse(self._state, self._plan, self._needs)
+            why += purse.note(self._trace[-1], len(self._books.records), self._books.cost_nusd, now_us)
         tried = "; ".join(f"{made.tier}: {_how(made)}" for made in self._books.records) or "nothing was tried"
         count = len(self._books.records)
         return RouteExhaustedError(

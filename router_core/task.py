@@ -70,7 +70,8 @@ def refuse_unusable(task: Task) -> None:
     Raises:
         TypeError, ValueError: One of its parts is not what ``Router.complete`` takes.
     """
-    _refuse_label("payload_type", task.payload_type)
+    if type(task.payload_type) is not str or len(task.payload_type) > MOST_LABEL:
+        _refuse_label("payload_type", task.payload_type)
     if task.run is not None:
         _refuse_label("run", task.run)
     if task.step is not None:
@@ -87,11 +88,14 @@ def refuse_unusable(task: Task) -> None:
             raise TypeError(f"confidence must be a function, not {type(task.confidence).__name__}")
         refuse_awaited("confidence", task.confidence)
     if task.params and not _ROUTED.isdisjoint(task.params):
-        if "stream" in task.params:
-            raise TypeError("stream: use router.stream(...), or router.astream(...) in an event loop")
-        routed = sorted(_ROUTED & task.params.keys())
-        raise TypeError(f"{', '.join(routed)}: the routing config decides this, not the call")
+        _refuse_routed(task.params)
     refuse_unusable_format(task.response_format)
+
+
+def _refuse_routed(params: Mapping[str, Any]) -> None:
+    if "stream" in params:
+        raise TypeError("stream: use router.stream(...), or router.astream(...) in an event loop")
+    raise TypeError(f"{', '.join(sorted(_ROUTED & params.keys()))}: the routing config decides this, not the call")
 
 
 def _refuse_messages(messages: Any) -> None:
