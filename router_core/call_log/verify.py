@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from router_core.call_log.access import BrokenLogError, LogUnavailableError, first_line
 from router_core.call_log.ddl import ROLLUPS
 from router_core.call_log.doctor import Finding
 from router_core.call_log.home import Home
@@ -12,7 +13,7 @@ from router_core.call_log.read import NoLogError, reading
 from router_core.call_log.receipt_sql import unexplained_requests
 from router_core.call_log.rollups import delta_query, outcomes_query, source_of
 from router_core.call_log.schema import ROLLUP_OUTCOMES_COLUMNS
-from router_core.call_log.terminal import safe
+from router_core.call_log.terminal import counted, safe
 from router_core.call_log.weeks import Week, weeks
 
 if TYPE_CHECKING:
@@ -108,10 +109,16 @@ def prove(home: Home, progress: Progress | None = None) -> list[Finding]:
     Raises:
         LogBusyError: The log stayed locked.
     """
+    import duckdb
+
     try:
         return [*proofs(verify(home, progress), missing_numbers(home)), _receipts(unexplained(home))]
     except NoLogError:
         return []
+    except (BrokenLogError, LogUnavailableError, duckdb.Error) as error:
+        reason = error.reason if isinstance(error, BrokenLogError) else first_line(error)
+        text = f"nothing could be proven: {reason}"
+        return [Finding(name="verify", state="wrong", text=text, mend="see log, above")]
 
 
 def proofs(verified: list[Verified], missing: int) -> list[Finding]:
@@ -124,7 +131,7 @@ def proofs(verified: list[Verified], missing: int) -> list[Finding]:
     found = [_proof(each) for each in verified]
     if not missing:
         return [*found, Finding(name="numbering", state="ok", text="no call is missing")]
-    text = f"{missing:,} calls are missing in the numbering of the processes that made them"
+    text = f"{counted(missing, 'call is', 'calls are')} missing in the numbering of the processes that made them"
     mend = "a few: processes were killed while they logged; many: lines were lost, see dropped and quarantine"
     return [*found, Finding(name="numbering", state="note", text=text, mend=mend)]
 
@@ -135,14 +142,15 @@ def _receipts(requests: list[str]) -> Finding:
         return Finding(name="receipts", state="ok", text=text)
     many = "at least " if len(requests) == _MOST_UNEXPLAINED else ""
     shown = ", ".join(safe(request) for request in requests[:_SHOWN])
-    text = f"{many}{len(requests):,} requests cost something else than their tokens and prices say: {shown}"
+    text = f"{many}{counted(len(requests), 'request costs', 'requests cost')} something else than"
+    text += f" {'its' if len(requests) == 1 else 'their'} tokens and prices say: {shown}"
     text += ", ..." if len(requests) > _SHOWN else ""
     mend = "they were changed, or another program wrote them; tierwise calls ID shows the arithmetic of their calls"
     return Finding(name="receipts", state="wrong", text=text, mend=mend)
 
 
 def _proof(result: Verified) -> Finding:
-    text = f"{result.sums:,} sums over {result.rows:,} rows"
+    text = f"{counted(result.sums, 'sum')} over {counted(result.rows, 'row')}"
     if not result.differing:
         return Finding(name=result.rollup, state="ok", text=f"{text}, all equal")
     since = "undated ones" if result.first is None else f"from {result.first:%Y-%m-%d %H:%M} UTC on"

@@ -1,6 +1,5 @@
 """A log that was deleted, spoilt or replaced is made anew from the segments that are kept, and its sums are proven."""
 
-import datetime as dt
 import gzip
 import os
 import stat
@@ -16,7 +15,6 @@ import pytest
 from router_core.backends.simulated import SimulatedBackend
 from router_core.call_log.access import LogBusyError, elected
 from router_core.call_log.archive import Archive
-from router_core.call_log.doctor import diagnose
 from router_core.call_log.home import Home
 from router_core.call_log.ingest import Ingester, ingest_once
 from router_core.call_log.kept import list_kept
@@ -36,7 +34,7 @@ from tests.builders import (
 )
 from tests.command_line import Tierwise
 from tests.log_files import write_log
-from tests.log_processes import write_call
+from tests.log_processes import fill, write_call
 
 NOW_US = START_US + 86_400_000_000
 HOUR_US = 3_600_000_000
@@ -62,17 +60,6 @@ def _rows(home: Home, query: str) -> list[tuple[Any, ...]]:
         return con.execute(query).fetchall()
 
 
-def _fill(home: Home, spool: Spool) -> None:
-    """Log calls over several segments, one in flight among them, by a living and by a dead worker."""
-    other = Spool(home.spool, worker="other", rotate_bytes=4_000)
-    for n in range(10):
-        write_call(spool, f"c-{n:07}")
-        write_call(other, f"d-{n:07}")
-        spool.write(make_outcome_line(call_id=f"d-{n:07}", correct=n % 2))
-    other.write(make_started_line({"attempt_id": "a-9", "call_id": "c-9"}))
-    other.close()
-
-
 def test_segments_that_are_full_and_read_are_put_away_while_their_writer_lives(home: Home, spool: Spool) -> None:
     for n in range(10):
         write_call(spool, f"c-{n:07}")
@@ -85,7 +72,7 @@ def test_segments_that_are_full_and_read_are_put_away_while_their_writer_lives(h
 
 @pytest.mark.parametrize("is_compressed", [False, True])
 def test_deleted_log_comes_back_as_it_was(home: Home, spool: Spool, is_compressed: bool) -> None:
-    _fill(home, spool)
+    fill(home, spool)
     ingest_once(home)
     before, sums = _rows(home, DUMP), _rows(home, SUMS)
     if is_compressed:
@@ -110,7 +97,7 @@ def _compress_all(home: Home) -> None:
 
 
 def test_log_comes_back_in_parts_when_much_is_kept(home: Home, spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
-    _fill(home, spool)
+    fill(home, spool)
     ingest_once(home)
     before = _rows(home, DUMP)
     monkeypatch.setattr("router_core.call_log.archive._BRING_BACK_BYTES_AT_ONCE", 1)
@@ -123,7 +110,7 @@ def test_log_comes_back_in_parts_when_much_is_kept(home: Home, spool: Spool, mon
 def test_log_deleted_under_a_running_ingester_comes_back_although_nothing_new_is_written(
     home: Home, spool: Spool
 ) -> None:
-    _fill(home, spool)
+    fill(home, spool)
     ingester = Ingester(home, now_us=lambda: NOW_US)
     ingester.tick()
     before = _rows(home, DUMP)
@@ -140,7 +127,7 @@ def test_backup_put_in_place_of_the_log_is_brought_up_to_date(home: Home, spool:
     ingester.tick()
     backup = home.root / "backup"
     backup.write_bytes(home.log.read_bytes())
-    _fill(home, spool)
+    fill(home, spool)
     spool.close()
     ingester.tick()
     before = _rows(home, DUMP)
@@ -152,7 +139,7 @@ def test_backup_put_in_place_of_the_log_is_brought_up_to_date(home: Home, spool:
 
 
 def test_spoilt_log_is_set_aside_and_made_anew(home: Home, spool: Spool) -> None:
-    _fill(home, spool)
+    fill(home, spool)
     ingest_once(home)
     before = _rows(home, DUMP)
     home.log.write_bytes(b"not a database " * 1000)
@@ -234,41 +221,6 @@ def test_compression_that_was_killed_leaves_the_segment_whole(home: Home, spool:
     kept.path.with_name(f".{kept.name}.gz").write_bytes(b"half")
 
     assert list_kept(home.spool) == [kept]
-
-
-def test_doctor_says_how_far_back_the_log_could_be_made_anew(home: Home, spool: Spool) -> None:
-    write_call(spool, "c-0000001")
-    spool.close()
-    ingest_once(home)
-    (kept,) = list_kept(home.spool)
-
-    def state() -> tuple[str, str, str]:
-        findings = diagnose(home, Path("none.yaml"), START_US / 1e6)
-        found = next(finding for finding in findings if finding.name == "segments")
-        return found.state, found.text, found.mend
-
-    os.utime(kept.path, (START_US / 1e6 + 60, START_US / 1e6 + 60))
-    whole = state()
-    os.utime(kept.path, (START_US / 1e6 + 5 * 86_400, START_US / 1e6 + 5 * 86_400))
-    partly = state()
-
-    day = dt.datetime.fromtimestamp(START_US / 1e6, dt.UTC).date()
-    assert (whole[0], "the whole log could be made anew" in whole[1]) == ("ok", True)
-    assert (partly[0], f"back to {day}" in partly[1], "export" in partly[2]) == ("note", True, True)
-
-
-def test_doctor_names_who_holds_locks_and_kept_segments_that_the_log_lacks(home: Home, spool: Spool) -> None:
-    _fill(home, spool)
-    ingest_once(home)
-    with reading(home) as con:
-        offsets = dict(con.execute("SELECT segment, end_offset FROM ledger").fetchall())
-    lacking = list_kept(home.spool)[0]
-    home.spool.joinpath("done", "gone-1.jsonl").write_bytes(lacking.path.read_bytes())
-    findings = {finding.name: finding for finding in diagnose(home, Path("none.yaml"), START_US / 1e6)}
-
-    assert len(offsets) > 3
-    assert f"pid {os.getpid()} writes lines" in findings["locks"].text
-    assert (findings["segments"].state, findings["segments"].mend) == ("wrong", "tierwise ingest brings them in")
 
 
 # --- sums
@@ -376,7 +328,7 @@ def tierwise(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 
 
 def test_commands_rebuild_verify_and_mend_a_log(tierwise: Tierwise, home: Home, spool: Spool) -> None:
-    _fill(home, spool)
+    fill(home, spool)
     spool.close()
     ingest_once(home)
     with duckdb.connect(str(home.log)) as con:

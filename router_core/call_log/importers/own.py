@@ -17,6 +17,7 @@ from router_core.call_log.importers.segment import import_lock, publish
 from router_core.call_log.importers.unpack import damaged
 from router_core.call_log.read import reading
 from router_core.call_log.schema import LINE_COLUMNS, SCHEMA_VERSION, TABLES
+from router_core.call_log.terminal import counted
 from router_core.errors import ConfigError, Problem
 
 if TYPE_CHECKING:
@@ -125,7 +126,8 @@ def _read_manifest(folder: Path) -> _Manifest:
         raise ConfigError(str(path), [Problem(path="", message=message)]) from error
     missing = [name for names in manifest.files.values() for name in names if not folder.joinpath(name).is_file()]
     if missing:
-        message = f"names {len(missing):,} files that are not there (first: {missing[0]}); copy the whole folder"
+        message = f"names {counted(len(missing), 'file that is', 'files that are')} not there (first: {missing[0]})"
+        message = f"{message}; copy the whole folder"
         raise ConfigError(str(path), [Problem(path="files", message=message)])
     return manifest
 
@@ -186,7 +188,8 @@ def _stage(con: "DuckDBPyConnection", folder: Path, table: str, manifest: _Manif
     row = con.execute(f"SELECT count(*) FROM {table}").fetchone()
     found = int(row[0]) if row is not None else 0
     if found != manifest.rows[table]:
-        message = f"{found:,} rows are there, {manifest.rows[table]:,} were exported; copy the whole folder again"
+        message = f"{counted(found, 'row is', 'rows are')} there, {manifest.rows[table]:,} had been exported"
+        message = f"{message}; copy the whole folder again"
         raise ConfigError(str(folder), [Problem(path=table, message=message)])
     return found
 
