@@ -6,7 +6,7 @@ from typing import Any
 
 from router_core.call_log.export import ExportReport
 from router_core.call_log.importers.formats import TABLE
-from router_core.call_log.importers.log_report import Drift, LogImportReport
+from router_core.call_log.importers.log_report import Drift, LogImportReport, Untaken
 from router_core.call_log.importers.own import ExportImportReport
 from router_core.call_log.terminal import counted, safe, table, usd
 
@@ -27,6 +27,7 @@ def log_import_text(report: LogImportReport, *, guessed: bool) -> str:
         f"  {counted(report.rows_read, 'row')} read, {report.rows_kept:,} kept"
         + ("" if report.is_dry else f", {report.rows_new:,} new, {report.rows_known:,} already there"),
         *(f"  left out: {safe(one.text(), 300)}" for one in report.skipped),
+        *(f"  not read: {safe(one.text(), 300)}" for one in report.not_read),
     ]
     if report.rows_kept:
         lines += [*_facts(report), *_costs(report), *_drift_lines(report.drift)]
@@ -58,7 +59,26 @@ def _facts(report: LogImportReport) -> list[str]:
             f"  {counted(report.rows_changed, 'row is', 'rows are')} there with another cost or tier; the log is never"
             " rewritten: import into another --home"
         )
+        lines += _untaken_lines(report.untaken, report.rows_changed, report.kept_nusd, report.untaken_nusd)
     return lines
+
+
+def _untaken_lines(untaken: Sequence[Untaken], rows: int, kept_nusd: int, untaken_nusd: int) -> list[str]:
+    """Return the figures that were not taken: of the first rows, and of all together."""
+    lines = [f"    {safe(one.id, 60)}: the log keeps {_kept(one)}" for one in untaken]
+    if rows > len(untaken):
+        together = f"{usd(kept_nusd, 6)}, the file's {usd(untaken_nusd, 6)} was not taken"
+        lines.append(f"    all {rows:,} together: the log keeps {together}")
+    return lines
+
+
+def _kept(one: Untaken) -> str:
+    said: list[str] = []
+    if one.kept_nusd != one.given_nusd:
+        said.append(f"{usd(one.kept_nusd, 6)}, the file's {usd(one.given_nusd, 6)} was not taken")
+    if one.kept_tier != one.given_tier:
+        said.append(f"tier {safe(one.kept_tier, 40)}, the file's {safe(one.given_tier, 40)} was not taken")
+    return "; ".join(said)
 
 
 def _costs(report: LogImportReport) -> list[str]:
@@ -152,6 +172,11 @@ def export_import_text(report: ExportImportReport) -> str:
     if report.is_dry:
         return "\n".join([*lines, "Nothing was written: this was a dry run."])
     lines.append(f"  new: {_by_table(report.rows_new)}")
+    for name, rows in report.rows_changed.items():
+        if rows:
+            there = counted(rows, name.removesuffix("s"))
+            lines.append(f"  {there} already there with another cost; the log is never rewritten:")
+            lines += [f"    {safe(one.id, 60)}: the log keeps {_kept(one)}" for one in report.untaken.get(name, ())]
     lines.append("Imported. See: tierwise spend" if report.changed else "Nothing changed: all of it is in the log.")
     return "\n".join(lines)
 
