@@ -94,7 +94,8 @@ def write_call(spool: Spool, call_id: str) -> None:
         request_id = f"r-{call_id}-{n}"
         spool.write(make_started_line(ids, request_id=request_id))
         spool.write(make_attempt_line(**ids, request_id=request_id))
-    spool.write(make_call_line(call_id=call_id, attempts=2, worker=spool.worker, seq=spool.next_seq()))
+    sums = {"cost_nusd": 2 * 140_000, "attempts": 2}
+    spool.write(make_call_line(call_id=call_id, **sums, worker=spool.worker, seq=spool.next_seq()))
 
 
 def fill(home: Home, spool: Spool) -> None:

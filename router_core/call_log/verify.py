@@ -24,6 +24,9 @@ _MOST_UNEXPLAINED: Final = 1_000
 _SHOWN: Final = 5
 _OUTCOMES: Final = "rollup_outcomes"
 _OUTCOME_KEYS: Final = 5
+# a call ends within its deadline, which is far shorter
+_NEAR: Final = "started_at >= $first - INTERVAL 1 DAY AND started_at < $until + INTERVAL 1 DAY"
+_THESE: Final = "call_id IN (SELECT unnest($ids))"
 Progress = Callable[[int, int], None]
 
 
@@ -103,6 +106,43 @@ def unexplained(home: Home) -> list[str]:
     return found
 
 
+def differing_calls(home: Home) -> list[str]:
+    """Return calls whose own cost or number of attempts is not that of their attempts, at most some, week by week.
+
+    Only finished calls of routers count: what others log need not have attempts of its own.
+    """
+    with reading(home) as con:
+        pieces = weeks(con)
+    found: list[str] = []
+    for week in pieces:
+        with reading(home, timeout_s=60.0) as con:
+            con.execute(f"SET memory_limit = '{_MEMORY}'")
+            near = con.execute(_differing(week, "true" if week.first is None else _NEAR), week.values()).fetchall()
+            if near:
+                # some of their attempts may lie further away
+                values = {**week.values(), "ids": [call_id for (call_id,) in near]}
+                rows = con.execute(_differing(week, _THESE), values).fetchall()
+                found += [call_id for (call_id,) in rows[: _MOST_UNEXPLAINED - len(found)]]
+    return found
+
+
+def _differing(week: Week, attempts: str) -> str:
+    return f"""
+        WITH said AS (
+            SELECT call_id, cost_nusd, attempts FROM calls
+            WHERE source = 'router' AND status IN ('ok', 'failed', 'rejected') AND {week.holds("ts")}
+        ),
+        sums AS (
+            SELECT call_id, CAST(sum(coalesce(cost_nusd, 0)) AS HUGEINT) AS cost_nusd, count(*) AS n FROM attempts
+            WHERE role IS DISTINCT FROM 'shadow' AND {attempts} GROUP BY call_id
+        )
+        SELECT call_id FROM said LEFT JOIN sums USING (call_id)
+        WHERE {"call_id IN (SELECT unnest($ids)) AND" if attempts == _THESE else ""}
+              (said.cost_nusd IS DISTINCT FROM coalesce(sums.cost_nusd, 0)
+               OR said.attempts IS DISTINCT FROM coalesce(sums.n, 0))
+        ORDER BY call_id LIMIT {_MOST_UNEXPLAINED}"""
+
+
 def prove(home: Home, progress: Progress | None = None) -> list[Finding]:
     """Return what all checks here have found, as the doctor says it; [] without a log.
 
@@ -112,7 +152,11 @@ def prove(home: Home, progress: Progress | None = None) -> list[Finding]:
     import duckdb
 
     try:
-        return [*proofs(verify(home, progress), missing_numbers(home)), _receipts(unexplained(home))]
+        return [
+            *proofs(verify(home, progress), missing_numbers(home)),
+            _receipts(unexplained(home)),
+            _calls(differing_calls(home)),
+        ]
     except NoLogError:
         return []
     except (BrokenLogError, LogUnavailableError, duckdb.Error) as error:
@@ -147,6 +191,19 @@ def _receipts(requests: list[str]) -> Finding:
     text += ", ..." if len(requests) > _SHOWN else ""
     mend = "they were changed, or another program wrote them; tierwise calls ID shows the arithmetic of their calls"
     return Finding(name="receipts", state="wrong", text=text, mend=mend)
+
+
+def _calls(calls: list[str]) -> Finding:
+    if not calls:
+        text = "every call's cost and number of attempts are those of its attempts"
+        return Finding(name="calls", state="ok", text=text)
+    many = "at least " if len(calls) == _MOST_UNEXPLAINED else ""
+    shown = ", ".join(safe(call_id) for call_id in calls[:_SHOWN])
+    text = f"{many}{counted(len(calls), 'call says', 'calls say')} something else than"
+    text += f" {'its' if len(calls) == 1 else 'their'} attempts add up to: {shown}"
+    text += ", ..." if len(calls) > _SHOWN else ""
+    mend = "spend, the sum over attempts, counts; attempts may have been lost: see dropped and quarantine, above"
+    return Finding(name="calls", state="wrong", text=text, mend=mend)
 
 
 def _proof(result: Verified) -> Finding:
