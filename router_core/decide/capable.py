@@ -101,14 +101,18 @@ def shortfall(needs: Needs, target: PlanTarget) -> str | None:
 
 def can_take(needs: Needs, target: PlanTarget) -> bool:
     """Return whether a target can take a request, as far as anyone knows."""
-    if needs.capabilities and needs.capabilities & target.lacks:
+    if target.lacks and needs.capabilities & target.lacks:
         return False
     return target.context_tokens is None or needs.least_tokens <= target.context_tokens
 
 
 def unfit(needs: Needs, steps: Iterable[PlanStep]) -> frozenset[str]:
     """Return the models of these steps that cannot take a request."""
-    found = [target.name for step in steps for target in step.targets if not can_take(needs, target)]
+    found: list[str] = []
+    for step in steps:
+        for target in step.targets:
+            if (target.lacks or target.context_tokens is not None) and not can_take(needs, target):
+                found.append(target.name)
     return frozenset(found) if found else _NOBODY
 
 
