@@ -40,7 +40,7 @@ from router_core.gate import Gate
 from router_core.inflight import InFlight, receipt_of_answer, receipt_of_failure, refusal_of, retry_after_us
 from router_core.lines import CallFacts, Line, Sent, checks_column
 from router_core.purse import Purse
-from router_core.record import maker
+from router_core.record import blank, maker
 from router_core.scoring import Scoring, score_request
 from router_core.shadow import ServedCall, Shadows
 from router_core.state import RouterState
@@ -65,7 +65,6 @@ _make_facts = maker(Facts)
 _make_opened = maker(Opened)
 _make_returned = maker(Returned)
 _make_checked = maker(Checked)
-_make_answer = maker(Answer)
 
 
 class CallFlow:
@@ -390,21 +389,21 @@ class CallFlow:
         recalled = self._start.recalled
         confidence, opening = request.confidence, self._opening
         self._books.close("ok", why, ended_us, served=served, confidence=confidence, line=line, opening=opening)
-        return _make_answer(
-            text="" if response is None else response.text,
-            parsed=request.parsed,
-            confidence=request.confidence,
-            tier=served.tier,
-            model=served.target.model,
-            cost_nusd=self._books.cost_nusd,
-            attempts=tuple(self._books.records),
-            call_id=self._call.call_id,
-            degraded=plan.degraded,
-            reason=why,
-            latency_ms=(ended_us - self._call.opened_us) / 1000,
-            raw=None if response is None else response.raw,
-            cache_hit=recalled is not None and served is recalled.request.sent,
-        )
+        answer: Any = blank(Answer)
+        answer.text = "" if response is None else response.text
+        answer.parsed = request.parsed
+        answer.confidence = request.confidence
+        answer.tier = served.tier
+        answer.model = served.target.model
+        answer.cost_nusd = self._books.cost_nusd
+        answer.attempts = tuple(self._books.records)
+        answer.call_id = self._call.call_id
+        answer.degraded = plan.degraded
+        answer.reason = why
+        answer.latency_ms = (ended_us - self._call.opened_us) / 1000
+        answer.raw = None if response is None else response.raw
+        answer.cache_hit = recalled is not None and served is recalled.request.sent
+        return answer
 
     def _shadow(self, served: Sent, answer: Given) -> None:
         escalated = any(made.role in UPWARDS for made in self._books.records)
