@@ -11,6 +11,7 @@ from typing import Any
 
 from router_core.books import UPWARDS, Books
 from router_core.clock import CallTime
+from router_core.correcting import Correcting, corrected_kind
 from router_core.decide.capable import Needs
 from router_core.decide.compare import Given
 from router_core.decide.moves import (
@@ -24,6 +25,7 @@ from router_core.decide.moves import (
     Facts,
     Failed,
     Merge,
+    Merged,
     Opened,
     Returned,
     Scored,
@@ -49,6 +51,8 @@ from router_core.types import (
     Answer,
     AttemptRecord,
     AttemptStatus,
+    Confidence,
+    Request,
     Response,
 )
 
@@ -103,6 +107,7 @@ class CallFlow:
         self._trace: list[Fact] = []
         self._answers: dict[int, InFlight] = {}
         self._scoring: Scoring | None = None
+        self._correcting = Correcting(task, plan)
         self._partial_text = ""
 
     def run(self) -> Flow:
@@ -157,8 +162,8 @@ class CallFlow:
                     return self._serve(n, reason, line)
                 case Exhausted(reason=reason):
                     raise self._exhausted(reason, line)
-                case Merge():
-                    raise NotImplementedError("corrections are refused when the config is opened")
+                case Merge(n=n, draft=draft):
+                    self._merge(n, draft)
 
     def _recall(self, recalled: Recalled) -> None:
         """Go on from an answer that an earlier run has paid for."""
@@ -211,7 +216,7 @@ class CallFlow:
             tier=step.tier,
             target=target,
             started_us=started_us,
-            reserved_nusd=state.estimate_nusd(self._task.payload_type, target, self._input_tokens, price),
+            reserved_nusd=state.estimate_nusd(self._kind(action.draft), target, self._input_tokens, price),
             step=action.step,
             target_index=action.target,
             draft=action.draft,
@@ -221,13 +226,21 @@ class CallFlow:
             if self._task.is_streamed:
                 response = yield from self._read(request, action.timeout_us)
             else:
-                response = yield _make_send(
-                    request=make_request(self._task, plan, self._call.call_id, sent, action.timeout_us / 1e6)
-                )
+                response = yield _make_send(request=self._wire(sent, action.timeout_us / 1e6))
         except CallError as error:
             self._failed(request, error)
         else:
             self._returned(request, _answered(response))
+
+    def _wire(self, sent: Sent, timeout_s: float) -> Request:
+        if sent.draft is None:
+            return make_request(self._task, self._plan, self._call.call_id, sent, timeout_s)
+        return self._correcting.wire(sent, sent.draft, self._call.call_id, timeout_s)
+
+    def _kind(self, draft: int | None) -> str:
+        """Return the name under which sizes of answers are remembered."""
+        kind = self._task.payload_type
+        return kind if draft is None else corrected_kind(kind)
 
     def _score(self, action: Score) -> Generator[Effect, Response | Begun | None, None]:
         """Ask how sure an answer is. Whatever becomes of that, the call goes on: at worst it has no confidence."""
@@ -273,16 +286,38 @@ class CallFlow:
         state, sent = self._state, request.sent
         got = receipt_of_answer(request, response, state.prices)
         self._books.settle(request, got, self._now_us())
-        state.answered(self._task.payload_type, sent.target, response.usage, request.ended_us - sent.started_us)
+        state.answered(self._kind(sent.draft), sent.target, response.usage, request.ended_us - sent.started_us)
         self._answers[sent.n] = request
         self._trace.append(_make_returned(n=sent.n, step=sent.step, target=sent.target_index))
 
     def _check(self, n: int) -> None:
         request = self._answers[n]
-        valid = examine(self._task, self._plan, request)
-        if valid and self._start.keeping is not None and not self._plan.degraded and request.sent.draft is None:
-            self._start.keeping.keep(self._call.call_id, request, self._now_us())
+        valid = request.sent.draft is not None or examine(self._task, self._plan, request)
+        if valid and request.sent.draft is None:
+            self._keep(request)
         self._trace.append(self._checked(n, request, valid=valid))
+
+    def _merge(self, n: int, draft: int) -> None:
+        request = self._answers[n]
+        valid = self._correcting.merge(request, draft)
+        if valid:
+            self._keep(request, request.confidence)
+        self._trace.append(
+            Merged(
+                n=n,
+                step=request.sent.step,
+                target=request.sent.target_index,
+                valid=valid,
+                confidence=request.confidence,
+                correctable=valid and self._correcting.is_correctable(n),
+                facts=self._facts(self._now_us()),
+            )
+        )
+
+    def _keep(self, request: InFlight, told: Confidence | None = None) -> None:
+        """Keep a valid answer for a run that comes after this one."""
+        if self._start.keeping is not None and not self._plan.degraded:
+            self._start.keeping.keep(self._call.call_id, request, self._now_us(), told)
 
     def _checked(self, n: int, request: InFlight, *, valid: bool) -> Checked:
         # what is served anyway needs no look at the world
@@ -302,6 +337,7 @@ class CallFlow:
             confidence=request.confidence,
             corrects=request.sent.draft,
             streamed=streamed,
+            correctable=valid and not settled and self._correcting.note(n, request),
             facts=_NOTHING_ASKED if settled else self._facts(self._now_us()),
         )
 
@@ -385,6 +421,9 @@ class CallFlow:
             latency_ms=(ended_us - self._call.opened_us) / 1000,
             raw=None if response is None else response.raw,
             cache_hit=recalled is not None and served is recalled.request.sent,
+            fields=self._correcting.fields(
+                served.n, self._books.records, None if recalled is None else recalled.request
+            ),
         )
 
     def _shadow(self, served: Sent, answer: Given) -> None:

@@ -53,6 +53,7 @@ class InFlight:
         answer_match: Whether it is the served answer too; None = not compared.
         reading: Its answer while that comes in piece by piece.
         ttft_ms: Time to the first of these pieces.
+        correction: What became of the corrections it has brought; None of a request that asked for none.
     """
 
     sent: Sent
@@ -67,6 +68,7 @@ class InFlight:
     answer_match: bool | None = None
     reading: Incoming | None = None
     ttft_ms: float | None = None
+    correction: Mapping[str, Any] | None = None
 
     def ended(self, status: AttemptStatus, error_type: str | None, facts: Mapping[str, Any] | None) -> Ended:
         """Return how it ended, for its line.
@@ -93,6 +95,7 @@ class InFlight:
             service_tier=response.service_tier,
             ttft_ms=response.ttft_ms if self.ttft_ms is None else self.ttft_ms,
             answer_match=self.answer_match,
+            correction=self.correction,
             facts=facts,
         )
 

@@ -350,6 +350,25 @@ class ShadowAnswer:
 
 
 @record
+class AnswerField:
+    """One field of an answer that was merged from a draft and its corrections.
+
+    Attributes:
+        name: The field.
+        confidence: How sure the attempt that gave it was of it, 0..1.
+        attempt_id: That attempt.
+        tier: Its tier.
+        model: Its model.
+    """
+
+    name: str
+    confidence: float
+    attempt_id: str
+    tier: str
+    model: str
+
+
+@record
 class Answer:
     """The answer to one call.
 
@@ -368,6 +387,7 @@ class Answer:
         latency_ms: Wall time of the whole call.
         raw: The client's own response object of the served attempt; None of an answer that cost nothing.
         cache_hit: Whether an earlier run has paid for it.
+        fields: Where each field comes from, of an answer that was merged from a draft and its corrections; else ().
     """
 
     text: str
@@ -383,6 +403,7 @@ class Answer:
     latency_ms: float
     raw: Any = None
     cache_hit: bool = False
+    fields: tuple[AnswerField, ...] = ()
 
     @property
     def cost_usd(self) -> float:

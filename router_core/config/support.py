@@ -32,8 +32,6 @@ def _set(section: Section, location: Location, keys: tuple[str, ...]) -> Iterato
 def _payload_type(name: str, settings: PayloadType) -> Iterator[Place]:
     location: Location = ("payload_types", name)
     yield from _set(settings, location, _TYPE_KEYS)
-    if settings.escalation != "redo":
-        yield (*location, "escalation"), f"{settings.escalation} is not yet supported; write redo"
 
 
 def _budgets(config: RoutingConfig) -> Iterator[Place]:

@@ -280,8 +280,8 @@ def _call(
         return None
     timeout_us = round(plan.steps[step].targets[target].timeout_s * 1e6)
     timeout_us = min(timeout_us, left_us)
-    draft = _best_valid(trace) if plan.escalation == "correct" else None
-    if draft is not None and role == "escalate":
+    draft = _draft(plan, trace)
+    if draft is not None:  # whether it is tried for the first time or again: it asks for corrections
         role = "correct"
     return _make_call(
         n=made + 1, step=step, target=target, role=role, wait_us=wait_us, timeout_us=timeout_us, draft=draft
@@ -333,12 +333,21 @@ def _tries(trace: Trace, step: int, target: int) -> int:
 
 def _best_valid(trace: Trace) -> int | None:
     """Return the latest valid answer's attempt; steps only go up, so it comes from the highest tier."""
-    valid = [
-        fact.n
-        for fact in trace
-        if (isinstance(fact, Merged) or (isinstance(fact, Checked) and fact.corrects is None)) and fact.valid
-    ]
-    return valid[-1] if valid else None
+    best = _best(trace)
+    return None if best is None else best.n
+
+
+def _best(trace: Trace) -> Checked | Merged | None:
+    for fact in reversed(trace):
+        if (isinstance(fact, Merged) or (isinstance(fact, Checked) and fact.corrects is None)) and fact.valid:
+            return fact
+    return None
+
+
+def _draft(plan: Plan, trace: Trace) -> int | None:
+    """Return the attempt whose answer is to be corrected; None where the task is to be done."""
+    best = _best(trace) if plan.escalation == "correct" else None
+    return best.n if best is not None and best.correctable else None
 
 
 def _backoff_us(trace: Trace, failed: Failed) -> int:
