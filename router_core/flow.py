@@ -338,6 +338,7 @@ class CallFlow:
             corrects=request.sent.draft,
             streamed=streamed,
             correctable=valid and not settled and self._correcting.note(n, request),
+            packed=request.response is not None and request.response.pack is not None,
             facts=_NOTHING_ASKED if settled else self._facts(self._now_us()),
         )
 

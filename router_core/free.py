@@ -73,6 +73,8 @@ class Keeping:
         """
         sent, response = request.sent, request.response
         if response is not None and can_keep(response):
+            if told is None and response.pack is not None and response.pack.said is not None:
+                told = request.confidence  # it stands beside the text
             kept = Kept(call_id=call_id, attempt_id=sent.attempt_id, response=response, confidence=told)
             self._cache.keep(self._key, target_of(sent.target), kept, at_us)
 

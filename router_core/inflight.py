@@ -120,9 +120,10 @@ def record_of(request: InFlight, ended: Ended, message: str | None = None) -> At
     """Return the attempt as the caller may inspect it."""
     sent = request.sent
     answer = request.response if ended.status == "ok" else None
+    pack = None if request.response is None else request.response.pack
     return _make_attempt(
         attempt_id=sent.attempt_id,
-        request_id=sent.attempt_id,
+        request_id=sent.attempt_id if pack is None else pack.request_id,
         n=sent.n,
         role=sent.role,
         tier=sent.tier,
@@ -144,6 +145,8 @@ def receipt_of_answer(request: InFlight, response: Response, prices: PriceBook) 
     """Take in what came back and return what it cost, at the price of the service tier that answered."""
     sent = request.sent
     request.response = response
+    if response.pack is not None:
+        return response.pack.receipt
     if response.service_tier is not None:
         request.price = prices.price(sent.target.model, sent.started_us, service_tier=response.service_tier)
     got = receipt(response.usage, request.price, reported_nusd=response.cost_nusd, estimated=response.is_counted)

@@ -23,7 +23,7 @@ from router_core.control.budgets import Guardrail
 from router_core.course import Streams
 from router_core.decide.breaker import Cause, Tally, Usual
 from router_core.decide.capable import needs_of
-from router_core.decide.plan import Plan, as_judged, under_guard
+from router_core.decide.plan import PackRule, Plan, as_judged, under_guard
 from router_core.driving import adrive, drive
 from router_core.effects import Flow
 from router_core.errors import RequestRejectedError
@@ -32,6 +32,7 @@ from router_core.free import start_of
 from router_core.health import Breakers, Care, Health
 from router_core.lifetime import close_at_exit, follow_forks
 from router_core.lines import CallFacts, Closed, call_line
+from router_core.packer import ManyCalls, Packer, Seating
 from router_core.prechecks import PreCheckFunction, Rules, compile_rules
 from router_core.record import maker
 from router_core.shadow import AnswerFunction, Shadows
@@ -63,7 +64,7 @@ class _Routing:
     rules: Rules
 
 
-class Router(StreamedCalls):
+class Router(StreamedCalls, ManyCalls):
     """Routes each payload type to a tier, escalates, falls back, keeps to the limit, and logs every attempt.
 
     One router serves any number of threads and tasks. Use ``Router.open``.
@@ -98,6 +99,7 @@ class Router(StreamedCalls):
             on_event=self._event,
             on_answer=on_shadow,
         )
+        self._packer = Packer(self._begin, backend, clock)
         self._streams = Streams()
         self._recorder: Recorder | None = None
         self._routing = self._make_routing(config_file.current)
@@ -232,6 +234,9 @@ class Router(StreamedCalls):
             tags=tags,
             params=params,
         )
+        rule = self._pack_rule(payload_type)
+        if rule is not None:
+            return await self._packer.acomplete(task, rule)
         return await adrive(self._begin(task), self._backend, self._clock)
 
     def outcome(
@@ -329,12 +334,17 @@ class Router(StreamedCalls):
     ) -> None:
         self.close()
 
-    def _begin(self, task: Task) -> Flow:
+    def _pack_rule(self, payload_type: str) -> PackRule | None:
+        plan = None if self._closed else self._current().plans.plan_for(payload_type)
+        return None if plan is None else plan.pack
+
+    def _begin(self, task: Task, seating: Seating | None = None) -> Flow:
         if self._closed:
             raise RequestRejectedError("the router is closed")
         refuse_unusable(task)
         routing, time = self._current(), CallTime(self._clock)
-        state, now_us = routing.state, time.start_us
+        state = routing.state if seating is None else seating(routing.state)
+        now_us = time.start_us
         call = _make_call(
             call_id=self._clock.new_id(now_us),
             opened_us=now_us,
@@ -437,6 +447,7 @@ class Router(StreamedCalls):
         for part in self.store_users():
             part.after_fork()
         self._streams.after_fork()
+        self._packer.after_fork()
         self._shadows.after_fork()
         self._health.after_fork()
         self._breakers.after_fork()

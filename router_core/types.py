@@ -253,6 +253,29 @@ class Token:
 
 
 @record
+class PackShare:
+    """One task's share of a request that it shared with others.
+
+    Attributes:
+        request_id: The request.
+        items: How many tasks shared it.
+        receipt: What this task's share cost.
+        spoiled: Why there is no answer for it in the reply; None = there is one.
+        said: What its answer says of itself beside its text, 0..1.
+        alone_nusd: What a request of its own would have cost, nano-dollars; None = not known.
+        alone_input_tokens: How large its prompt would have been, tokens.
+    """
+
+    request_id: str
+    items: int
+    receipt: Receipt
+    spoiled: str | None = None
+    said: float | None = None
+    alone_nusd: int | None = None
+    alone_input_tokens: int = 0
+
+
+@record
 class Response:
     """What a backend returns for one request.
 
@@ -268,6 +291,7 @@ class Response:
         ttft_ms: Time to the first token, for streams.
         raw: The client's own response object, for the caller.
         is_counted: Whether tokens were counted on this side, because the provider has not (yet) told them all.
+        pack: Its share of the request, where that was shared with other tasks.
     """
 
     text: str
@@ -281,6 +305,7 @@ class Response:
     ttft_ms: float | None = None
     raw: Any = None
     is_counted: bool = False
+    pack: PackShare | None = None
 
 
 @record

@@ -10,7 +10,7 @@ from router_core.errors import Problem
 Place = tuple[Location, str]
 
 _NOT_YET = "is not yet supported; remove it"
-_TYPE_KEYS = ("pack", "holdback")
+_TYPE_KEYS = ("holdback",)
 
 
 def unsupported(config: RoutingConfig) -> tuple[Problem, ...]:

@@ -110,6 +110,7 @@ class Checked:
         corrects: The draft's attempt number, when this was a correction.
         streamed: Whether it was handed out piece by piece, before it was checked.
         correctable: Whether it is a valid answer of which only some fields are doubtful.
+        packed: Whether it came from a request that was shared with other tasks.
         facts: The world afterwards.
     """
 
@@ -121,6 +122,7 @@ class Checked:
     corrects: int | None = None
     streamed: bool = False
     correctable: bool = False
+    packed: bool = False
     facts: Facts
 
 

@@ -6,7 +6,6 @@ stands there twice or cannot be used is asked for again by itself; whatever stan
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from fractions import Fraction
 from typing import Any, Final, cast
 
 import orjson
@@ -175,22 +174,6 @@ def split(text: str, ids: Sequence[str], *, are_texts: bool) -> Split:
         if item_id not in entries:
             spoiled.setdefault(item_id, "missing")
     return Split(entries=entries, spoiled=spoiled, extra=extra)
-
-
-def shares(total: int, weights: Sequence[int]) -> tuple[int, ...]:
-    """Return whole shares of a total that add up to it exactly, by largest remainder (ties: the earlier one).
-
-    Args:
-        total: What is shared, >= 0.
-        weights: In which proportion, each >= 0; all 0 = equally.
-    """
-    whole = sum(weights)
-    parts = [Fraction(total * weight, whole) if whole else Fraction(total, len(weights)) for weight in weights]
-    floors = [int(part) for part in parts]
-    by_remainder = sorted(range(len(parts)), key=lambda index: (floors[index] - parts[index], index))
-    for index in by_remainder[: total - sum(floors)]:
-        floors[index] += 1
-    return tuple(floors)
 
 
 def _entry(found: Mapping[str, Any], *, are_texts: bool) -> Entry | None:

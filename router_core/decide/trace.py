@@ -39,6 +39,8 @@ def facts_extra(fact: Failed | Checked | Merged | Scored, action: Action) -> dic
         extra["streamed"] = True
     if isinstance(fact, Checked | Merged) and fact.correctable:
         extra["correctable"] = True
+    if isinstance(fact, Checked) and fact.packed:
+        extra["packed"] = True
     if isinstance(fact, Failed):
         extra["draw"] = fact.draw
         if fact.retry_after_us is not None:
@@ -169,6 +171,7 @@ def _facts_of(plan: Plan, row: Mapping[str, Any]) -> list[Fact]:
             confidence=_confidence(row),
             streamed=streamed,
             correctable=correctable,
+            packed=logged.get("packed", False),
             facts=facts,
         ),
     ]

@@ -6,7 +6,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from router_core.decide.packing import item_ids, packed_messages, shares, small_task, split
+from router_core.decide.packing import item_ids, packed_messages, small_task, split
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 JSONS = st.recursive(
@@ -77,18 +77,6 @@ def test_an_answer_in_any_order_is_whole(values: list[Any], random: Any) -> None
     assert [json.loads(found.entries[item_id].text) for item_id in ids] == values
     assert found.spoiled == {}
     assert found.extra == 0
-
-
-@settings(max_examples=200, deadline=None)
-@given(st.integers(0, 10**15), st.lists(st.integers(0, 10**9), min_size=1, max_size=40))
-def test_shares_add_up_exactly_and_each_is_next_to_its_part(total: int, weights: list[int]) -> None:
-    found = shares(total, weights)
-    assert sum(found) == total
-    whole = sum(weights)
-    for share, weight in zip(found, weights, strict=True):
-        part_low = total * weight // whole if whole else total // len(weights)
-        assert part_low <= share <= part_low + 1
-        assert share >= 0
 
 
 @given(st.text(max_size=10), st.integers(1, 200))

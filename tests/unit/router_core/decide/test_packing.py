@@ -4,7 +4,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from router_core.decide.packing import can_hoist, item_ids, packed_messages, packed_schema, shares, split
+from router_core.decide.packing import can_hoist, item_ids, packed_messages, packed_schema, split
 
 IDS = item_ids("pack-1", 3)
 SCHEMA: dict[str, Any] = {
@@ -71,12 +71,6 @@ def test_entries_before_a_break_count_and_nothing_inside_of_one_does() -> None:
     assert list(found.entries) == [IDS[0]]
     assert found.spoiled == {IDS[1]: "missing", IDS[2]: "missing"}
     assert split(f"Sure! {cut}", IDS, are_texts=False).entries == {}
-
-
-def test_shares_go_by_largest_remainder() -> None:
-    assert shares(100, [1, 1, 1]) == (34, 33, 33)
-    assert shares(10, [0, 3, 1]) == (0, 8, 2)
-    assert shares(5, [0, 0]) == (3, 2)
 
 
 def test_prompt_says_how_many_tasks_there_are_and_keeps_its_beginning() -> None:
