@@ -6,6 +6,7 @@ from typing import Any
 
 from router_core.decide.calibration import calibrate
 from router_core.decide.correct import Draft, Refused, correction_messages, correction_schema, draft_of, merge
+from router_core.decide.moves import Facts, Merged
 from router_core.decide.plan import Plan
 from router_core.decide.step import served_at
 from router_core.inflight import InFlight
@@ -13,11 +14,6 @@ from router_core.labels import schema_of
 from router_core.lines import Sent
 from router_core.task import Task, examine, make_request
 from router_core.types import AnswerField, AttemptRecord, CheckResult, Confidence, Request
-
-
-def corrected_kind(payload_type: str) -> str:
-    """Return the name under which the sizes of corrections of a payload type's answers are remembered."""
-    return f"corrections of {payload_type}"
 
 
 class Correcting:
@@ -58,25 +54,48 @@ class Correcting:
         self._drafts[n] = draft
         return draft.is_correctable
 
-    def wire(self, sent: Sent, n: int, call_id: str, timeout_s: float) -> Request:
-        """Return the request for corrections of the answer of attempt ``n``."""
-        draft = self._drafts[n]
+    def kind(self, draft: int | None) -> str:
+        """Return the name under which sizes of answers are remembered, or of corrections of a draft."""
+        return self._task.payload_type if draft is None else f"corrections of {self._task.payload_type}"
+
+    def wire(self, sent: Sent, call_id: str, timeout_s: float) -> Request:
+        """Return the request for the task, or for corrections of the answer that is its draft."""
+        whole = make_request(self._task, self._plan, call_id, sent, timeout_s)
+        if sent.draft is None:
+            return whole
+        draft = self._drafts[sent.draft]
         return replace(
-            make_request(self._task, self._plan, call_id, sent, timeout_s),
+            whole,
             messages=correction_messages(self._task.messages, draft),
             response_format=correction_schema(schema_of(self._task.response_format), draft),
             logprobs=False,
             alternatives=False,
         )
 
-    def merge(self, request: InFlight, n: int) -> bool:
-        """Merge the corrections that a request has brought into the answer of attempt ``n``.
+    def merged(self, request: InFlight, n: int, facts: Facts) -> Merged:
+        """Merge the corrections that a request has brought into the answer of attempt ``n``; return that as a fact.
 
-        The merged answer takes their place on the request, and is examined as any other.
+        The merged answer takes their place on the request, and is examined as any other. Corrections that touch what is
+        settled are refused, which makes an invalid answer.
 
-        Returns:
-            Whether it is valid. Corrections that touch what is settled are refused and are not.
+        Args:
+            request: The request, come back.
+            n: Attempt of the draft.
+            facts: The world afterwards.
         """
+        sent, valid = request.sent, self._merge(request, n)
+        draft = self._drafts.get(sent.n)
+        return Merged(
+            n=sent.n,
+            step=sent.step,
+            target=sent.target_index,
+            valid=valid,
+            confidence=request.confidence,
+            correctable=valid and draft is not None and draft.is_correctable,
+            facts=facts,
+        )
+
+    def _merge(self, request: InFlight, n: int) -> bool:
         draft, response = self._drafts[n], request.response
         reply = "" if response is None else response.text
         merged = merge(draft, reply, self._is_sure(request), attempt=request.sent.n)
@@ -98,11 +117,6 @@ class Correcting:
             lowest = Confidence(value=merged.confidence, source="field", fields=request.confidence.fields)
             request.confidence = self._calibrated(lowest, request)
         return True
-
-    def is_correctable(self, n: int) -> bool:
-        """Return whether the merged answer of attempt ``n`` may be corrected again."""
-        draft = self._drafts.get(n)
-        return draft is not None and draft.is_correctable
 
     def fields(self, n: int, made: Sequence[AttemptRecord], recalled: InFlight | None) -> tuple[AnswerField, ...]:
         """Return where each field of a merged answer comes from; () of an answer that is none.

@@ -18,7 +18,7 @@ from router_core.errors import RouterError
 from router_core.packing import Rider, Seat, packable, seat_tokens, sharing_key, together
 from router_core.prechecks import PreCheckFunction
 from router_core.state import RouterState
-from router_core.task import ConfidenceFunction, Task, refuse_unusable
+from router_core.task import ConfidenceFunction, Task, refuse_unusable, several
 from router_core.types import Answer, Message
 
 if TYPE_CHECKING:  # loaded when a call needs it
@@ -261,8 +261,8 @@ class ManyCalls:
                 payload_type=payload_type,
                 messages=messages(item),
                 response_format=response_format,
-                checks=tuple(checks),
-                pre_checks=tuple(pre_checks),
+                checks=several("checks", checks),
+                pre_checks=several("pre_checks", pre_checks),
                 confidence=confidence,
                 run=run,
                 step=None if step is None else step(item),

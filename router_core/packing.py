@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import orjson
 
+from router_core.decide.capable import OUTPUT_LIMITS
 from router_core.decide.packing import (
     Entry,
     Small,
@@ -26,6 +27,7 @@ from router_core.decide.plan import PlanTarget
 from router_core.decide.receipt import exact_micro, receipt, split_nusd
 from router_core.effects import Begun, Driven, Effect, Flow, Pause, Send
 from router_core.errors import CallError, ErrorKind
+from router_core.inflight import is_withheld
 from router_core.labels import schema_of
 from router_core.lines import Line, Sent
 from router_core.prices import PriceBook
@@ -40,6 +42,8 @@ _ALONE: Final = frozenset(
     {"tools", "functions", "tool_choice", "n", "logprobs", "top_logprobs", "modalities", "audio", "prediction", "stop"}
 )
 _CHARS_PER_TOKEN: Final = 4
+# of a packed reply: an entry's id, names and braces
+_AROUND_TOKENS: Final = 40
 
 
 def packable(task: Task) -> Small | None:
@@ -85,11 +89,18 @@ class Seat(RouterState):
         self._take(*lines)
 
     def estimate_nusd(
-        self, payload_type: str, target: PlanTarget, input_tokens: int, price: Price | None, *, shadow: bool = False
+        self,
+        payload_type: str,
+        target: PlanTarget,
+        input_tokens: int,
+        price: Price | None,
+        *,
+        most: int | None = None,
+        shadow: bool = False,
     ) -> int:
         """Return what the call's share of a request is expected to cost; see ``RouterState.estimate_nusd``."""
         tokens = min(input_tokens, self._tokens) if self._is_seated else input_tokens
-        return super().estimate_nusd(payload_type, target, tokens, price, shadow=shadow)
+        return super().estimate_nusd(payload_type, target, tokens, price, most=most, shadow=shadow)
 
     def failed(self, sent: Sent, kind: ErrorKind, retry_after_us: int | None, now_us: int, draw: float) -> None:
         """Take note of a failed request, if this call is the one to say so; see ``RouterState.failed``."""
@@ -329,9 +340,20 @@ def _packed_request(
         messages=packed_messages(first.small.prefix, texts, ids, are_texts=are_texts),
         response_format=packed_schema(schema_of(first.task.response_format), ids, are_texts=are_texts),
         timeout_s=max(request.timeout_s for request in asked),
+        params=_for_all(first.task.params, len(group)),
         logprobs=False,
         alternatives=False,
     )
+
+
+def _for_all(params: Mapping[str, Any], count: int) -> Mapping[str, Any]:
+    """Return the caller's arguments with limits of one answer turned into limits of all, and of what is around each."""
+    limits = {
+        name: count * (value + _AROUND_TOKENS)
+        for name, value in params.items()
+        if name in OUTPUT_LIMITS and isinstance(value, int)
+    }
+    return {**params, **limits}
 
 
 # --- shares
@@ -357,6 +379,8 @@ def _deal(
             text="" if part is None else part.text,
             usage=usage,
             cost_nusd=None,
+            # what is withheld of a reply is missing in it, and asked for alone
+            finish_reason=None if is_withheld(response) else response.finish_reason,
             token_logprobs=(),
             tokens=(),
             pack=PackShare(
