@@ -11,7 +11,6 @@ from router_core.commands import HomeOption, JsonOption, examples, existing_home
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
 
-    from router_core.call_log.home import Home
     from router_core.config import RoutingConfig
     from router_core.decide.guard import Limit
 
@@ -23,7 +22,6 @@ app = typer.Typer(
 )
 _MOST_LIMITS = 200
 _MOST_DAYS = 3_700
-_MOST_USD = 1_000_000_000
 
 
 @app.callback()
@@ -63,13 +61,14 @@ def cap(
     import time
 
     from optimizer.commands.cap_text import cap_json, cap_text
+    from optimizer.commands.options import config_of
     from optimizer.simulate.rehearsal import rehearse
     from optimizer.traffic.reading import read_traffic
     from router_core.call_log.read import reading
     from router_core.watch import ensure_ingested
 
     found = existing_home(home)
-    routing = _config_of(found, config)
+    routing = config_of(found, config)
     now = dt.datetime.fromtimestamp(time.time(), dt.UTC)
     first, end = _days(since, until, routing, now)
     limits = _limits(daily, reserve, routing)
@@ -83,19 +82,6 @@ def cap(
         typer.echo(orjson.dumps(cap_json(rehearsal), option=orjson.OPT_INDENT_2).decode())
     else:
         typer.echo(cap_text(rehearsal))
-
-
-def _config_of(home: "Home", path: Path | None) -> "RoutingConfig":
-    from router_core.control.config_file import config_of, load
-    from router_core.errors import ConfigError, Problem
-
-    config = config_of(home) if path is None else load(path)
-    if config is None:
-        message = (
-            "there is no routing.yaml in it or beside it; name the config that has tiers and prices: --config FILE"
-        )
-        raise ConfigError(str(home.root), [Problem(path="config", message=message)])
-    return config
 
 
 def _days(since: str, until: str | None, config: "RoutingConfig", now: dt.datetime) -> tuple[dt.date, dt.date]:
@@ -124,33 +110,17 @@ def _day(instant: dt.datetime | None, zone: "ZoneInfo") -> Any:
 
 
 def _limits(daily: str, reserve: str | None, config: "RoutingConfig") -> list["Limit"]:
-    from router_core.decide.compile import compile_plans
+    from optimizer.commands.options import amount, daily_limit
     from router_core.decide.guard import Limit
     from router_core.errors import ConfigError, Problem
 
-    present = compile_plans(config).limit
+    present = daily_limit(config)
     kept = present.critical_reserve_nusd if present is not None else 0
     if reserve is not None:
-        kept = _amount(reserve, "--reserve")
-    amounts = [_amount(text, "--daily") for text in daily.split(",")]
+        kept = amount(reserve, "--reserve")
+    amounts = [amount(text, "--daily") for text in daily.split(",")]
     if len(amounts) > _MOST_LIMITS:
         message = f"{len(amounts)} limits; try {_MOST_LIMITS} at most"
         raise ConfigError("--daily", [Problem(path="value", message=message)])
     name = present.name if present is not None else "daily"
     return [Limit(name=name, limit_nusd=amount, critical_reserve_nusd=kept) for amount in amounts]
-
-
-def _amount(text: str, option: str) -> int:
-    from decimal import Decimal, InvalidOperation
-
-    from router_core.errors import ConfigError, Problem
-    from router_core.types import usd_to_nusd
-
-    try:
-        usd = Decimal(text.strip().removeprefix("$"))
-        if not 0 <= usd <= _MOST_USD:
-            raise InvalidOperation
-    except InvalidOperation as error:
-        message = f"{text.strip()!r} is no amount of USD from 0 to 1,000,000,000; write it as 50 or 49.90"
-        raise ConfigError(option, [Problem(path="value", message=message)]) from error
-    return usd_to_nusd(usd)

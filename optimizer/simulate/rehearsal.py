@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from optimizer.simulate.caps import NEVER, Calls, Sweep, sweep
+from optimizer.simulate.caps import NEVER, Calls, Ints, Sweep, sweep
 from optimizer.simulate.harm import Harm, Labels, harm
 from router_core.control.records import Interval
 from router_core.decide.guard import Limit
@@ -45,6 +45,12 @@ class Traffic:
     calls: Calls
     kinds: tuple[Kind, ...]
     labels: Labels
+
+    @property
+    def type_of_kind(self) -> Ints:
+        """Index of the payload type of each kind, shape ``(n_kinds,)``: in order of first appearance."""
+        names = {name: place for place, name in enumerate(dict.fromkeys(kind.payload_type for kind in self.kinds))}
+        return np.array([names[kind.payload_type] for kind in self.kinds], dtype=np.int64)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
