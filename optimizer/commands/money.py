@@ -3,6 +3,8 @@
 from router_core.control.records import Interval
 from router_core.types import NANO
 
+_NOTHING_USD = 1e-9
+
 
 def nusd_text(nusd: int) -> str:
     """Return nano-dollars as ``$1,234.56``, with four digits below a dollar."""
@@ -17,6 +19,8 @@ def money(usd: float, form: str = ",.2f") -> str:
 
 def interval_text(interval: Interval, form: str, unit: str = "") -> str:
     """Return ``mean (low to high)``, in USD where a unit is given; the mean alone where nothing is uncertain."""
+    if unit and interval.high - interval.low < _NOTHING_USD:
+        return money(interval.mean)
     if unit:
         return f"{money(interval.mean)} ({money(interval.low)} to {money(interval.high)})"
     if interval.low == interval.high:

@@ -1,4 +1,4 @@
-"""Commands that rehearse: ``simulate cap``."""
+"""Commands that rehearse: ``simulate cap`` and ``simulate policy``."""
 
 import datetime as dt
 from pathlib import Path
@@ -84,13 +84,72 @@ def cap(
         typer.echo(cap_text(rehearsal))
 
 
-def _days(since: str, until: str | None, config: "RoutingConfig", now: dt.datetime) -> tuple[dt.date, dt.date]:
-    from zoneinfo import ZoneInfo
+@app.command(
+    epilog=examples(
+        "tierwise simulate policy candidate.yaml",
+        "tierwise simulate policy candidate.yaml --since 56d --json",
+    )
+)
+def policy(
+    other: Annotated[Path, typer.Argument(metavar="OTHER.yaml", help="The routing config to try.")],
+    since: Annotated[
+        str, typer.Option(help="First day: 2026-11-01, or how long ago: 56d. Days are whole, in that config's zone.")
+    ] = "56d",
+    until: Annotated[str | None, typer.Option(help="Day that no longer counts. Default: everything up to now.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of all draws.")] = 0,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Replay the whole log under another routing config: cost, escalations, latency, wrong answers.
 
+    What the log cannot tell is said and counted in nothing. Beside it: each of that config's tiers for everything.
+    """
+    import time
+
+    import numpy as np
+
+    from optimizer.commands.policy_text import policy_json, policy_text
+    from optimizer.rules import RULES
+    from optimizer.simulate.policy import simulate_policy
+    from optimizer.traffic.answers import read_policy_log
+    from router_core.call_log.read import reading
+    from router_core.control.config_file import load
+    from router_core.decide.guard import midnight_us
+    from router_core.watch import ensure_ingested
+
+    found = existing_home(home)
+    config = load(other)
+    first, end = _days(since, until, config, dt.datetime.fromtimestamp(time.time(), dt.UTC))
+    ensure_ingested(found)
+    zone = _zone(config)
+    bounds = [
+        dt.datetime.fromtimestamp(midnight_us(day, zone) / 1e6, dt.UTC).replace(tzinfo=None) for day in (first, end)
+    ]
+    with reading(found) as log:
+        replayable = read_policy_log(log, config, bounds[0], bounds[1])
+    outcome = simulate_policy(replayable.facts, replayable.asks, np.random.default_rng(seed), RULES)
+    baselines = {
+        f"everything on {tier} ({model})": simulate_policy(
+            replayable.facts, replayable.everything_on(place), np.random.default_rng(seed), RULES
+        )
+        for place, (tier, model) in enumerate(zip(replayable.tiers, replayable.models, strict=True))
+    }
+    last = end - dt.timedelta(days=1)
+    if as_json:
+        import orjson
+
+        data = policy_json(outcome, baselines, replayable, str(other), (str(first), str(last)))
+        typer.echo(orjson.dumps(data, option=orjson.OPT_INDENT_2).decode())
+    else:
+        window = f"{first} to {last} ({config.timezone})"
+        typer.echo(policy_text(outcome, baselines, replayable, str(other), window))
+
+
+def _days(since: str, until: str | None, config: "RoutingConfig", now: dt.datetime) -> tuple[dt.date, dt.date]:
     from router_core.call_log.instants import parse_instant
     from router_core.errors import ConfigError, Problem
 
-    zone = ZoneInfo(config.timezone)
+    zone = _zone(config)
     first = _day(parse_instant(since, zone, now, "--since"), zone)
     end = _day(parse_instant(until, zone, now, "--until"), zone) if until is not None else None
     # today counts as far as it is
@@ -103,6 +162,12 @@ def _days(since: str, until: str | None, config: "RoutingConfig", now: dt.dateti
         message = f"more than {_MOST_DAYS} days; give a later one"
         raise ConfigError("--since", [Problem(path="value", message=message)])
     return first, end
+
+
+def _zone(config: "RoutingConfig") -> "ZoneInfo":
+    from zoneinfo import ZoneInfo
+
+    return ZoneInfo(config.timezone)
 
 
 def _day(instant: dt.datetime | None, zone: "ZoneInfo") -> Any:
