@@ -2,11 +2,13 @@
 
 import datetime as dt
 from collections.abc import Iterator
+from dataclasses import fields
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-from optimizer.commands.money import interval_text, nusd_text
-from optimizer.simulate.rehearsal import Effect, Rehearsal
+from optimizer.commands.money import interval_text, money, nusd_text
+from optimizer.simulate.harm import Harm
+from optimizer.simulate.rehearsal import Effect, Rehearsal, TypeEffect
 from optimizer.traffic.words import assumptions
 from router_core.call_log.terminal import bullet, safe, table
 
@@ -19,6 +21,7 @@ HEADERS = (
     "extra wrong (90 %)",
     "unknown calls",
     "net total cost saved (90 %)",
+    "steady saves",
 )
 
 
@@ -33,7 +36,7 @@ def cap_text(rehearsal: Rehearsal) -> str:
     effect = rehearsal.effects[0]
     lines = [
         f"SIMULATION of a daily limit on {head}, compared with what happened.",
-        f"Spent {nusd_text(effect.actual_nusd)}, of which {nusd_text(effect.critical_nusd)} critical."
+        f"Spent {_spent(effect)}, of which {nusd_text(effect.critical_nusd)} critical."
         f" Reserve for critical calls: {nusd_text(effect.limit.critical_reserve_nusd)}.",
         "",
         table(HEADERS, [_row(each) for each in rehearsal.effects], left=0),
@@ -42,6 +45,17 @@ def cap_text(rehearsal: Rehearsal) -> str:
     if len(rehearsal.effects) == 1:
         lines += [*_details(rehearsal), ""]
     return "\n".join([*lines, "What this assumes", *(bullet(words) for words in assumptions(rehearsal.effects))])
+
+
+def _spent(effect: Effect) -> str:
+    if effect.uncapped is None:
+        return nusd_text(effect.actual_nusd)
+    spent = effect.actual_nusd - int(effect.uncapped.extra_nusd.sum())
+    days = len(effect.uncapped.days)
+    return (
+        f"{nusd_text(spent)}; without the limit that was at work on {days} day{'s' * (days != 1)} it would have been "
+        f"about {nusd_text(effect.actual_nusd)}"
+    )
 
 
 def cap_json(rehearsal: Rehearsal) -> dict[str, Any]:
@@ -64,11 +78,12 @@ def _row(effect: Effect) -> tuple[object, ...]:
     return (
         nusd_text(effect.limit.limit_nusd),
         tripped,
-        nusd_text(effect.saved_nusd),
+        interval_text(effect.saved_usd, ",.2f", "$"),
         degraded,
         interval_text(effect.harm.extra_wrong, ",.1f") if judged or not effect.moved else "not known",
         f"{effect.harm.unknown:,}",
         interval_text(effect.net_usd, ",.2f", "$"),
+        "not known" if effect.steady is None else money(effect.steady.saved_usd),
     )
 
 
@@ -114,13 +129,32 @@ def _effect_json(rehearsal: Rehearsal, place: int) -> dict[str, Any]:
         "calls_degraded": effect.degraded,
         "calls_degraded_already": effect.already,
         "alternative_cost": dict(zip(("own", "scaled", "repriced", "unknown"), effect.moved_by_basis, strict=True)),
-        "harm": effect.harm,
+        "harm": _harm_json(effect.harm),
+        "saved_usd": effect.saved_usd,
         "net_usd": effect.net_usd,
+        "steady": effect.steady,
+        "uncapped": _uncapped_json(effect),
         "days": [
             {"day": day, "actual_nusd": int(actual), "capped_nusd": int(capped)}
             for day, actual, capped in zip(
                 rehearsal.traffic.days, swept.actual_nusd, swept.capped_nusd[place], strict=True
             )
         ],
-        "by_type": rehearsal.by_type(place),
+        "by_type": [_type_json(row) for row in rehearsal.by_type(place)],
     }
+
+
+def _type_json(row: TypeEffect) -> dict[str, Any]:
+    plain = {each.name: getattr(row, each.name) for each in fields(row)}
+    return plain | {"harm": _harm_json(row.harm)}
+
+
+def _harm_json(harm: Harm) -> dict[str, Any]:
+    return {each.name: getattr(harm, each.name) for each in fields(harm) if each.name != "impact_draws"}
+
+
+def _uncapped_json(effect: Effect) -> dict[str, Any] | None:
+    if effect.uncapped is None:
+        return None
+    extra = int(effect.uncapped.extra_nusd.sum())
+    return {"days": effect.uncapped.days, "calls": effect.uncapped.calls, "spent_nusd": effect.actual_nusd - extra}

@@ -3,8 +3,6 @@
 from router_core.control.records import Interval
 from router_core.types import NANO
 
-_NOTHING_USD = 1e-9
-
 
 def nusd_text(nusd: int) -> str:
     """Return nano-dollars as ``$1,234.56``, with four digits below a dollar."""
@@ -19,10 +17,9 @@ def money(usd: float, form: str = ",.2f") -> str:
 
 def interval_text(interval: Interval, form: str, unit: str = "") -> str:
     """Return ``mean (low to high)``, in USD where a unit is given; the mean alone where nothing is uncertain."""
-    if unit and interval.high - interval.low < _NOTHING_USD:
-        return money(interval.mean)
     if unit:
-        return f"{money(interval.mean)} ({money(interval.low)} to {money(interval.high)})"
+        mean, low, high = (money(each) for each in (interval.mean, interval.low, interval.high))
+        return mean if low == high else f"{mean} ({low} to {high})"
     if interval.low == interval.high:
         return f"{interval.mean:{form}}".replace("-", "−")
     return f"{interval.mean:{form}} ({interval.low:{form}} to {interval.high:{form}})".replace("-", "−")

@@ -91,6 +91,8 @@ class Sweep:
         already: Calls that it moves and that a limit had moved before, shape ``(n_limits, n_kinds)``.
         moved_by_basis: ``moved`` by how the alternative's cost is known, shape ``(n_limits, BASES)``.
         saved_nusd: Spend as it happened minus spend under the limit, signed, shape ``(n_limits, n_kinds)``.
+        doubtful_nusd: What moved calls cost under the limit where that is ``SCALED`` and where it is ``REPRICED``,
+            shape ``(n_limits, n_kinds, 2)``.
     """
 
     limits: tuple[Limit, ...]
@@ -103,6 +105,7 @@ class Sweep:
     already: Ints
     moved_by_basis: Ints
     saved_nusd: Ints
+    doubtful_nusd: Ints
 
 
 def sweep(calls: Calls, limits: Sequence[Limit]) -> Sweep:
@@ -134,9 +137,9 @@ class _Day:
         spend = cost + calls.shadow_nusd[rows]
         self.movable = ~(critical | self.degraded)
         self.again = self.degraded & ~critical
-        capped = np.where(self.movable, calls.cheapest_nusd[rows], cost)
-        self.saving = spend - capped
-        self.before, self.after = _running(spend), _running(capped)
+        self.capped = np.where(self.movable, calls.cheapest_nusd[rows], cost)
+        self.saving = spend - self.capped
+        self.before, self.after = _running(spend), _running(self.capped)
         self.of_critical = int(cost[critical].sum())
         of_critical = np.where(critical, spend, 0)
         self._noncritical, self._critical = _running(spend - of_critical)[:-1], _running(of_critical)[:-1]
@@ -163,9 +166,9 @@ class _Found:
         self._capped, self._trip = np.zeros(table, dtype=np.int64), np.full(table, NEVER, dtype=np.int64)
         self._left = np.zeros(table, dtype=np.bool_)
         # by how many limits have moved a call, and its kind: see _from_the_top
-        self._moved, self._already, self._saved = (
-            [np.zeros((len(places) + 1) * calls.n_kinds, dtype=np.int64) for _, places, _ in self._groups]
-            for _ in range(3)
+        self._moved, self._already, self._saved, self._doubtful = (
+            [np.zeros((len(places) + 1) * calls.n_kinds * width, dtype=np.int64) for _, places, _ in self._groups]
+            for width in (1, 1, 1, 2)
         )
         self._basis = [np.zeros((len(places) + 1) * BASES, dtype=np.int64) for _, places, _ in self._groups]
 
@@ -197,16 +200,22 @@ class _Found:
         of_basis = hit[movable] * BASES + of.basis[begin:][movable]
         self._basis[number] += np.bincount(of_basis, minlength=len(self._basis[number]))
         _add_exactly(self._saved[number], by_kind, of.saving[begin:])
+        basis = of.basis[begin:]
+        doubtful = movable & ((basis == SCALED) | (basis == REPRICED))
+        if doubtful.any():
+            cell = by_kind[doubtful] * 2 + (basis[doubtful] == REPRICED)
+            _add_exactly(self._doubtful[number], cell, of.capped[begin:][doubtful])
 
     def sweep(self) -> Sweep:
         """Return what came of all days."""
         n, kinds = len(self._limits), self._n_kinds
         moved, already, saved = (np.zeros((n, kinds), dtype=np.int64) for _ in range(3))
-        by_basis = np.zeros((n, BASES), dtype=np.int64)
+        by_basis, doubtful = np.zeros((n, BASES), dtype=np.int64), np.zeros((n, kinds * 2), dtype=np.int64)
         for number, (_, places, _) in enumerate(self._groups):
             moved[places] = _from_the_top(self._moved[number], len(places), kinds)
             already[places] = _from_the_top(self._already[number], len(places), kinds)
             saved[places] = _from_the_top(self._saved[number], len(places), kinds)
+            doubtful[places] = _from_the_top(self._doubtful[number], len(places), kinds * 2)
             by_basis[places] = _from_the_top(self._basis[number], len(places), BASES)
         return Sweep(
             limits=self._limits,
@@ -219,6 +228,7 @@ class _Found:
             already=already,
             moved_by_basis=by_basis,
             saved_nusd=saved,
+            doubtful_nusd=doubtful.reshape(n, kinds, 2),
         )
 
 

@@ -5,12 +5,13 @@ a call costs as a multiple of that: the ratio of sums over them of cost / cost o
 such calls stays unknown.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
 
-from optimizer.simulate.caps import UNKNOWN, Calls, Flags, Ints
+from optimizer.simulate.caps import OWN, UNKNOWN, Calls, Flags, Ints
+from optimizer.simulate.rehearsal import Traffic, Uncapped
 
 FEWEST_NORMAL: Final = 20
 """Calls of a type that no limit touched from which its ratio is used."""
@@ -57,3 +58,48 @@ def demand_of(calls: Calls, type_of_kind: Ints) -> Demand:
     extra = np.zeros(calls.n_days, dtype=np.int64)
     np.add.at(extra, calls.day, cost_nusd - calls.cost_nusd)
     return Demand(modelled=modelled, unknown=degraded & ~modelled, cost_nusd=cost_nusd, extra_nusd=extra)
+
+
+def uncapped(traffic: Traffic) -> Traffic:
+    """Return traffic whose degraded calls are what they would have been without a limit, as far as that is known.
+
+    Such a call costs what is modelled, its alternative is what it did cost, and it counts among the calls that a limit
+    may move, in the kind of the tier that serves most calls of its payload type. Calls of which it is not known stay
+    degraded.
+    """
+    calls = traffic.calls
+    demand = demand_of(calls, traffic.type_of_kind)
+    if not demand.modelled.any():
+        return traffic
+    rows = demand.modelled
+    usual = _usual_kind(calls, traffic.type_of_kind)
+    kind = calls.kind.copy()
+    kind[rows] = usual[traffic.type_of_kind[calls.kind[rows]]]
+    cheapest, basis = calls.cheapest_nusd.copy(), calls.basis.copy()
+    cheapest[rows], basis[rows] = calls.cost_nusd[rows], OWN
+    return replace(
+        traffic,
+        calls=replace(
+            calls,
+            kind=kind,
+            degraded=calls.degraded & ~rows,
+            cost_nusd=demand.cost_nusd,
+            cheapest_nusd=cheapest,
+            basis=basis,
+        ),
+        uncapped=Uncapped(
+            days=tuple(traffic.days[int(day)] for day in np.unique(calls.day[rows])),
+            calls=int(rows.sum()),
+            extra_nusd=demand.extra_nusd,
+        ),
+    )
+
+
+def _usual_kind(calls: Calls, type_of_kind: Ints) -> Ints:
+    """Return the kind of each payload type that has most calls that no limit touched, shape ``(n_types,)``."""
+    normal = np.bincount(calls.kind[~calls.degraded], minlength=len(type_of_kind))
+    order = np.argsort(normal, kind="stable")
+    usual = np.zeros(int(type_of_kind.max()) + 1, dtype=np.int64)
+    # the last one written is the largest
+    usual[type_of_kind[order]] = order
+    return usual

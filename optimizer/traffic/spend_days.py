@@ -8,7 +8,6 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 from optimizer.simulate.forecast import History
-from optimizer.simulate.uncapping import demand_of
 from optimizer.traffic.reading import read_traffic
 from router_core.decide.guard import midnight_us
 
@@ -85,8 +84,8 @@ def read_spend_days(
         window = bound | {"first": _instant(first, zone), "until": _instant(today, zone)}
         degraded = int(_one(connection, _DEGRADED, window))
     if degraded:
-        traffic = read_traffic(connection, config, first, today)
-        extra = demand_of(traffic.calls, traffic.type_of_kind).extra_nusd
+        put_back = read_traffic(connection, config, first, today).uncapped
+        extra = None if put_back is None else put_back.extra_nusd
         history = _history(days, found, today, passed, extra)
     return SpendDays(history=history, degraded_days=degraded, partial_first=partial)
 
