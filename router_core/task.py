@@ -1,12 +1,12 @@
 """What the caller asks for, and the two things done with it for every target: make the request, examine the answer."""
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import field
 from functools import lru_cache, partial
-from typing import Any, cast
+from typing import Any, Final, TypeVar, cast
 
-from router_core.checks import Check, refuse_unusable_check, refuse_unusable_format, run_checks
+from router_core.checks import Check, refuse_awaited, refuse_unusable_check, refuse_unusable_format, run_checks
 from router_core.decide.calibration import calibrate
 from router_core.decide.confidence import make_signals, measure
 from router_core.decide.plan import Plan
@@ -14,16 +14,22 @@ from router_core.inflight import InFlight
 from router_core.labels import declares, label_field
 from router_core.lines import Sent
 from router_core.prechecks import PreCheckFunction, refuse_unusable_rule
-from router_core.record import maker, record
+from router_core.record import blank, record
 from router_core.types import Message, Request
 
 # what the client knows as arguments and the router decides by itself
 _ROUTED = frozenset({"model", "stream", "num_retries", "max_retries", "fallbacks", "api_base", "base_url", "timeout"})
 
+MOST_LABEL: Final = 500
+"""Characters that a payload type, a run, a step or the value of a tag may have."""
+MOST_TAG_NAME: Final = 100
+"""Characters that the name of a tag may have."""
+MOST_TAGS: Final = 50
+"""Tags that a call may have."""
+
+T = TypeVar("T")
 ConfidenceFunction = Callable[[Any], float | None]
 """Gets the parsed answer (the text when no format was asked for); returns 0..1 or None."""
-
-_make_request = maker(Request)
 
 
 @record
@@ -43,13 +49,26 @@ class Task:
     is_streamed: bool = False
 
 
+def several(name: str, given: Sequence[T] | None) -> tuple[T, ...]:
+    """Return what an argument lists; nothing of None.
+
+    Raises:
+        TypeError: It is no list.
+    """
+    if not given:
+        return ()
+    if isinstance(given, str | Mapping) or not isinstance(cast("object", given), Iterable):
+        raise TypeError(f"{name} must be a list, not {type(given).__name__}")
+    return tuple(given)
+
+
 def refuse_unusable(task: Task) -> None:
     """Do nothing for a task that can be sent.
 
     Raises:
         TypeError, ValueError: One of its parts is not what ``Router.complete`` takes.
     """
-    if type(task.payload_type) is not str:
+    if type(task.payload_type) is not str or len(task.payload_type) > MOST_LABEL:
         _refuse_label("payload_type", task.payload_type)
     if task.run is not None:
         _refuse_label("run", task.run)
@@ -62,14 +81,19 @@ def refuse_unusable(task: Task) -> None:
         refuse_unusable_check(check)
     for function in task.pre_checks:
         refuse_unusable_rule(function)
-    if task.confidence is not None and not callable(task.confidence):
-        raise TypeError(f"confidence must be a function, not {type(task.confidence).__name__}")
+    if task.confidence is not None:
+        if not callable(task.confidence):
+            raise TypeError(f"confidence must be a function, not {type(task.confidence).__name__}")
+        refuse_awaited("confidence", task.confidence)
     if task.params and not _ROUTED.isdisjoint(task.params):
-        if "stream" in task.params:
-            raise TypeError("stream: use router.stream(...), or router.astream(...) in an event loop")
-        routed = sorted(_ROUTED & task.params.keys())
-        raise TypeError(f"{', '.join(routed)}: the routing config decides this, not the call")
+        _refuse_routed(task.params)
     refuse_unusable_format(task.response_format)
+
+
+def _refuse_routed(params: Mapping[str, Any]) -> None:
+    if "stream" in params:
+        raise TypeError("stream: use router.stream(...), or router.astream(...) in an event loop")
+    raise TypeError(f"{', '.join(sorted(_ROUTED & params.keys()))}: the routing config decides this, not the call")
 
 
 def _refuse_messages(messages: Any) -> None:
@@ -82,17 +106,24 @@ def _refuse_messages(messages: Any) -> None:
             raise TypeError(f"messages must be mappings with role and content, not {type(message).__name__}")
 
 
-def _refuse_label(name: str, value: object) -> None:
+def _refuse_label(name: str, value: object, most: int = MOST_LABEL) -> None:
     if not isinstance(value, str):
         raise TypeError(f"{name} must be text, not {type(value).__name__}")
+    if len(value) > most:
+        raise ValueError(f"{name} has {len(value)} characters, more than {most}: it is a name, and goes into the log")
 
 
 def _refuse_tags(tags: object) -> None:
     if not isinstance(tags, Mapping):
         raise TypeError(f"tags must be a mapping of text to text, not {type(tags).__name__}")
-    for key, value in cast("Mapping[object, object]", tags).items():
+    named = cast("Mapping[object, object]", tags)
+    if len(named) > MOST_TAGS:
+        raise ValueError(f"tags has {len(named)} entries, more than {MOST_TAGS}: they go into the log with every call")
+    for key, value in named.items():
         if not isinstance(key, str) or not isinstance(value, str):
             raise TypeError("tags must be a mapping of text to text")
+        _refuse_label("a tag's name", key, MOST_TAG_NAME)
+        _refuse_label("a tag's value", value)
 
 
 def make_request(
@@ -100,24 +131,25 @@ def make_request(
 ) -> Request:
     """Return the request that a backend is given for one attempt of a call."""
     wanted = _logprobs(task, plan)
-    return _make_request(
-        request_id=sent.attempt_id,
-        call_id=call_id,
-        payload_type=task.payload_type,
-        model=sent.target.model,
-        messages=task.messages,
-        response_format=task.response_format,
-        timeout_s=timeout_s,
-        max_output_tokens=sent.target.max_output_tokens,
-        logprobs=wanted,
-        alternatives=wanted and label_field(task.response_format, plan.comparable) is not None,
-        only_known_logprobs=plan.confidence_source == "auto",
-        params=task.params,
-        api_base=sent.target.api_base,
-        api_key_env=sent.target.api_key_env,
-        role=sent.role,
-        total_s=total_s,
-    )
+    request: Any = blank(Request)
+    request.request_id = sent.attempt_id
+    request.call_id = call_id
+    request.payload_type = task.payload_type
+    request.model = sent.target.model
+    request.messages = task.messages
+    request.response_format = task.response_format
+    request.timeout_s = timeout_s
+    request.max_output_tokens = sent.target.max_output_tokens
+    request.logprobs = wanted
+    request.alternatives = wanted and label_field(task.response_format, plan.comparable) is not None
+    request.only_known_logprobs = plan.confidence_source == "auto"
+    request.params = task.params
+    request.api_base = sent.target.api_base
+    request.api_key_env = sent.target.api_key_env
+    request.role = sent.role
+    request.question = None
+    request.total_s = total_s
+    return request
 
 
 def _logprobs(task: Task, plan: Plan) -> bool:
