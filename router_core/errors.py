@@ -37,6 +37,7 @@ ErrorKind = Literal[
     "bad_request",
     "missing_key",
     "internal",
+    "spoiled",  # not this task's request, but one that it shared with others
 ]
 
 

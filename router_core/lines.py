@@ -84,6 +84,7 @@ class Ended:
         service_tier: The provider's service tier.
         ttft_ms: Time to the first token.
         answer_match: Whether the answer is the served one too, of a shadow that can be compared.
+        correction: What became of the corrections it has brought, of a request that asked for some.
         facts: What a replay needs beyond the columns.
     """
 
@@ -98,6 +99,7 @@ class Ended:
     service_tier: str | None = None
     ttft_ms: float | None = None
     answer_match: bool | None = None
+    correction: Mapping[str, Any] | None = None
     facts: Mapping[str, Any] | None = None
 
 
@@ -206,6 +208,8 @@ def _attempt_extra(ended: Ended) -> Line:
     if ended.confidence is not None and ended.confidence.raw is not None:
         # what the next calibration is fitted on
         extra["confidence_raw"] = ended.confidence.raw
+    if ended.correction is not None:
+        extra["correction"] = ended.correction
     return extra if ended.facts is None else {"facts": ended.facts} | extra
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from router_core.commands import exporting, importing
+from router_core.commands import exporting, importing, labelling
 from router_core.commands.options import (
     CONFIG_NAME,
     HomeOption,
@@ -35,6 +35,7 @@ __all__ = ["CONFIG_NAME", "HomeOption", "JsonOption", "app", "examples", "existi
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 app.add_typer(importing.app)
 app.add_typer(exporting.app)
+app.add_typer(labelling.app)
 KeepOption = Annotated[
     float | None,
     typer.Option(

@@ -10,7 +10,7 @@ from router_core.errors import Problem
 Place = tuple[Location, str]
 
 _NOT_YET = "is not yet supported; remove it"
-_TYPE_KEYS = ("pack", "holdback")
+_TYPE_KEYS = ("holdback",)
 
 
 def unsupported(config: RoutingConfig) -> tuple[Problem, ...]:
@@ -32,8 +32,6 @@ def _set(section: Section, location: Location, keys: tuple[str, ...]) -> Iterato
 def _payload_type(name: str, settings: PayloadType) -> Iterator[Place]:
     location: Location = ("payload_types", name)
     yield from _set(settings, location, _TYPE_KEYS)
-    if settings.escalation != "redo":
-        yield (*location, "escalation"), f"{settings.escalation} is not yet supported; write redo"
 
 
 def _budgets(config: RoutingConfig) -> Iterator[Place]:

@@ -11,7 +11,7 @@ from router_core.decide.calibration import Calibration, Curve, Entry, Isotonic, 
 from router_core.decide.guard import Limit
 from router_core.decide.health import CoolDown
 from router_core.decide.judging import PROMPT
-from router_core.decide.plan import JudgeRule, Plan, PlanStep, PlanTarget, ShadowRule
+from router_core.decide.plan import JudgeRule, PackRule, Plan, PlanStep, PlanTarget, ShadowRule
 from router_core.types import Abilities, Capability, usd_to_nusd
 
 if TYPE_CHECKING:
@@ -137,6 +137,7 @@ def _plan(config: "RoutingConfig", name: str, rule: "PayloadType", tiers: dict[s
         budget=config.budgets[0].name if config.budgets else None,
         shadows=tuple(ShadowRule(tier=each.tier, on=each.on, rate=each.rate) for each in rule.shadow),
         comparable=rule.comparable,
+        pack=None if rule.pack is None else PackRule(max_items=rule.pack.max_items, max_wait_s=rule.pack.max_wait_s),
     )
 
 

@@ -76,6 +76,19 @@ class ShadowRule:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PackRule:
+    """How small tasks share a request.
+
+    Attributes:
+        max_items: Most tasks of one request.
+        max_wait_s: Longest time that a task waits for others to share with, seconds.
+    """
+
+    max_items: int
+    max_wait_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class JudgeRule:
     """Who judges answers.
 
@@ -121,6 +134,7 @@ class Plan:
         reason: Why these steps.
         shadows: Which unserved requests follow for evidence.
         comparable: How two answers are told to be the same; None = they are not compared.
+        pack: How small tasks of the type share a request; None = they do not.
     """
 
     payload_type: str
@@ -149,6 +163,7 @@ class Plan:
     reason: PlanReason = "path"
     shadows: tuple[ShadowRule, ...] = ()
     comparable: Comparable | None = None
+    pack: PackRule | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,7 +27,8 @@ payload_types:
   task:
     path: [{{tier: cheap, accept_at: 0.5, straight_to_last_below: 0.2}}, mid, top]
     critical: true
-    escalation: redo
+    escalation: correct
+    pack: {{max_items: 5, max_wait_s: 0.01}}
     error_cost_usd: 3
     confidence: {{source: logprob}}
     limits: {{attempts: 2}}
@@ -65,8 +66,6 @@ def test_everything_that_is_built_is_accepted() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "path"),
     [
-        ("path: [cheap, top]", "path: [cheap, top], escalation: correct", "payload_types.task.escalation"),
-        ("path: [cheap, top]", "path: [cheap, top], pack: {max_items: 5}", "payload_types.task.pack"),
         (
             "path: [cheap, top]",
             "path: [cheap], holdback: {path: [top], rate: 0.1, until: 2026-12-07}",
