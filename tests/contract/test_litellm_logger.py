@@ -113,7 +113,7 @@ def test_failures_and_litellms_own_retries_are_attempts_of_one_call(
     home = tmp_path / ".tierwise"
     metadata = {**TAGS, "trace_id": "trace-1"}
     for number in (1, 2):
-        with pytest.raises(Exception, match="500|429|broke|Rate"):
+        with pytest.raises(Exception, match=r"500|429|broke|Rate"):
             ask(server, metadata=metadata, litellm_trace_id="trace-1")
         wait_for(home, number, server)
     ask(server, metadata=metadata, litellm_trace_id="trace-1")
@@ -135,7 +135,7 @@ def test_failure_that_was_the_last_word_is_a_failed_call_when_the_logger_closes(
 ) -> None:
     server.reset()
     server.script("gpt-5-nano", failing(500))
-    with pytest.raises(Exception, match="500|429|broke|Rate"):
+    with pytest.raises(Exception, match=r"500|429|broke|Rate"):
         ask(server)
     home = tmp_path / ".tierwise"
     wait_for(home, 1, server)
