@@ -41,7 +41,7 @@ from router_core.gate import Gate
 from router_core.inflight import InFlight, receipt_of_answer, receipt_of_failure, refusal_of, retry_after_us
 from router_core.lines import CallFacts, Line, Sent, checks_column
 from router_core.purse import Purse
-from router_core.record import maker
+from router_core.record import blank, maker
 from router_core.scoring import Scoring, score_request
 from router_core.shadow import ServedCall, Shadows
 from router_core.state import RouterState
@@ -56,6 +56,7 @@ from router_core.types import (
 )
 
 _NOTHING_ASKED = Facts()
+_NOBODY: frozenset[str] = frozenset()
 # ends of a call that might have left its step upwards
 _STAYS = frozenset({"accepted", "accepted_unscored"})
 
@@ -65,7 +66,6 @@ _make_facts = maker(Facts)
 _make_opened = maker(Opened)
 _make_returned = maker(Returned)
 _make_checked = maker(Checked)
-_make_answer = maker(Answer)
 
 
 class CallFlow:
@@ -102,7 +102,6 @@ class CallFlow:
         self._start = start
         self._books = Books(state, plan, call, start.recalled)
         self._needs = needs
-        self._purse = Purse(state, plan, needs)
         self._gate = Gate(state, plan, needs)
         self._trace: list[Fact] = []
         self._answers: dict[int, InFlight] = {}
@@ -301,6 +300,7 @@ class CallFlow:
         state.answered(kind, sent.target, response.usage, request.ended_us - sent.started_us)
         self._answers[sent.n] = request
         self._trace.append(_make_returned(n=sent.n, step=sent.step, target=sent.target_index))
+        self._check(sent.n)
 
     def _check(self, n: int) -> None:
         request = self._answers[n]
@@ -380,7 +380,10 @@ class CallFlow:
 
     def _facts(self, now_us: int) -> Facts:
         state, plan = self._state, self._plan
-        last = self._trace[-1] if self._trace else None
+        unaffordable: frozenset[str] = _NOBODY
+        if plan.cost_nusd is not None:
+            last = self._trace[-1] if self._trace else None
+            unaffordable = Purse(state, plan, self._needs).too_dear(last, self._books.cost_nusd, now_us)
         # the verdict of the call's start is in the plan; later ones can only forbid more
         guard = (
             "normal" if plan.critical else state.guardrail.verdict(now_us).state if self._trace else plan.guard_state
@@ -389,7 +392,7 @@ class CallFlow:
             elapsed_us=now_us - self._call.opened_us,
             guard=guard,
             down=state.down(),
-            unaffordable=self._purse.too_dear(last, self._books.cost_nusd, now_us),
+            unaffordable=unaffordable,
             unfit=self._gate.unfit,
         )
 
@@ -409,24 +412,24 @@ class CallFlow:
         recalled = self._start.recalled
         confidence, opening = request.confidence, self._opening
         self._books.close("ok", why, ended_us, served=served, confidence=confidence, line=line, opening=opening)
-        return _make_answer(
-            text="" if response is None else response.text,
-            parsed=request.parsed,
-            confidence=request.confidence,
-            tier=served.tier,
-            model=served.target.model,
-            cost_nusd=self._books.cost_nusd,
-            attempts=tuple(self._books.records),
-            call_id=self._call.call_id,
-            degraded=plan.degraded,
-            reason=why,
-            latency_ms=(ended_us - self._call.opened_us) / 1000,
-            raw=None if response is None else response.raw,
-            cache_hit=recalled is not None and served is recalled.request.sent,
-            fields=self._correcting.fields(
-                served.n, self._books.records, None if recalled is None else recalled.request
-            ),
+        answer: Any = blank(Answer)
+        answer.text = "" if response is None else response.text
+        answer.parsed = request.parsed
+        answer.confidence = request.confidence
+        answer.tier = served.tier
+        answer.model = served.target.model
+        answer.cost_nusd = self._books.cost_nusd
+        answer.attempts = tuple(self._books.records)
+        answer.call_id = self._call.call_id
+        answer.degraded = plan.degraded
+        answer.reason = why
+        answer.latency_ms = (ended_us - self._call.opened_us) / 1000
+        answer.raw = None if response is None else response.raw
+        answer.cache_hit = recalled is not None and served is recalled.request.sent
+        answer.fields = self._correcting.fields(
+            served.n, self._books.records, None if recalled is None else recalled.request
         )
+        return answer
 
     def _shadow(self, served: Sent, answer: Given) -> None:
         escalated = any(made.role in UPWARDS for made in self._books.records)
@@ -466,7 +469,8 @@ class CallFlow:
         self._books.close("failed", reason, now_us, error_type=last, line=line, opening=opening)
         why: str = reason
         if reason in ("limits", "no_valid_answer"):
-            why += self._purse.note(self._trace[-1], len(self._books.records), self._books.cost_nusd, now_us)
+            purse = Purse(self._state, self._plan, self._needs)
+            why += purse.note(self._trace[-1], len(self._books.records), self._books.cost_nusd, now_us)
         tried = "; ".join(f"{made.tier}: {_how(made)}" for made in self._books.records) or "nothing was tried"
         count = len(self._books.records)
         return RouteExhaustedError(

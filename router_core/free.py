@@ -147,8 +147,13 @@ class Start:
         return self.pre_checked is not None and self.pre_checked.request is not None
 
 
+_PLAIN: Final = Start()
+
+
 def start_of(cache: RetryCache, rules: Sequence[Rule], task: Task, plan: Plan, now_us: int) -> Start:
     """Return what a call begins with: kept answers come before pre-checks, and both before any limit."""
+    if not (cache.is_on or rules or task.pre_checks):
+        return _PLAIN
     keeping = keeping_for(cache, task)
     recalled = None if keeping is None else keeping.recall(task, plan, now_us)
     asked = pre_check(rules, task, plan, now_us) if recalled is None and (rules or task.pre_checks) else None

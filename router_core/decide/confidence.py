@@ -125,7 +125,7 @@ def _self_reported(parsed: Any, field: str) -> Confidence | None:
     said = _get(parsed, field)
     value = fraction(said)
     if value is not None:
-        return Confidence(value=value, source="field")
+        return _make_confidence(value=value, source="field")
     if not isinstance(said, Mapping) and (said is None or isinstance(said, str | int | float)):
         return None
     by_name = _mapping(said)

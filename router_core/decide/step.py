@@ -46,6 +46,7 @@ _LONGEST_SPREAD_US = 1_000_000
 _PATIENCE_US = 2_000_000
 # what ends a request
 _ENDED = (Failed, Returned)
+_NOBODY: frozenset[str] = frozenset()
 _MADE = (*_ENDED, Scored)
 
 _make_call = maker(Call)
@@ -96,6 +97,8 @@ def left_for(plan: Plan, fact: Fact, action: Action) -> tuple[str, Cause] | None
     if not isinstance(action, Call):
         return None
     if isinstance(fact, Opened):
+        if not action.step:
+            return None
         cooling = fact.facts.down - fact.facts.unfit - fact.facts.unaffordable
         below = (step for step in plan.steps[: action.step] if any(one.name in cooling for one in step.targets))
         return next(((step.tier, "failures") for step in below), None)
@@ -323,7 +326,11 @@ def _finish(trace: Trace, reason: ExhaustedReason) -> Accept | Exhausted:
 
 
 def _usable(step: PlanStep, facts: Facts, spent: frozenset[int]) -> int | None:
-    barred = facts.down | facts.unaffordable | facts.unfit
+    barred = (
+        facts.down | facts.unaffordable | facts.unfit if facts.down or facts.unaffordable or facts.unfit else _NOBODY
+    )
+    if not barred and not spent:
+        return 0 if step.targets else None
     for index, target in enumerate(step.targets):
         if index not in spent and target.name not in barred:
             return index
