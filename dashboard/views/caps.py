@@ -103,17 +103,17 @@ def _results(rehearsal: Rehearsal) -> None:
         st.markdown("**Spend per day: what happened, and under the limit, USD**")
         figure = cap_charts.spend_per_day(rehearsal, 0, theme)
         words = cap_charts.spend_words(rehearsal, 0)
-        st.plotly_chart(figure, key="cap_chart", config=charts.CONFIG, alt=words)
+        st.plotly_chart(figure, key="cap_chart", config=charts.config("tierwise_cap_cap"), alt=words)
     left, right = st.columns(2)
     words = cap_charts.frontier_words(rehearsal.effects[1:], effect)
     with left, st.container(border=True):
         st.markdown("**Spend saved, by daily limit, USD**")
         figure = cap_charts.saved_by_limit(rehearsal.effects[1:], effect, theme)
-        st.plotly_chart(figure, key="saved_chart", config=charts.CONFIG, alt=words)
+        st.plotly_chart(figure, key="saved_chart", config=charts.config("tierwise_cap_saved"), alt=words)
     with right, st.container(border=True):
         st.markdown("**Extra wrong answers, by daily limit**")
         figure = cap_charts.wrong_by_limit(rehearsal.effects[1:], effect, theme)
-        st.plotly_chart(figure, key="wrong_chart", config=charts.CONFIG, alt=words)
+        st.plotly_chart(figure, key="wrong_chart", config=charts.config("tierwise_cap_wrong"), alt=words)
     _by_type(rehearsal)
     _small_print(rehearsal)
 
@@ -136,7 +136,7 @@ def _by_type(rehearsal: Rehearsal) -> None:
     with st.container(border=True):
         with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
             st.markdown("**By payload type**", width="content")
-            tables.download(table, key="csv", file_name=f"tierwise_cap_{limit}_{_span(days[0], days[-1])}.csv")
+            tables.download(table, key="csv", stem=f"tierwise_cap_{limit}_{_span(days[0], days[-1])}")
         tables.show(table, key="by_type", alt="Calls degraded, spend saved and extra wrong answers by payload type")
 
 
