@@ -69,7 +69,7 @@ def of(calls: Sequence[CallLine], zone: ZoneInfo) -> tables.Table:
         tables.Column(title="Status", name="status", kind="text"),
         tables.Column(title="Reason", name="reason", kind="text"),
         tables.Column(title="Confidence", name="confidence", kind="fraction"),
-        tables.Column(title="Right", name="correct", kind="rate", help="What its label says"),
+        tables.Column(title="Right", name="correct", kind="fraction", help="What its label says: 1 right, 0 wrong"),
         tables.Column(title="Attempts", name="attempts", kind="count"),
         tables.Column(title="Cost", name="cost_usd", kind="usd", help="Shadows left out"),
         tables.Column(title="Latency", name="latency_ms", kind="exact_ms"),

@@ -138,7 +138,7 @@ def attempts_table(receipt: CallReceipt) -> tables.Table:
         tables.Column(title="Model", name="request_model", kind="text"),
         tables.Column(title="Status", name="status", kind="text"),
         tables.Column(title="Confidence", name="confidence", kind="fraction"),
-        tables.Column(title="Right", name="correct", kind="rate"),
+        tables.Column(title="Right", name="correct", kind="fraction"),
         tables.Column(title="Input", name="input_tokens", kind="count", help="Tokens"),
         tables.Column(title="Cached", name="cached_tokens", kind="count", help="Tokens"),
         tables.Column(title="Output", name="output_tokens", kind="count", help="Tokens"),
