@@ -9,6 +9,7 @@ The fit is Newton's on the whole problem: one 2 x 2 block per type and the two g
 as long as their labels.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -26,6 +27,8 @@ _SIZES: Final = (0.05, 0.2, 0.4, 0.6, 0.8, 1.1, 1.5, 2.2)
 _SLOPE_SIZES: Final = (0.05, 0.25, 0.45)
 _GLOBAL_SD: Final = 5.0
 _FLATTEST: Final = 0.02
+_FEWEST_IN_FAMILY: Final = 5
+_MOST_FAMILIES: Final = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -310,3 +313,15 @@ def _bins(p: Floats, correct: Floats, n_bins: int) -> tuple[Bin, ...]:
 
 def _ece(bins: Sequence[Bin], n: int) -> float:
     return sum(each.n * abs(each.confidence - each.correct) for each in bins) / max(n, 1)
+
+
+def families(names: Sequence[str]) -> Floats:
+    """Return which family each payload type belongs to, one column per family, shape ``(n_types, n_families)``.
+
+    A family is what stands before the last dot or slash of a name; the eight largest of five types or more count.
+    """
+    heads = [name[: max(name.rfind("."), name.rfind("/"), 0)] for name in names]
+    sizes = Counter(head for head in heads if head)
+    kept = [head for head, n in sorted(sizes.items(), key=lambda item: (-item[1], item[0])) if n >= _FEWEST_IN_FAMILY]
+    kept = kept[:_MOST_FAMILIES]
+    return np.array([[float(head == each) for each in kept] for head in heads]).reshape(len(names), len(kept))
