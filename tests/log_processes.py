@@ -3,7 +3,10 @@
 import fcntl
 import multiprocessing
 import os
+import resource
+import signal
 import threading
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection
@@ -15,11 +18,12 @@ from router_core import Router
 from router_core.call_log.access import elected
 from router_core.call_log.home import Home
 from router_core.call_log.ingest import Ingester, wall_clock_us
+from router_core.call_log.logfile import LogFile
 from router_core.call_log.read import LogBusyError, NoLogError, reading
 from router_core.call_log.spool import Spool
 from router_core.types import Request, Response
 from router_core.watch import watch
-from tests.builders import make_attempt_line, make_call_line, make_started_line
+from tests.builders import make_attempt_line, make_call_line, make_outcome_line, make_started_line
 from tests.routers import MESSAGES, SCHEMA, reply
 
 # children are forked from a process that has everything imported and no threads
@@ -94,7 +98,19 @@ def write_call(spool: Spool, call_id: str) -> None:
         request_id = f"r-{call_id}-{n}"
         spool.write(make_started_line(ids, request_id=request_id))
         spool.write(make_attempt_line(**ids, request_id=request_id))
-    spool.write(make_call_line(call_id=call_id, attempts=2, worker=spool.worker, seq=spool.next_seq()))
+    sums = {"cost_nusd": 2 * 140_000, "attempts": 2}
+    spool.write(make_call_line(call_id=call_id, **sums, worker=spool.worker, seq=spool.next_seq()))
+
+
+def fill(home: Home, spool: Spool) -> None:
+    """Log calls over several segments, one in flight among them, by a living and by a dead worker."""
+    other = Spool(home.spool, worker="other", rotate_bytes=4_000)
+    for n in range(10):
+        write_call(spool, f"c-{n:07}")
+        write_call(other, f"d-{n:07}")
+        spool.write(make_outcome_line(call_id=f"d-{n:07}", correct=n % 2))
+    other.write(make_started_line({"attempt_id": "a-9", "call_id": "c-9"}))
+    other.close()
 
 
 def ingest_forever(root: Path) -> None:
@@ -110,6 +126,17 @@ def ingest_and_tell(root: Path, commits: Connection) -> None:
         ingester = Ingester(home, now_us=wall_clock_us)
         while True:
             ingester.tick(progress=lambda done, total: commits.send((done, total)))
+
+
+def make_log_and_die(root: Path, file_bytes: int) -> None:
+    """Make a log file; the kernel kills the process at the write that would make any file longer than given."""
+    home = Home(root)
+    file = LogFile(home, timer=time.perf_counter, pause=lambda: None)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (file_bytes, file_bytes))
+    signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+    with file.attached(1_800_000_000_000_000):
+        pass
 
 
 def ingest_politely(root: Path, interval_s: float) -> None:

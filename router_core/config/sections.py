@@ -135,7 +135,7 @@ class CallLimits(Section):
 
     Attributes:
         attempts: Most requests.
-        deadline_s: Seconds after which no answer is waited for.
+        deadline_s: Seconds after which nothing is sent; no request gets more time than is left of them.
         cost_usd: Most money, USD; None = no limit.
         retries: Further requests to the same target after a failure.
     """
