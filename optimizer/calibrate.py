@@ -74,13 +74,21 @@ def logits(confidence: Floats) -> Floats:
     return logit(np.clip(confidence, EDGE, 1 - EDGE))
 
 
-def fit(labels: Labels, n_kinds: int, *, context: Floats | None = None, rising: bool = True) -> Curves:
+def fit(
+    labels: Labels,
+    n_kinds: int,
+    *,
+    context: Floats | None = None,
+    rising: bool = True,
+    sizes: tuple[float, float] | None = None,
+) -> Curves:
     """Return the curves of all payload types; one without labels has the global curve.
 
     Args:
         labels: Labelled answers of one model and source, not empty.
         n_kinds: Number of payload types.
         context: What may explain how types differ, known without labels, shape ``(n_kinds, n_covariates)``.
+        sizes: Of what a type adds, to intercept and slope, where they are known already; None = they are integrated.
         rising: Whether surer answers must not be less often right, as a calibration must have it.
     """
     z = logits(labels.confidence)
@@ -93,7 +101,10 @@ def fit(labels: Labels, n_kinds: int, *, context: Floats | None = None, rising: 
     problem = _Problem(
         u=(z - middle) / scale, y=labels.correct, kind=labels.kind, w=weight, n_kinds=n_kinds, context=columns
     )
-    best, sizes = _integrated(problem)
+    if sizes is None:
+        best, sizes = _integrated(problem)
+    else:
+        best = _newton(problem, *sizes, None)
     a = best.common[0] + best.own[:, 0] + columns @ best.common[2:]
     b = best.common[1] + best.own[:, 1]
     if rising:

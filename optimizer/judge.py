@@ -148,6 +148,7 @@ def _way(routes: list[Route], position: Ints, missing: np.ndarray) -> Way:
         accept_at=accept[position],
         straight_below=straight[position],
         accepts_missing=missing,
+        on_raw=routes[0].on_raw,
     )
 
 

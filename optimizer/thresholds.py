@@ -62,6 +62,16 @@ class Ladder:
         """Number of tiers."""
         return self.cost_usd.shape[1]
 
+    def only(self, tiers: tuple[int, ...]) -> "Ladder":
+        """Return the ladder of some tiers, in their order."""
+        keep = list(tiers)
+        return Ladder(
+            points=self.points[keep],
+            mass=self.mass[keep],
+            right=self.right[np.ix_(keep, keep)],
+            cost_usd=self.cost_usd[:, keep],
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Start:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from optimizer.calibrate import Labels, families, fit, logits, quality
+from optimizer.calibrate import Labels, fit, quality
 from optimizer.replay import Floats
 from tests.evaluations import (
     Evaluation,
@@ -93,14 +93,7 @@ def _quality(seen: Evaluation, test: Evaluation, tier: int, kinds: tuple[Floats,
         weight=np.ones(seen.kind.size),
     )
     n_kinds = int(max(kinds[0].max(), kinds[1].max())) + 1
-    context = None
-    if n_kinds > 1:
-        z = logits(seen.confidence[:, tier])
-        number = np.bincount(kinds[0], minlength=n_kinds) + 1
-        context = np.column_stack(
-            ((np.bincount(kinds[0], weights=z, minlength=n_kinds) + z.mean()) / number, families(seen.names))
-        )
-    curves = fit(labels, n_kinds, context=context)
+    curves = fit(labels, n_kinds)
     p = curves.apply(test.confidence[:, tier], kinds[1])
     found = quality(p, 1 - test.wrong[:, tier], np.random.default_rng(0), n_boot=0)
     return found.ece, found.brier, found.auroc or 0.0, found.aurc
