@@ -16,8 +16,9 @@ from typing import Final
 
 import numpy as np
 from scipy.special import expit, logit
+from scipy.stats import rankdata
 
-from optimizer.replay import Floats, Ints
+from optimizer.replay import Flags, Floats, Ints
 from router_core.decide.calibration import EDGE
 
 _STEPS: Final = 40
@@ -290,8 +291,6 @@ def quality(p: Floats, correct: Floats, rng: np.random.Generator, *, n_bins: int
         n_bins: Bins of equal mass.
         n_boot: Bootstrap samples.
     """
-    from sklearn.metrics import roc_auc_score
-
     order = np.argsort(-p, kind="stable")
     wrong = 1.0 - correct[order]
     risks = np.cumsum(wrong) / np.arange(1, p.size + 1)
@@ -308,10 +307,20 @@ def quality(p: Floats, correct: Floats, rng: np.random.Generator, *, n_bins: int
         ece_low=max(low, 0.0),
         ece_high=max(high, ece),
         brier=float(((p - correct) ** 2).mean()),
-        auroc=float(roc_auc_score(sides, p)) if sides.any() and not sides.all() else None,
+        auroc=_auroc(p, sides),
         aurc=float(risks.mean()),
         reliability=bins,
     )
+
+
+def _auroc(p: Floats, right: Flags) -> float | None:
+    """Return the area under the ROC curve from ranks (Mann & Whitney 1947); None when there is only one sort."""
+    n_right = int(right.sum())
+    n_wrong = right.size - n_right
+    if not n_right or not n_wrong:
+        return None
+    ranks = rankdata(p)
+    return float((ranks[right].sum() - n_right * (n_right + 1) / 2) / (n_right * n_wrong))
 
 
 def _bins(p: Floats, correct: Floats, n_bins: int) -> tuple[Bin, ...]:

@@ -13,6 +13,7 @@ import numpy as np
 from scipy.special import ndtr
 
 from optimizer.replay import Floats
+from optimizer.two_sorts import FEWEST, TwoSorts, preference, sort_out
 
 _GRID: Final = 30
 _LEAST_SPREAD: Final = 0.02
@@ -22,7 +23,7 @@ _LEAST_SD: Final = 1e-9
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pooled:
-    """Posterior of every unit: a mixture of normals over the grid of spreads.
+    """Posterior of every unit: a mixture of normals over the grid of spreads, and of two sorts where those fit better.
 
     Attributes:
         weight: Posterior weight of each spread, shape ``(n_spreads,)``.
@@ -30,6 +31,7 @@ class Pooled:
         variances: Posterior variance at each, uncertainty of ``beta`` included, same shape.
         prior_weight: Share of each unit's estimate that comes from the others, 0..1, shape ``(n_units,)``.
         spread: Posterior mean of ``tau``.
+        two_sorts: Probability that the units are of two sorts, 0..1.
     """
 
     weight: Floats
@@ -37,28 +39,51 @@ class Pooled:
     variances: Floats
     prior_weight: Floats
     spread: float
+    two_sorts: float
     _parts: tuple["_Part", ...]
+    _sorts: TwoSorts | None
+    _fitted: Floats
 
     @property
     def mean(self) -> Floats:
         """Posterior mean, shape ``(n_units,)``."""
-        return self.weight @ self.means
+        one = self.weight @ self.means
+        if self._sorts is None:
+            return one
+        two = self._fitted + (self._sorts.share * self._sorts.mean).sum(axis=0)
+        return (1 - self.two_sorts) * one + self.two_sorts * two
 
     @property
     def sd(self) -> Floats:
         """Posterior standard deviation, shape ``(n_units,)``."""
         second = self.weight @ (self.variances + self.means**2)
+        if self._sorts is not None:
+            means, variances = self._of_sorts(self._sorts)
+            second = (1 - self.two_sorts) * second + self.two_sorts * (self._sorts.share * (variances + means**2)).sum(
+                axis=0
+            )
         return np.sqrt(np.maximum(second - self.mean**2, 0.0))
 
     def p_above(self, limit: Floats | float) -> Floats:
         """Return the probability that each unit's truth is above a limit, shape ``(n_units,)``."""
         z = (self.means - limit) / np.sqrt(np.maximum(self.variances, _LEAST_VARIANCE))
-        return self.weight @ ndtr(z)
+        one = self.weight @ ndtr(z)
+        if self._sorts is None:
+            return one
+        means, variances = self._of_sorts(self._sorts)
+        z = (means - limit) / np.sqrt(np.maximum(variances, _LEAST_VARIANCE))
+        return (1 - self.two_sorts) * one + self.two_sorts * (self._sorts.share * ndtr(z)).sum(axis=0)
+
+    def _of_sorts(self, sorts: TwoSorts) -> tuple[Floats, Floats]:
+        return self._fitted + sorts.mean, sorts.variance + (sorts.pull * sorts.centre_sd[:, None]) ** 2
 
     def draws(self, rng: np.random.Generator, n_draws: int) -> Floats:
         """Return joint draws, shape ``(n_draws, n_units)``, in random order: what units share moves them together."""
         parts: list[Floats] = []
-        for part, count in zip(self._parts, rng.multinomial(n_draws, self.weight), strict=True):
+        of_two = 0 if self._sorts is None else int(rng.binomial(n_draws, self.two_sorts))
+        if self._sorts is not None and of_two:
+            parts.append(self._fitted + self._sorts.draws(rng, of_two))
+        for part, count in zip(self._parts, rng.multinomial(n_draws - of_two, self.weight), strict=True):
             if not count:
                 continue
             centre = rng.multivariate_normal(part.beta, part.covariance, size=count, method="cholesky") @ part.x.T
@@ -113,7 +138,15 @@ def pool(d: Floats, v: Floats, covariates: Floats | None = None) -> Pooled:
         parts.append(_Part(beta=beta, covariance=covariance, share=share, d=d, v=v, x=x))
     weight = np.exp(log_weight - log_weight.max())
     weight /= weight.sum()
+    # what covariates explain is taken off first: the sorts are of what is left
+    explained = (x[:, 1:] @ np.array([part.beta[1:] for part in parts]).T) @ weight
+    sorts = sort_out(d - explained, v) if d.size >= FEWEST else None
     return Pooled(
+        two_sorts=0.0
+        if sorts is None
+        else preference(sorts, max(_likelihood(part, tau) for part, tau in zip(parts, grid, strict=True))),
+        _sorts=sorts,
+        _fitted=explained,
         weight=weight,
         means=means,
         variances=variances,
@@ -121,6 +154,12 @@ def pool(d: Floats, v: Floats, covariates: Floats | None = None) -> Pooled:
         spread=float(weight @ grid),
         _parts=tuple(parts),
     )
+
+
+def _likelihood(part: _Part, tau: float) -> float:
+    """Return the log-likelihood of one normal prior with the best ``beta`` for its spread."""
+    total = part.v + tau**2
+    return float(-0.5 * (np.log(2 * np.pi * total) + (part.d - part.x @ part.beta) ** 2 / total).sum())
 
 
 def design(n_units: int, covariates: Floats | None) -> Floats:

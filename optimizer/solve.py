@@ -14,7 +14,7 @@ from optimizer.paths import Option, Route
 from optimizer.rules import Rules
 from router_core.control.records import Risk
 
-Obstacle = Literal["unseen", "few", "invalid", "slow", "unsure", "small"]
+Obstacle = Literal["unseen", "few", "invalid", "slow", "unsure", "harmful", "small"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +62,8 @@ def obstacle(facts: Facts, judged: Judged, rules: Rules) -> Obstacle | None:
         ("few", not _has_pairs(judged, rules)),
         ("slow", is_slow(facts, judged)),
         ("small", net.high < facts.material_usd_month(rules)),
-        ("unsure", judged.p_net_positive < rules.p_net or net.low <= 0),
+        ("unsure", judged.p_net_positive < rules.p_net or (rules.whole_interval and net.low <= 0)),
+        ("harmful", rules.most_harm is not None and judged.p_harm > rules.most_harm),
         ("small", net.mean < facts.material_usd_month(rules)),
     )
     for name, holds in checks:
