@@ -17,12 +17,13 @@ from router_core.call_log.filesystems import NETWORK_VARIABLE, refuse_network
 from router_core.call_log.home import HOME_VARIABLE, Home, home_beside
 from router_core.call_log.outcome_lines import outcome_line
 from router_core.call_log.spool import Spool
-from router_core.checks import Check
+from router_core.checks import Check, refuse_awaited
 from router_core.clock import CallTime, Clock, SystemClock, VirtualClock
 from router_core.control.budgets import Guardrail
 from router_core.course import Streams
 from router_core.decide.breaker import Cause, Tally, Usual
 from router_core.decide.capable import needs_of
+from router_core.decide.holdback import held_back
 from router_core.decide.plan import PackRule, Plan, as_judged, under_guard
 from router_core.driving import adrive, drive
 from router_core.effects import Flow
@@ -131,10 +132,13 @@ class Router(StreamedCalls, ManyCalls):
 
         Raises:
             ConfigError: The config or the home cannot be used; lists everything that is wrong.
+            TypeError: ``on_shadow`` is async.
         """
         from router_core.control.config_file import ConfigFile
         from router_core.control.recorder import Recorder
 
+        if on_shadow is not None:
+            refuse_awaited("on_shadow", on_shadow)
         file = Path(path)
         chosen = str(home) if home is not None else os.environ.get(HOME_VARIABLE)
         now_us = (clock or SystemClock()).now_us
@@ -357,6 +361,8 @@ class Router(StreamedCalls, ManyCalls):
         plan = routing.plans.plan_for(task.payload_type)
         if plan is None:
             raise self._rejected(routing, call)
+        if plan.holdback_rule is not None:
+            plan = held_back(plan, task.run, call.call_id, now_us)
         needs = needs_of(task.messages, task.params, task.response_format)
         start = start_of(self._cache, routing.rules.of(plan), task, plan, now_us)
         if start.is_answered:
@@ -397,8 +403,8 @@ class Router(StreamedCalls, ManyCalls):
 
         prices = PriceBook(config.prices, config.on_unpriced, version=config.content_hash)
         now_us = self._clock.now_us()
-        plans = compile_plans(config, lambda model: prices.abilities(model, now_us))
         zone = ZoneInfo(config.timezone)
+        plans = compile_plans(config, lambda model: prices.abilities(model, now_us), zone)
         self._guardrail.keep_to(plans.limit, zone)
         self._shadow_budget.keep_to(plans.shadow_limit, zone)
         self._spool.keep_to(config.log.durability)
