@@ -36,8 +36,8 @@ ErrorKind = Literal[
     "content_policy",
     "bad_request",
     "missing_key",
-    "internal",
     "spoiled",  # not this task's request, but one that it shared with others
+    "internal",
 ]
 
 

@@ -225,6 +225,7 @@ class CallFlow:
             step=action.step,
             target_index=action.target,
             draft=action.draft,
+            propensity=plan.propensity,
         )
         request = self._books.begin(sent, price)
         try:

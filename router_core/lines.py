@@ -130,6 +130,8 @@ def started_line(plan: Plan, call: CallFacts, sent: Sent) -> Line:
         item["step"] = call.step
     if call.tags:
         item["tags"] = call.tags
+    if plan.holdback is not None:
+        item["holdback"] = plan.holdback
     if sent.propensity is not None:
         item["propensity"] = sent.propensity
     if sent.about_attempt_id is not None:
@@ -323,6 +325,8 @@ def call_line(plan: Plan, call: CallFacts, closed: Closed) -> Line:
         line["run"] = call.run
     if call.step is not None:
         line["step"] = call.step
+    if plan.holdback is not None:
+        line["holdback"] = plan.holdback
     if closed.paid_by is not None:
         line["linked_call_id"] = closed.paid_by
     _add_served(line, plan, closed)

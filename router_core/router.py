@@ -23,6 +23,7 @@ from router_core.control.budgets import Guardrail
 from router_core.course import Streams
 from router_core.decide.breaker import Cause, Tally, Usual
 from router_core.decide.capable import needs_of
+from router_core.decide.holdback import held_back
 from router_core.decide.plan import PackRule, Plan, as_judged, under_guard
 from router_core.driving import adrive, drive
 from router_core.effects import Flow
@@ -360,6 +361,8 @@ class Router(StreamedCalls, ManyCalls):
         plan = routing.plans.plan_for(task.payload_type)
         if plan is None:
             raise self._rejected(routing, call)
+        if plan.holdback_rule is not None:
+            plan = held_back(plan, task.run, call.call_id, now_us)
         needs = needs_of(task.messages, task.params, task.response_format)
         start = start_of(self._cache, routing.rules.of(plan), task, plan, now_us)
         if start.is_answered:
@@ -400,8 +403,8 @@ class Router(StreamedCalls, ManyCalls):
 
         prices = PriceBook(config.prices, config.on_unpriced, version=config.content_hash)
         now_us = self._clock.now_us()
-        plans = compile_plans(config, lambda model: prices.abilities(model, now_us))
         zone = ZoneInfo(config.timezone)
+        plans = compile_plans(config, lambda model: prices.abilities(model, now_us), zone)
         self._guardrail.keep_to(plans.limit, zone)
         self._shadow_budget.keep_to(plans.shadow_limit, zone)
         self._spool.keep_to(config.log.durability)

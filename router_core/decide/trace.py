@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from router_core.decide.holdback import on_old_path
 from router_core.decide.moves import (
     RECALLED,
     Accept,
@@ -100,6 +101,8 @@ def as_planned(
         call: The call's row.
         attempts: Its attempt rows in order.
     """
+    if call.get("holdback") is not None and plan.holdback_rule is not None:
+        plan = on_old_path(plan, plan.holdback_rule)
     plan = replace(plan, guard_state=call["guard_state"], budget=call["budget_scope"])
     made = [row for row in attempts if row["role"] in ON_PATH]
     if not call["degraded"] or not made:

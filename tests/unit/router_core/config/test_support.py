@@ -29,6 +29,7 @@ payload_types:
     critical: true
     escalation: correct
     pack: {{max_items: 5, max_wait_s: 0.01}}
+    holdback: {{path: [top], rate: 0.1, unit: run, until: 2026-12-07, proposal: P-0001}}
     error_cost_usd: 3
     confidence: {{source: logprob}}
     limits: {{attempts: 2}}
@@ -61,24 +62,6 @@ alerts: {{}}
 
 def test_everything_that_is_built_is_accepted() -> None:
     assert unsupported(parse(BUILT.encode(), source="x")) == ()
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "path"),
-    [
-        (
-            "path: [cheap, top]",
-            "path: [cheap], holdback: {path: [top], rate: 0.1, until: 2026-12-07}",
-            "payload_types.task.holdback",
-        ),
-    ],
-)
-def test_what_is_not_built_yet_says_so_with_path_and_line(old: str, new: str, path: str) -> None:
-    config = parse(BASE.replace(old, new).encode(), source="x")
-    (problem,) = unsupported(config)
-    assert problem.path == path
-    assert "not yet supported" in problem.message
-    assert problem.line == (2 if path.startswith("tiers") else 4)
 
 
 @pytest.mark.parametrize(
