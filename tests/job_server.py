@@ -44,7 +44,7 @@ def truth(number: int, name: str) -> str:
 
 def number_of(text: str) -> int:
     """Which document a text is."""
-    return int(text.split("document ")[1].split()[0])
+    return int(text.split("document ")[1].split(maxsplit=1)[0])
 
 
 def tokens(text: str) -> int:
@@ -95,7 +95,7 @@ def said(model: str, body: Mapping[str, Any]) -> str:
 def label(model: str, text: str) -> dict[str, Any]:
     """The kind of a document, unsure now and then."""
     unsure = model.endswith("nano") and chance("unsure", text) < 0.1
-    return {"label": text.split()[0], "confidence": 0.4 if unsure else 0.95}
+    return {"label": text.split(maxsplit=1)[0], "confidence": 0.4 if unsure else 0.95}
 
 
 def extracted(model: str, body: Mapping[str, Any]) -> dict[str, Any]:
