@@ -17,7 +17,7 @@ from router_core.call_log.filesystems import NETWORK_VARIABLE, refuse_network
 from router_core.call_log.home import HOME_VARIABLE, Home, home_beside
 from router_core.call_log.outcome_lines import outcome_line
 from router_core.call_log.spool import Spool
-from router_core.checks import Check
+from router_core.checks import Check, refuse_awaited
 from router_core.clock import CallTime, Clock, SystemClock, VirtualClock
 from router_core.control.budgets import Guardrail
 from router_core.course import Streams
@@ -132,10 +132,13 @@ class Router(StreamedCalls, ManyCalls):
 
         Raises:
             ConfigError: The config or the home cannot be used; lists everything that is wrong.
+            TypeError: ``on_shadow`` is async.
         """
         from router_core.control.config_file import ConfigFile
         from router_core.control.recorder import Recorder
 
+        if on_shadow is not None:
+            refuse_awaited("on_shadow", on_shadow)
         file = Path(path)
         chosen = str(home) if home is not None else os.environ.get(HOME_VARIABLE)
         now_us = (clock or SystemClock()).now_us

@@ -183,7 +183,7 @@ def doctor(
     if as_json:
         print_json(findings)
     else:
-        typer.echo(findings_text(findings))
+        typer.echo(findings_text(findings, shutil.get_terminal_size((0, 0)).columns or None))
     if any(finding.state == "wrong" for finding in findings):
         raise typer.Exit(1)
 
