@@ -443,7 +443,7 @@ class CallFlow:
             ),
         )
         self._shadows.after(
-            self._state,
+            self._state.whole,
             ServedCall(
                 task=self._task,
                 plan=self._plan,
