@@ -84,7 +84,7 @@ def _text(found: list[Looks]) -> str:
 
 @pytest.mark.realdata
 def test_placebo(data_dir: Path) -> None:
-    """The two tiers' answers of every query are exchanged at random: nothing is to be won, at any price of a mistake."""
+    """The answers of both tiers to every query are exchanged at random: nothing is to be won."""
     for label, data in (("MMLU", read_mmlu(data_dir)), ("cascade logs", read_cascade(data_dir, "cost_usd"))):
         moves = types = 0
         for seed in range(10 * SEEDS):
