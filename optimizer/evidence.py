@@ -83,7 +83,7 @@ class Comparison:
     p95_ms: Floats
 
 
-def compare(table: Table, now: Way, then: Way, shape: tuple[int, int]) -> Comparison:
+def compare(table: Table, now: Way, then: Way, shape: tuple[int, int], served: Served | None = None) -> Comparison:
     """Return what the calls of a table say about taking path ``then`` instead of ``now``.
 
     Args:
@@ -91,11 +91,13 @@ def compare(table: Table, now: Way, then: Way, shape: tuple[int, int]) -> Compar
         now: The present path of each call's payload type.
         then: The proposed one.
         shape: Number of payload types and of groups.
+        served: What was served in fact, to compare with that; None = what ``now`` would have served.
     """
-    present, proposed = replay(table.answers, now), replay(table.answers, then)
+    present = replay(table.answers, now) if served is None else served
+    proposed = replay(table.answers, then)
     cells = _Cells(table, shape)
     usable = present.known & proposed.known & (present.tier != NOBODY) & (proposed.tier != NOBODY)
-    weight = np.where(usable, table.weight / _joint_propensity(table, present, proposed), 0.0)
+    weight = np.where(usable, table.weight / joint_propensity(table, present, proposed), 0.0)
     first = then.tiers[0]
     begun = present.known & (present.tier != NOBODY) & table.answers.answered[:, first]
     begun_weight = table.weight / (
@@ -156,7 +158,7 @@ def _alone(table: Table, present: Served, first: int) -> Floats:
     return np.where(present.asked[:, first], 1.0, table.propensity[:, first])
 
 
-def _joint_propensity(table: Table, present: Served, proposed: Served) -> Floats:
+def joint_propensity(table: Table, present: Served, proposed: Served) -> Floats:
     """Return the chance that all the shadows were drawn that the two paths need, shape ``(n_calls,)``."""
     return np.where(present.asked | proposed.asked, table.propensity, 1.0).prod(axis=1)
 

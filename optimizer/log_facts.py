@@ -21,7 +21,7 @@ _CALLS: Final = f"""
     SELECT call_id, payload_type, ts IS NOT NULL AS dated, ts, tier_planned, served_attempt_id, status, cost_nusd,
            latency_ms, coalesce(degraded, false) AS degraded
     FROM calls
-    WHERE source IN ('router', 'import') AND status IN ('ok', 'failed', 'evaluation') AND {TOOK_ITS_PATH}
+    WHERE source IN ('router', 'import', 'logger') AND status IN ('ok', 'failed', 'evaluation') AND {TOOK_ITS_PATH}
           AND payload_type IS NOT NULL
           AND (ts IS NULL OR (ts >= make_timestamp($since) AND ts <= make_timestamp($until)))"""
 _VOLUMES: Final = """
