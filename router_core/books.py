@@ -53,9 +53,10 @@ class Books:
 
     def begin(self, sent: Sent, price: Price | None) -> InFlight:
         """Set the money aside and log that the request begins."""
-        reservation = self._state.guardrail.reserve(sent.started_us, sent.reserved_nusd, critical=self._plan.critical)
+        call, critical = self._call, self._plan.critical
+        reservation = self._state.guardrail.reserve(sent.started_us, sent.reserved_nusd, call, critical=critical)
         request = self.unlogged = InFlight(sent, reservation, price)
-        self._state.log(started_line(self._plan, self._call, sent))
+        self._state.log(started_line(self._plan, call, sent, reservation.keys))
         return request
 
     def lost(self, request: InFlight, *, billed: bool | None) -> Receipt:

@@ -344,9 +344,11 @@ class CallFlow:
             if plan.judge is not None:
                 unaffordable |= state.dearer_than(left, judged_kind(kind), (plan.judge.step,), tokens, now_us)
         # the verdict of the call's start is in the plan; later ones can only forbid more
-        guard = (
-            "normal" if plan.critical else state.guardrail.verdict(now_us).state if self._trace else plan.guard_state
-        )
+        guard = plan.guard_state
+        if plan.critical:
+            guard = "normal"
+        elif self._trace:
+            guard = state.guardrail.verdict(now_us, self._call).state
         return _make_facts(
             elapsed_us=now_us - self._call.opened_us,
             guard=guard,

@@ -101,8 +101,15 @@ class Ended:
     facts: Mapping[str, Any] | None = None
 
 
-def started_line(plan: Plan, call: CallFacts, sent: Sent) -> Line:
-    """Return the line that precedes a request."""
+def started_line(plan: Plan, call: CallFacts, sent: Sent, budgets: Sequence[tuple[str, str]] = ()) -> Line:
+    """Return the line that precedes a request.
+
+    Args:
+        plan: The call's plan.
+        call: The call.
+        sent: The request.
+        budgets: What its money is counted under, budget and scope each.
+    """
     item: Line = {
         "attempt_id": sent.attempt_id,
         "call_id": call.call_id,
@@ -132,7 +139,10 @@ def started_line(plan: Plan, call: CallFacts, sent: Sent) -> Line:
         item["propensity"] = sent.propensity
     if sent.about_attempt_id is not None:
         item["about_attempt_id"] = sent.about_attempt_id
-    return {"k": "started", "request_id": sent.attempt_id, "at": sent.started_us, "items": [item]}
+    line: Line = {"k": "started", "request_id": sent.attempt_id, "at": sent.started_us, "items": [item]}
+    if budgets:
+        line["budgets"] = budgets
+    return line
 
 
 def attempt_line(plan: Plan, call: CallFacts, sent: Sent, ended: Ended) -> Line:

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, get_args
 from zoneinfo import ZoneInfo
 
-from router_core.admission import admit
+from router_core.admission import admit, stopped_by
 from router_core.backends import Backend
 from router_core.background import Inline, Threads
 from router_core.cache import Limits, RetryCache
@@ -18,7 +18,7 @@ from router_core.call_log.home import HOME_VARIABLE, Home, home_beside
 from router_core.call_log.spool import Spool
 from router_core.checks import Check
 from router_core.clock import CallTime, Clock, SystemClock, VirtualClock
-from router_core.control.budgets import Guardrail
+from router_core.control.budgets import Guardrail, Logged
 from router_core.course import Streams
 from router_core.decide.breaker import Cause, Tally, Usual
 from router_core.decide.capable import needs_of
@@ -87,8 +87,10 @@ class Router(StreamedCalls):
         self._switch = threading.Lock()
         self._closed = False
         self._spool = Spool(home.spool)
-        self._guardrail = Guardrail(home.control, self._event)
-        self._shadow_budget = Guardrail(home.control, self._event)
+        now_us = None if isinstance(clock, VirtualClock) else clock.now_us
+        logged = Logged(claim=self._spool.claim, spool=home.spool, now_us=now_us)
+        self._guardrail = Guardrail(home.control, self._event, logged)
+        self._shadow_budget = Guardrail(home.control, self._event, logged)
         background = Inline(clock) if isinstance(clock, VirtualClock) else Threads()
         self._cache = RetryCache(home.cache, self._event, background.submit)
         self._shadows = Shadows(
@@ -336,10 +338,12 @@ class Router(StreamedCalls):
         start = start_of(self._cache, routing.rules.of(plan), task, plan, now_us)
         if start.is_answered:
             return CallFlow(state, task, plan, call, self._shadows, time, start, needs).run()
-        verdict = state.guardrail.verdict(now_us)
+        verdict = state.guardrail.verdict(now_us, call)
+        if verdict.state == "stopped" and not plan.critical and start.recalled is None:
+            raise stopped_by(state, as_judged(plan, verdict), call)
         if start.recalled is not None:
             plan = as_judged(plan, verdict)
-        elif verdict.budget is not None:
+        elif (verdict.state, verdict.budget) != (plan.guard_state, plan.budget):
             wanted = verdict.state == "capped" and not plan.critical
             candidates = state.candidates(plan, needs, now_us) if wanted else ()
             plan = under_guard(plan, verdict, state.tiers, candidates)
@@ -374,8 +378,8 @@ class Router(StreamedCalls):
         now_us = self._clock.now_us()
         plans = compile_plans(config, lambda model: prices.abilities(model, now_us))
         zone = ZoneInfo(config.timezone)
-        self._guardrail.keep_to(plans.limit, zone)
-        self._shadow_budget.keep_to(plans.shadow_limit, zone)
+        self._guardrail.keep_to(plans.limits, zone)
+        self._shadow_budget.keep_to((plans.shadow_limit,), zone)
         self._spool.keep_to(config.log.durability)
         self._cache.keep_to(
             Limits(ttl_us=round(config.cache.ttl_s * 1e6), max_bytes=config.cache.max_mb << 20)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from router_core.config.model import RoutingConfig
-from router_core.config.sections import Budget, PayloadType, Scope, Section
+from router_core.config.sections import PayloadType, Section
 from router_core.config.tree import Location
 from router_core.errors import Problem
 
@@ -17,7 +17,6 @@ def unsupported(config: RoutingConfig) -> tuple[Problem, ...]:
     """Return a problem for everything in a valid config that this version does not do yet."""
     places = [
         *(found for name, each in config.payload_types.items() for found in _payload_type(name, each)),
-        *_budgets(config),
         *_sections(config),
     ]
     return tuple(config.problem(location, message) for location, message in places)
@@ -34,26 +33,6 @@ def _payload_type(name: str, settings: PayloadType) -> Iterator[Place]:
     yield from _set(settings, location, _TYPE_KEYS)
     if settings.escalation != "redo":
         yield (*location, "escalation"), f"{settings.escalation} is not yet supported; write redo"
-
-
-def _budgets(config: RoutingConfig) -> Iterator[Place]:
-    for index, budget in enumerate(config.budgets):
-        if index:
-            yield ("budgets", index), "more than one budget is not yet supported; keep one"
-        else:
-            yield from _budget(budget)
-
-
-def _budget(budget: Budget) -> Iterator[Place]:
-    location: Location = ("budgets", 0)
-    for key, only in (("per", "day"), ("on_limit", "cheapest"), ("on_store_failure", "closed"), ("switch_at", "call")):
-        if (value := getattr(budget, key)) != only:
-            yield (*location, key), f"{value} is not yet supported; write {only}"
-    for key in ("taper_from", "stop_usd"):
-        if getattr(budget, key) is not None:
-            yield (*location, key), _NOT_YET
-    if budget.scope != Scope():
-        yield (*location, "scope"), _NOT_YET
 
 
 def _sections(config: RoutingConfig) -> Iterator[Place]:
