@@ -3,7 +3,10 @@
 import fcntl
 import multiprocessing
 import os
+import resource
+import signal
 import threading
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection
@@ -15,6 +18,7 @@ from router_core import Router
 from router_core.call_log.access import elected
 from router_core.call_log.home import Home
 from router_core.call_log.ingest import Ingester, wall_clock_us
+from router_core.call_log.logfile import LogFile
 from router_core.call_log.read import LogBusyError, NoLogError, reading
 from router_core.call_log.spool import Spool
 from router_core.types import Request, Response
@@ -110,6 +114,17 @@ def ingest_and_tell(root: Path, commits: Connection) -> None:
         ingester = Ingester(home, now_us=wall_clock_us)
         while True:
             ingester.tick(progress=lambda done, total: commits.send((done, total)))
+
+
+def make_log_and_die(root: Path, file_bytes: int) -> None:
+    """Make a log file; the kernel kills the process at the write that would make any file longer than given."""
+    home = Home(root)
+    file = LogFile(home, timer=time.perf_counter, pause=lambda: None)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (file_bytes, file_bytes))
+    signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+    with file.attached(1_800_000_000_000_000):
+        pass
 
 
 def ingest_politely(root: Path, interval_s: float) -> None:

@@ -31,6 +31,11 @@ class Home:
         return self.root / "calls.duckdb"
 
     @property
+    def unborn_log(self) -> Path:
+        """The DuckDB file while it is made; it takes the log's name once it is whole."""
+        return self.root / "calls.duckdb.new"
+
+    @property
     def control(self) -> Path:
         """The SQLite control store: budgets now, config history and proposals beside them."""
         return self.root / "control.sqlite"

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Final
 
 import duckdb
@@ -67,8 +68,6 @@ class LogFile:
             LogUnavailableError: It cannot be opened now: no room, too many open files, no right to it.
             ConfigError: It is not a DuckDB file, or a newer Tierwise has made it.
         """
-        if not self._home.log.exists():
-            self._is_ready = False
         self._attach()
         began = self._timer()
         try:
@@ -102,14 +101,33 @@ class LogFile:
             raise access.LogBusyError(message)
 
     def _try_attach(self) -> bool:
-        path = str(self._home.log).replace("'", "''")
         try:
-            self.con.execute(f"ATTACH '{path}' AS log (STORAGE_VERSION 'v1.5.0', ROW_GROUP_SIZE {_ROW_GROUP_ROWS})")
+            if not self._home.log.exists():
+                self._bear()
+            self._open(self._home.log)
         except duckdb.Error as error:
             if access.is_lock_error(error):
                 return False
             raise access.unreadable(self._home.log, error) from error
+        except OSError as error:
+            raise access.unavailable(self._home.log, error) from error
         return True
+
+    def _bear(self) -> None:
+        """Make an empty file under another name first: a kill in the middle of that leaves no broken log behind."""
+        unborn = self._home.unborn_log
+        for left in (unborn, _wal_of(unborn)):
+            left.unlink(missing_ok=True)
+        self._open(unborn)
+        self.con.execute("DETACH log")
+        self._is_ready = False
+        # a deleted log's write-ahead log is none of the new one's
+        _wal_of(self._home.log).unlink(missing_ok=True)
+        unborn.rename(self._home.log)
+
+    def _open(self, path: Path) -> None:
+        quoted = str(path).replace("'", "''")
+        self.con.execute(f"ATTACH '{quoted}' AS log (STORAGE_VERSION 'v1.5.0', ROW_GROUP_SIZE {_ROW_GROUP_ROWS})")
 
     def _make_ready(self, now_us: int) -> None:
         """Create the tables of a new file; refuse a newer one."""
@@ -148,3 +166,7 @@ class LogFile:
             return 0
         row = self.con.execute("SELECT coalesce(max(version), 0) FROM schema_version").fetchone()
         return int(row[0]) if row is not None else 0
+
+
+def _wal_of(path: Path) -> Path:
+    return path.with_name(f"{path.name}.wal")

@@ -1,9 +1,11 @@
 """kill -9 at random moments: what was acknowledged is in the log, once."""
 
 import random
+import signal
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 
 from router_core.call_log.home import Home
@@ -14,6 +16,7 @@ from tests.log_processes import (
     end,
     ingest_and_tell,
     ingest_forever,
+    make_log_and_die,
     pipe,
     start,
     start_request_and_hang,
@@ -112,6 +115,20 @@ def test_killed_ingesters_lose_and_repeat_nothing(home: Home) -> None:
     ingest_once(home)
 
     _assert_all_there_once(home, acked)
+
+
+# at once; in the middle of DuckDB's three headers, and between them; in the tables; not at all
+@pytest.mark.parametrize("file_bytes", [0, 100, 4096, 8192, 12_288, 100_000, 1 << 30])
+def test_kill_while_the_log_file_is_made_leaves_a_whole_one_or_none(home: Home, file_bytes: int) -> None:
+    maker = start(make_log_and_die, home.root, file_bytes)
+    maker.join(60)
+    assert maker.exitcode == (0 if file_bytes == 1 << 30 else -signal.SIGXFSZ)
+    if home.log.exists():
+        duckdb.connect(home.log).close()
+    ingest_once(home)
+
+    assert _rows(home, "SELECT count(*) FROM calls") == [(0,)]
+    assert not home.unborn_log.exists()
 
 
 def test_two_ingesters_at_once_take_every_line_in_once(home: Home) -> None:
