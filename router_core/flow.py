@@ -97,7 +97,7 @@ class CallFlow:
         self._call = call
         self._now_us = time.now_us
         self._start = start
-        self._books = Books(state, plan, call, start.recalled)
+        self._books = Books(state, plan, call, start)
         self._input_tokens = needs.about_tokens
         self._gate = Gate(state, plan, needs)
         self._trace: list[Fact] = []
@@ -373,6 +373,8 @@ class CallFlow:
         recalled = self._start.recalled
         confidence, opening = request.confidence, self._opening
         self._books.close("ok", why, ended_us, served=served, confidence=confidence, line=line, opening=opening)
+        if plan.degraded and self._start.keeping is not None:
+            self._start.keeping.note_degraded(self._call.call_id, ended_us)
         return _make_answer(
             text="" if response is None else response.text,
             parsed=request.parsed,

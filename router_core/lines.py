@@ -282,7 +282,8 @@ class Closed:
         escalations: How many went a step up.
         fallbacks: How many went to another target of the tier.
         opened: What a replay needs of the world at its start.
-        paid_by: The call that has paid for what an earlier run's answer gave to this one; None = nothing did.
+        linked: The call of an earlier run that has paid for what its answer gave to this one, or that was served below
+            its plan and this one makes up for; None = neither.
         is_recalled: Whether that answer is the one that is served.
         extra: What else belongs to the row and has no column.
     """
@@ -298,7 +299,7 @@ class Closed:
     escalations: int = 0
     fallbacks: int = 0
     opened: Mapping[str, Any] | None = None
-    paid_by: str | None = None
+    linked: str | None = None
     is_recalled: bool = False
     extra: Mapping[str, Any] | None = None
 
@@ -329,8 +330,8 @@ def call_line(plan: Plan, call: CallFacts, closed: Closed) -> Line:
         line["run"] = call.run
     if call.step is not None:
         line["step"] = call.step
-    if closed.paid_by is not None:
-        line["linked_call_id"] = closed.paid_by
+    if closed.linked is not None:
+        line["linked_call_id"] = closed.linked
     _add_served(line, plan, closed)
     if plan.error_cost_nusd is not None:
         line["error_cost_nusd"] = plan.error_cost_nusd

@@ -106,7 +106,7 @@ CALL_COLUMNS: Final[dict[str, str]] = {
 ASKED_SOMEBODY: Final = "NOT (calls.status = 'ok' AND coalesce(calls.attempts, 1) = 0)"
 """Condition on ``calls``: not answered without any request, by a cache or a pre-check. No limit moves those."""
 
-TOOK_ITS_PATH: Final = f"calls.linked_call_id IS NULL AND {ASKED_SOMEBODY}"
+TOOK_ITS_PATH: Final = f"(calls.linked_call_id IS NULL OR json_exists(calls.extra, '$.redoes')) AND {ASKED_SOMEBODY}"
 """Condition on ``calls``: nor did an earlier run pay for the beginning. Only these say what a path costs."""
 
 OUTCOME_COLUMNS: Final[dict[str, str]] = {

@@ -214,6 +214,10 @@ class Guardrail:
                 self._buried_us = now_us
                 bury_dead(self._path, logged.spool)
 
+    def bury_dead(self) -> bool:
+        """Close the books of processes that are dead; return whether there were any."""
+        return bool(self._limits) and self._logged is not None and bury_dead(self._path, self._logged.spool) > 0
+
     def close(self) -> None:
         """Tell the others what they do not know yet, if that can be done, and close the store."""
         with self._lock:
@@ -291,8 +295,8 @@ class Guardrail:
         verdict = judge(limit, spend, is_running=is_running)
         if verdict.remaining_nusd == 0 or spend.latched:
             self._turn(account, at_us)
-            if account.latch is ledger.NOT_REACHED:  # a rolling window has come back in this moment
-                return judge(limit, account.spend())
+            # a rolling window may have come back in this moment, or dead processes may have held too much
+            return judge(limit, account.spend(), is_running=is_running)
         return verdict
 
     def _is_running(self, account: Account, call: Counted, at_us: int) -> bool:
@@ -303,7 +307,8 @@ class Guardrail:
         if began_us is None:
             if len(self._runs) >= _MOST_RUNS:
                 del self._runs[next(iter(self._runs))]
-            began_us = self._runs[call.run] = at_us
+            self._runs[call.run] = at_us
+            return False
         latch = account.latch
         return latch.limit_nusd != account.limit.limit_nusd or began_us < latch.at_us
 
@@ -318,6 +323,13 @@ class Guardrail:
         now = reached(limit, spend)
         if now.latched == spend.latched and now.stopped == spend.stopped:
             return
+        # what dead processes had set aside must not make a limit count as reached
+        if self.bury_dead():
+            account.version = -1
+            self._look((account,), at_us)
+            now = reached(limit, account.spend())
+            if not (now.latched or now.stopped):
+                return
         account.reach(at_us, limit=now.latched, stop=now.stopped)
         self._tell(at_us, (account,))
         is_stopped = now.stopped or limit.on_limit == "reject"

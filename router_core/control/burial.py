@@ -24,6 +24,9 @@ from router_core.decide.periods import slice_of
 
 _WAIT_S: Final = 5.0
 _TRIES: Final = 3
+_MOST_BYTES: Final = 128 << 20
+# how much larger than its compressed file a segment is, about
+_PACKED: Final = 8
 _STARTED: Final = b'"started"'
 _ATTEMPT: Final = b'"attempt"'
 _DROPPED: Final = DROPPED_EVENT.encode()
@@ -141,11 +144,24 @@ def _read(tally: _Tally, lines: Iterator[bytes]) -> bool:
 
 
 def _segments(spool: Path, worker: str) -> Iterator[tuple[int, Iterator[bytes]]]:
-    """Yield a worker's segments in the order of their writing, each with its number and lines."""
-    found: dict[int, Path] = {kept.number: kept.path for kept in list_kept(spool) if kept.worker == worker}
-    found |= {each.number: each.path for each in list_segments(spool) if each.worker == worker}
+    """Yield a worker's segments in the order of their writing, each with its number and lines; not more than so many.
+
+    What lies further back is known from what the worker has told.
+    """
+    found = {
+        kept.number: (kept.path, kept.disk_bytes * (_PACKED if kept.is_compressed else 1))
+        for kept in list_kept(spool)
+        if kept.worker == worker
+    }
+    found |= {each.number: (each.path, each.size) for each in list_segments(spool) if each.worker == worker}
+    first, size = 0, 0
+    for number in sorted(found, reverse=True):
+        first, size = number, size + found[number][1]
+        if size > _MOST_BYTES:
+            break
     for number in sorted(found):
-        yield number, _lines(found[number])
+        if number >= first:
+            yield number, _lines(found[number][0])
 
 
 def _lines(path: Path) -> Iterator[bytes]:

@@ -227,6 +227,12 @@ def _sum_up(store: sqlite3.Connection, key: Key, period: Period) -> None:
         )
 
 
+def spent_between(store: sqlite3.Connection, key: Key, begin_us: int, end_us: int) -> int:
+    """Return what was spent in the quarter hours that began in a time, nano-dollars."""
+    noncritical, critical = store.execute(_SUM, (*key, begin_us, end_us)).fetchone()
+    return noncritical + critical
+
+
 def lift(store: sqlite3.Connection, key: Key) -> None:
     """Take back that a rolling window has reached its limit."""
     store.execute("DELETE FROM budget_latches WHERE budget = ? AND scope = ? AND start_us = 0", key)
