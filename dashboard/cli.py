@@ -169,19 +169,19 @@ def _summarise(report: "DemoReport", last_day: dt.date, seed: int) -> None:
     from router_core.call_log.read import reading
     from router_core.call_log.report_text import spend_text
     from router_core.call_log.reports import spend
-    from router_core.call_log.terminal import usd
+    from router_core.call_log.terminal import counted, usd
 
     with reading(report.home) as log:
         rows, roles = spend(log, "payload_type"), {row.key: row for row in spend(log, "role")}
     made = "Made" if report.made_now else "There already:"
-    typer.echo(f"\nDEMO DATA (simulated). {made} {report.calls:,} calls up to {last_day} (seed {seed}),")
-    typer.echo(f"{report.failed:,} without an answer, {report.outcomes:,} outcomes, in {report.home.root}\n")
+    typer.echo(f"\nDEMO DATA (simulated). {made} {counted(report.calls, 'call')} up to {last_day} (seed {seed}),")
+    typer.echo(f"{report.failed:,} without an answer, {counted(report.outcomes, 'outcome')}, in {report.home.root}\n")
     typer.echo(spend_text("payload_type", rows))
     shadows = roles.get("shadow")
     if shadows is not None:
         typer.echo(
-            f"{usd(shadows.cost_nusd, 4)} of it went into {shadows.attempts:,} shadows: answers that nobody was "
-            "served, made to compare tiers."
+            f"{usd(shadows.cost_nusd, 4)} of it went into {counted(shadows.attempts, 'shadow')}: answers that nobody"
+            " was served, made to compare tiers."
         )
     typer.echo("\nPlanted:")
     for finding, where in report.planted.items():

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from router_core.clock import VirtualClock
+from router_core.errors import place_of
 
 _THREADS: Final = 4
 _MOST_WAITING: Final = 64
@@ -99,8 +100,8 @@ class Threads:
                 self._running += 1
             try:
                 job()
-            except BaseException:
-                _logger.warning("a background job has failed", exc_info=True)
+            except BaseException as error:  # noqa: BLE001 - it harms nothing but itself
+                _logger.warning("a background job has failed: %s", place_of(error))
             finally:
                 with self._news:
                     self._running -= 1

@@ -1,11 +1,12 @@
 """Free checks of an answer: parse it against the wanted format, then ask the caller's own checks."""
 
+import inspect
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import lru_cache
 from types import FunctionType
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from router_core.decide.compare import unfenced
 from router_core.record import maker, record
@@ -18,12 +19,16 @@ if TYPE_CHECKING:
 CheckFunction = Callable[[Any], Any]
 """Gets the parsed answer (the text when no format was asked for); falsy or an exception = failed, None = passed.
 
-A float above 0 and up to 1 has passed, and grades how well.
+A float above 0 and up to 1 has passed, and grades how well; any other float but 0 is no verdict and counts as an error.
 """
 Check = CheckFunction | re.Pattern[str] | type["BaseModel"] | Mapping[str, Any]
 """A function; or what the answer's text must hold (a pattern) or be (a pydantic model class, a JSON schema)."""
 
-_NAME_LENGTH = 100
+_NAME_LENGTH: Final = 100
+_FORMAT: Final = "format"
+# what such a function returns has still to be run: it is never False, whatever the function would have said
+_RUNS_LATER: Final = inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
+_SAID: Final = (bool, type(None), float)
 
 
 @record
@@ -56,21 +61,28 @@ def run_checks(text: str, response_format: Any, checks: Sequence[Check]) -> Chec
     if response_format is None and not checks:
         return Checked(parsed=None, results=(), valid=True)
     if response_format is None:
-        return _checked(None, [_run(check, text, text) for check in checks])
-    parsed, fits = _fitted("format", text, response_format)
+        names = _names(checks)
+        return _checked(None, [_run(name, check, text, text) for name, check in zip(names, checks, strict=True)])
+    parsed, fits = _fitted(_FORMAT, text, response_format)
     if fits.verdict != "passed":
         return Checked(parsed=None, results=(fits,), valid=False)
     if not checks:
         return _make_checked(parsed=parsed, results=(fits,), valid=True)
-    return _checked(parsed, [fits, *(_run(check, text, parsed) for check in checks)])
+    names = _names(checks, _FORMAT)
+    own = [_run(name, check, text, parsed) for name, check in zip(names, checks, strict=True)]
+    return _checked(parsed, [fits, *own])
 
 
 def _checked(parsed: Any, results: Sequence[CheckResult]) -> Checked:
     return Checked(parsed=parsed, results=tuple(results), valid=all(result.verdict == "passed" for result in results))
 
 
-def refuse_unusable_format(response_format: Any) -> None:
+def refuse_unusable_format(response_format: Any, name: str = "response_format") -> None:
     """Do nothing for a response format that answers can be checked against.
+
+    Args:
+        response_format: The format.
+        name: The argument that it was given as.
 
     Raises:
         TypeError: It is neither a pydantic model class nor a JSON schema.
@@ -79,8 +91,14 @@ def refuse_unusable_format(response_format: Any) -> None:
     if response_format is None or hasattr(response_format, "model_validate_json"):
         return
     if not isinstance(response_format, Mapping):
-        raise TypeError(f"response_format must be a pydantic model class or a JSON schema, not {response_format!r}")
-    schema = json_schema(cast("Mapping[str, Any]", response_format))
+        raise TypeError(f"{name} must be a pydantic model class or a JSON schema, not {response_format!r}")
+    wanted = cast("Mapping[str, Any]", response_format)
+    if wanted.get("type") == "json_schema" and _inner_schema(wanted) is None:
+        raise ValueError(
+            f"{name} of type json_schema has no schema: give it as json_schema: {{name: ..., schema: {{...}}}}, or give"
+            " the JSON schema alone, or a pydantic model class"
+        )
+    schema = json_schema(wanted)
     if schema is not None:
         import jsonschema
         import orjson
@@ -88,7 +106,7 @@ def refuse_unusable_format(response_format: Any) -> None:
         try:
             _validator(orjson.dumps(schema))
         except jsonschema.SchemaError as error:
-            raise ValueError(f"response_format is not a JSON schema: {error.message}") from error
+            raise ValueError(f"{name} is not a JSON schema: {error.message}") from error
 
 
 def refuse_unusable_check(check: object) -> None:
@@ -98,26 +116,73 @@ def refuse_unusable_check(check: object) -> None:
         TypeError: It is none of what ``Check`` names.
         ValueError: It is a JSON schema that is none.
     """
-    if type(check) is FunctionType:  # nearly all of them: asked at every call
+    if type(check) is FunctionType and not check.__code__.co_flags & _RUNS_LATER:  # nearly all of them, at every call
         return
     if isinstance(check, re.Pattern):
         if not isinstance(cast("re.Pattern[Any]", check).pattern, str):
             raise TypeError("checks must be patterns of text, not of bytes")
     elif isinstance(check, Mapping):
-        refuse_unusable_format(cast("object", check))
+        refuse_unusable_format(cast("object", check), "a check")
     elif not callable(check):
         raise TypeError(
             f"checks must be functions, patterns, pydantic models or JSON schemas, not {type(check).__name__}"
         )
+    else:
+        refuse_awaited("checks", check)
 
 
-def _run(check: Check, text: str, parsed: Any) -> CheckResult:
+def refuse_awaited(name: str, function: object) -> None:
+    """Do nothing for a function whose answer is there when it returns.
+
+    Args:
+        name: The argument that it was given as.
+        function: Anything that can be called.
+
+    Raises:
+        TypeError: It has to be awaited.
+    """
+    if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function) or _is_async_object(function):
+        raise TypeError(f"{name} must be plain functions, not async ones: nothing awaits what they return")
+
+
+def _is_async_object(function: object) -> bool:
+    return inspect.iscoroutinefunction(getattr(type(function), "__call__", None))  # noqa: B004 - the method itself
+
+
+def _names(checks: Sequence[Check], *taken: str) -> list[str]:
+    """Return what the log calls each check, all different: its function's or class's name, ``regex`` or ``schema``.
+
+    A pattern itself may be long, or hold what the log must not.
+    """
+    names = [_name(check) for check in checks]
+    if len({*taken, *names}) == len(taken) + len(names):
+        return names
+    used = set(taken)
+    for place, name in enumerate(names):
+        number, unique = 1, name
+        while unique in used:
+            number += 1
+            unique = f"{name}_{number}"
+        used.add(unique)
+        names[place] = unique
+    return names
+
+
+def _name(check: Check) -> str:
+    if isinstance(check, re.Pattern):
+        return "regex"
+    if isinstance(check, Mapping):
+        return "schema"
+    return str(getattr(check, "__name__", type(check).__name__))[:_NAME_LENGTH]
+
+
+def _run(name: str, check: Check, text: str, parsed: Any) -> CheckResult:
     """Return a check's verdict; patterns and schemas look at the text, functions at what was parsed of it."""
     if isinstance(check, re.Pattern):
-        return _timed(f"regex {check.pattern}", check.search, text, needs_answer=True)
+        return _timed(name, check.search, text, needs_answer=True)
     if isinstance(check, Mapping) or hasattr(check, "model_validate_json"):
-        return _fitted(getattr(cast("Any", check), "__name__", "schema")[:_NAME_LENGTH], text, check)[1]
-    return _timed(getattr(check, "__name__", type(check).__name__), cast("CheckFunction", check), parsed)
+        return _fitted(name, text, check)[1]
+    return _timed(name, cast("CheckFunction", check), parsed)
 
 
 def _fitted(name: str, text: str, wanted: Any) -> tuple[Any, CheckResult]:
@@ -134,15 +199,30 @@ def _fitted(name: str, text: str, wanted: Any) -> tuple[Any, CheckResult]:
 def _timed(name: str, check: CheckFunction, subject: Any, *, needs_answer: bool = False) -> CheckResult:
     began, grade = time.perf_counter_ns(), None
     try:
-        said = check(subject)
+        said = _said(check(subject))
     except Exception as error:  # noqa: BLE001 - a caller's check may raise anything; that is a verdict, not a crash
         verdict, detail = "error", f"{type(error).__name__}: {error}"
     else:
         passed = bool(said) or (said is None and not needs_answer)
         verdict, detail = ("passed" if passed else "failed"), None
-        grade = said if isinstance(said, float) and 0 <= said <= 1 else None
-    ms = _ms_since(began)
-    return CheckResult(name=name[:_NAME_LENGTH], ms=ms, verdict=verdict, detail=detail, grade=grade)
+        grade = said if isinstance(said, float) else None
+    return CheckResult(name=name, ms=_ms_since(began), verdict=verdict, detail=detail, grade=grade)
+
+
+def _said(value: Any) -> Any:
+    """Return what a check has said, if that is a verdict.
+
+    Raises:
+        TypeError: It is still to be awaited.
+        ValueError: It is a float that is no grade.
+    """
+    if isinstance(value, float) and not 0 <= value <= 1:  # NaN is not within anything
+        raise ValueError(f"a grade must be within 0..1, not {value!r}")
+    if type(value) not in _SAID and inspect.isawaitable(value):
+        if isinstance(value, Coroutine):
+            value.close()  # or it would warn, later and elsewhere, that nobody has awaited it
+        raise TypeError("a check must be a plain function: what it returned has to be awaited")
+    return value
 
 
 def _ms_since(began_ns: int) -> float:
@@ -188,5 +268,11 @@ def json_schema(response_format: Any) -> Mapping[str, Any] | None:
         return None
     wanted = cast("Mapping[str, Any]", response_format)
     if wanted.get("type") == "json_schema":
-        return wanted["json_schema"].get("schema")
+        return _inner_schema(wanted)
     return None if wanted.get("type") == "json_object" else wanted
+
+
+def _inner_schema(wanted: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    inner = wanted.get("json_schema")
+    schema = cast("Mapping[str, Any]", inner).get("schema") if isinstance(inner, Mapping) else None
+    return cast("Mapping[str, Any]", schema) if isinstance(schema, Mapping) else None

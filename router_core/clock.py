@@ -82,13 +82,14 @@ class VirtualClock:
 
     Args:
         start_us: Its first instant, microseconds since the epoch.
-        seed: Seed of its draws and ids.
+        seed: Seed of its draws and ids; a forked child has others.
     """
 
     def __init__(self, start_us: int = 0, seed: int = 0) -> None:
         self._now_us = start_us
         self._adjusted_us = 0
         self._random = random.Random(seed)
+        self._pid = os.getpid()
 
     def now_us(self) -> int:
         """Return the present instant, microseconds since the epoch, UTC; an adjustment of the clock moves it."""
@@ -120,11 +121,17 @@ class VirtualClock:
 
     def draw(self) -> float:
         """Return a uniform draw, 0..1."""
-        return self._random.random()
+        return self._drawing().random()
 
     def new_id(self, at_us: int) -> str:
         """Return a new id, 26 hex digits, that sorts by this instant."""
-        return make_id(at_us, self._random.getrandbits(48))
+        return make_id(at_us, self._drawing().getrandbits(48))
+
+    def _drawing(self) -> random.Random:
+        if self._pid != os.getpid():  # see ``SystemClock``; time is virtual, but what is logged under these ids is not
+            self._pid = os.getpid()
+            self._random = random.Random(self._random.getrandbits(64) << 64 | self._pid)
+        return self._random
 
 
 class CallTime:

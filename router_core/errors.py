@@ -61,6 +61,21 @@ class Problem:
         return f"{where}: {self.message}"
 
 
+def place_of(error: BaseException) -> str:
+    """Return an error's type and the place that raised it, for logs.
+
+    What it says, and the lines of its traceback, may quote a prompt, an answer or a key.
+    """
+    trace = error.__traceback__
+    if trace is None:
+        return type(error).__name__
+    while trace.tb_next is not None:
+        trace = trace.tb_next
+    code = trace.tb_frame.f_code
+    file = code.co_filename.replace("\\", "/").rpartition("/")[2]
+    return f"{type(error).__name__} in {code.co_qualname} ({file}, line {trace.tb_lineno})"
+
+
 class RouterError(Exception):
     """Any error this package raises on purpose."""
 

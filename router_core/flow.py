@@ -37,10 +37,11 @@ from router_core.effects import Begun, Disowned, Effect, Flow, Open, Pause, Rela
 from router_core.errors import CallError, RequestRejectedError, RouteExhaustedError, RouterError
 from router_core.free import Recalled, Start
 from router_core.gate import Gate
-from router_core.inflight import InFlight, receipt_of_answer, receipt_of_failure, retry_after_us
+from router_core.inflight import InFlight, receipt_of_answer, receipt_of_failure, refusal_of, retry_after_us
 from router_core.lines import CallFacts, Line, Sent, checks_column
+from router_core.purse import Purse
 from router_core.record import maker
-from router_core.scoring import Scoring, judged_kind, score_request
+from router_core.scoring import Scoring, score_request
 from router_core.shadow import ServedCall, Shadows
 from router_core.state import RouterState
 from router_core.task import Task, examine, make_request
@@ -49,6 +50,7 @@ from router_core.types import (
     Answer,
     AttemptRecord,
     AttemptStatus,
+    Confidence,
     Response,
 )
 
@@ -98,7 +100,8 @@ class CallFlow:
         self._now_us = time.now_us
         self._start = start
         self._books = Books(state, plan, call, start)
-        self._input_tokens = needs.about_tokens
+        self._needs = needs
+        self._purse = Purse(state, plan, needs)
         self._gate = Gate(state, plan, needs)
         self._trace: list[Fact] = []
         self._answers: dict[int, InFlight] = {}
@@ -211,7 +214,9 @@ class CallFlow:
             tier=step.tier,
             target=target,
             started_us=started_us,
-            reserved_nusd=state.estimate_nusd(self._task.payload_type, target, self._input_tokens, price),
+            reserved_nusd=state.estimate_nusd(
+                plan.payload_type, target, self._needs.about_tokens, price, most=self._needs.most_output_tokens
+            ),
             step=action.step,
             target_index=action.target,
             draft=action.draft,
@@ -227,34 +232,47 @@ class CallFlow:
         except CallError as error:
             self._failed(request, error)
         else:
-            self._returned(request, _answered(response))
+            answer = _answered(response)
+            refusal = refusal_of(target.model, answer)
+            if refusal is None:
+                self._returned(request, answer)
+            else:
+                self._failed(request, refusal, answer)
 
     def _score(self, action: Score) -> Generator[Effect, Response | Begun | None, None]:
         """Ask how sure an answer is. Whatever becomes of that, the call goes on: at worst it has no confidence."""
         state, answer = self._state, self._answers[action.about]
         scoring = self._scoring = self._scoring or Scoring(state, self._task, self._plan)
-        sent = scoring.sent(action, answer, self._call.call_id, self._input_tokens, self._now_us())
+        sent = scoring.sent(action, answer, self._call.call_id, self._needs, self._now_us())
         request = self._books.begin(sent, state.prices.price(sent.target.model, sent.started_us))
         try:
             wire = score_request(self._task, self._plan, sent, answer, action.timeout_us / 1e6)
             response = _answered((yield _make_send(request=wire)))
             self._books.settle(request, receipt_of_answer(request, response, state.prices), self._now_us())
+            refusal = refusal_of(sent.target.model, response)
+            if refusal is not None:
+                raise refusal
             told = scoring.told(action, request, response, answer)
         except Exception as error:  # noqa: BLE001 - an answer is there: what fails beside it must not lose it
             told, now_us = scoring.not_told(request, answer, error, self._now_us()), self._now_us()
             if request.receipt is None:
                 self._books.settle(request, receipt_of_failure(told.billed, request.price, sent), now_us)
-        keeping, recalled = self._start.keeping, self._start.recalled
-        if told.confidence.value is not None and keeping is not None:
-            paid_by = recalled.call_id if recalled is not None and action.about == RECALLED else self._call.call_id
-            keeping.keep(paid_by, answer, self._now_us(), told.confidence)
         if action.about != RECALLED:
             place = action.about - 1
             self._books.records[place] = replace(self._books.records[place], confidence=told.confidence)
         fact = told.fact(action, answer, self._facts(self._now_us()))
         self._trace.append(fact)
         facts = self._decided_facts()
+        if told.confidence.value is not None and not isinstance(self._gate.next(self._trace), Score):
+            self._keep_told(action, answer, told.confidence)
         self._books.write_attempt(request, told.status, told.error_type, told.message, facts)
+
+    def _keep_told(self, action: Score, answer: InFlight, confidence: Confidence) -> None:
+        """Keep how sure an answer is, now that nothing more is asked about it: half of the samples would tell less."""
+        keeping, recalled = self._start.keeping, self._start.recalled
+        if keeping is not None:
+            paid_by = recalled.call_id if recalled is not None and action.about == RECALLED else self._call.call_id
+            keeping.keep(paid_by, answer, self._now_us(), confidence)
 
     def _read(self, request: InFlight, timeout_us: int) -> Generator[Effect, Response | Begun | None, object]:
         sent = request.sent
@@ -305,11 +323,16 @@ class CallFlow:
             facts=_NOTHING_ASKED if settled else self._facts(self._now_us()),
         )
 
-    def _failed(self, request: InFlight, error: CallError) -> None:
+    def _failed(self, request: InFlight, error: CallError, answer: Response | None = None) -> None:
+        """Take note of a failed request, of which there may be an answer all the same that has been paid for."""
         state, sent = self._state, request.sent
         now_us = self._now_us()
-        self._books.settle(request, self._books.lost(request, billed=error.billed), now_us)
-        if request.response is not None:
+        if answer is None:
+            got = self._books.lost(request, billed=error.billed)
+        else:
+            got = receipt_of_answer(request, answer, state.prices)
+        self._books.settle(request, got, now_us)
+        if request.reading is not None and request.response is not None:
             self._partial_text = request.response.text
         wait_us, draw = retry_after_us(error), state.clock.draw()
         state.failed(sent, error.kind, wait_us, now_us, draw)
@@ -336,13 +359,7 @@ class CallFlow:
 
     def _facts(self, now_us: int) -> Facts:
         state, plan = self._state, self._plan
-        unaffordable: frozenset[str] = frozenset()
-        if plan.cost_nusd is not None:
-            left = plan.cost_nusd - self._books.cost_nusd
-            kind, tokens = self._task.payload_type, self._input_tokens
-            unaffordable = state.dearer_than(left, kind, plan.steps, tokens, now_us)
-            if plan.judge is not None:
-                unaffordable |= state.dearer_than(left, judged_kind(kind), (plan.judge.step,), tokens, now_us)
+        last = self._trace[-1] if self._trace else None
         # the verdict of the call's start is in the plan; later ones can only forbid more
         guard = plan.guard_state
         if plan.critical:
@@ -353,7 +370,7 @@ class CallFlow:
             elapsed_us=now_us - self._call.opened_us,
             guard=guard,
             down=state.down(),
-            unaffordable=unaffordable,
+            unaffordable=self._purse.too_dear(last, self._books.cost_nusd, now_us),
             unfit=self._gate.unfit,
         )
 
@@ -427,10 +444,13 @@ class CallFlow:
             return RequestRejectedError(f"{self._call.payload_type}: no target of its path can take this: {why}")
         last = self._books.records[-1].error_type if self._books.records else reason
         self._books.close("failed", reason, now_us, error_type=last, line=line, opening=opening)
+        why: str = reason
+        if reason in ("limits", "no_valid_answer"):
+            why += self._purse.note(self._trace[-1], len(self._books.records), self._books.cost_nusd, now_us)
         tried = "; ".join(f"{made.tier}: {_how(made)}" for made in self._books.records) or "nothing was tried"
         count = len(self._books.records)
         return RouteExhaustedError(
-            f"{self._call.payload_type}: no answer ({reason}) after {count} attempt{'s' * (count != 1)} [{tried}]",
+            f"{self._call.payload_type}: no answer ({why}) after {count} attempt{'s' * (count != 1)} [{tried}]",
             call_id=self._call.call_id,
             attempts=self._books.records,
             cost_nusd=self._books.cost_nusd,

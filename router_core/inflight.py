@@ -23,6 +23,8 @@ from router_core.types import (
 
 # a provider that asks for more than a day's pause is not taken at its word
 _LONGEST_WAIT_S = 86_400.0
+# the finish reason of an answer that the provider's content filter has ended
+_WITHHELD = "content_filter"
 
 _make_ended = maker(Ended)
 _make_attempt = maker(AttemptRecord)
@@ -159,6 +161,17 @@ def _never_free(got: Receipt, sent: Sent) -> Receipt:
     if got.cost_nusd is None and got.cost_status == "unknown":
         return Receipt(cost_nusd=sent.reserved_nusd, cost_status="unknown", price=got.price)
     return got
+
+
+def refusal_of(model: str, response: Response) -> CallError | None:
+    """Return the failure that an answer is if the provider has withheld it, in whole or in part; else None.
+
+    A refusal that comes as an answer is still a refusal: another model must not be asked to get around it.
+    """
+    if response.finish_reason != _WITHHELD:
+        return None
+    text = f"{model}: answer withheld by the provider's content filter"
+    return CallError(text, kind="content_policy", billed=None)
 
 
 def retry_after_us(error: CallError) -> int | None:

@@ -1,7 +1,6 @@
 """Free rules that may answer a call before any model is asked: a pattern, a table, a function."""
 
 import importlib
-import inspect
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 import orjson
 
+from router_core.checks import refuse_awaited
 from router_core.decide.plan import Plan
 from router_core.types import Message
 
@@ -158,8 +158,7 @@ def refuse_unusable_rule(function: object) -> None:
     """
     if not callable(function):
         raise TypeError(f"pre_checks must be functions, not {type(function).__name__}")
-    if inspect.iscoroutinefunction(function):
-        raise TypeError("pre_checks must be plain functions: they are asked before anything is awaited")
+    refuse_awaited("pre_checks", function)
 
 
 def last_user_text(messages: Sequence[Message]) -> str | None:

@@ -36,7 +36,7 @@ from router_core.record import maker
 from router_core.shadow import AnswerFunction, Shadows
 from router_core.state import Observed, RouterState
 from router_core.streaming import StreamedCalls
-from router_core.task import ConfidenceFunction, Task, refuse_unusable, template_hash
+from router_core.task import ConfidenceFunction, Task, refuse_unusable, several, template_hash
 from router_core.types import NANO, Answer, Message, OutcomeSource
 
 # beyond this an amount is a slip of the keyboard, and would overflow the log's nano-dollars
@@ -164,8 +164,8 @@ class Router(StreamedCalls):
         *,
         messages: Sequence[Message],
         response_format: Any = None,
-        checks: Sequence[Check] = (),
-        pre_checks: Sequence[PreCheckFunction] = (),
+        checks: Sequence[Check] | None = (),
+        pre_checks: Sequence[PreCheckFunction] | None = (),
         confidence: ConfidenceFunction | None = None,
         run: str | None = None,
         step: str | None = None,
@@ -178,16 +178,16 @@ class Router(StreamedCalls):
             payload_type: What kind of task this is; decides the path.
             messages: Chat messages.
             response_format: pydantic model class or JSON schema that the answer must fit; also sent to the model.
-            checks: Free checks. A function gets the parsed answer (the text without ``response_format``); falsy or an
-                exception means invalid, None means passed. A compiled pattern must be found in the answer's text, which
-                must fit a pydantic model class or a JSON schema.
+            checks: Free checks. A function, never an async one, gets the parsed answer (the text without
+                ``response_format``); falsy or an exception means invalid, None means passed. A compiled pattern must be
+                found in the answer's text, which must fit a pydantic model class or a JSON schema.
             pre_checks: Functions that may answer without any model, asked before those of the config. Each gets the
                 messages and returns text, or data to be written as JSON, or None.
             confidence: Tells how sure an answer is, 0..1 or None; gets what the checks get.
-            run: The job this call belongs to.
+            run: The job this call belongs to; like ``step`` and the tags a name of at most 500 characters.
             step: The step within the job; where the config has the cache enabled, a step that is run again with the
                 same request takes up what an earlier run has paid for.
-            tags: Labels for reports, e.g. ``{"team": "ap"}``.
+            tags: Labels for reports, e.g. ``{"team": "ap"}``; at most 50.
             **params: Passed to the model client unchanged (temperature, tools, ...).
 
         Raises:
@@ -199,8 +199,8 @@ class Router(StreamedCalls):
             payload_type=payload_type,
             messages=messages,
             response_format=response_format,
-            checks=tuple(checks),
-            pre_checks=tuple(pre_checks),
+            checks=several("checks", checks),
+            pre_checks=several("pre_checks", pre_checks),
             confidence=confidence,
             run=run,
             step=step,
@@ -215,8 +215,8 @@ class Router(StreamedCalls):
         *,
         messages: Sequence[Message],
         response_format: Any = None,
-        checks: Sequence[Check] = (),
-        pre_checks: Sequence[PreCheckFunction] = (),
+        checks: Sequence[Check] | None = (),
+        pre_checks: Sequence[PreCheckFunction] | None = (),
         confidence: ConfidenceFunction | None = None,
         run: str | None = None,
         step: str | None = None,
@@ -228,8 +228,8 @@ class Router(StreamedCalls):
             payload_type=payload_type,
             messages=messages,
             response_format=response_format,
-            checks=tuple(checks),
-            pre_checks=tuple(pre_checks),
+            checks=several("checks", checks),
+            pre_checks=several("pre_checks", pre_checks),
             confidence=confidence,
             run=run,
             step=step,

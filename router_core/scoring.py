@@ -6,6 +6,7 @@ from typing import Final
 
 from router_core.checks import run_checks
 from router_core.decide.calibration import calibrate
+from router_core.decide.capable import Needs
 from router_core.decide.compare import Given, same_answer
 from router_core.decide.confidence import agreement, scored
 from router_core.decide.judging import REPLY_SCHEMA, judge_messages, read_verdict
@@ -92,19 +93,21 @@ class Scoring:
         self._plan = plan
         self._matches: dict[int, list[bool]] = {}
 
-    def sent(self, action: Score, answer: InFlight, call_id: str, input_tokens: int, now_us: int) -> Sent:
+    def sent(self, action: Score, answer: InFlight, call_id: str, needs: Needs, now_us: int) -> Sent:
         """Return the request that is about to be sent.
 
         Args:
             action: What was decided.
             answer: The answer that it is about.
             call_id: The call.
-            input_tokens: Size of the task.
+            needs: What the task needs.
             now_us: Microseconds since the epoch.
         """
         state, asked = self._state, whom(self._plan, action)
         price = state.prices.price(asked.target.model, now_us)
         kind = size_kind(self._task.payload_type, action)
+        # a judge is given none of the caller's arguments
+        most = None if action.role == "judge" else needs.most_output_tokens
         return Sent(
             attempt_id=f"{call_id}-{action.n}",
             n=action.n,
@@ -112,7 +115,7 @@ class Scoring:
             tier=asked.tier,
             target=asked.target,
             started_us=now_us,
-            reserved_nusd=state.estimate_nusd(kind, asked.target, input_tokens, price),
+            reserved_nusd=state.estimate_nusd(kind, asked.target, needs.about_tokens, price, most=most),
             step=action.step,
             target_index=action.target,
             about_attempt_id=answer.sent.attempt_id,
@@ -135,7 +138,6 @@ class Scoring:
         """Return what a failure leaves: what was known of the answer before."""
         known = error if isinstance(error, CallError) else CallError(type(error).__name__, kind="internal")
         self._state.failed(request.sent, known.kind, retry_after_us(known), now_us, self._state.clock.draw())
-        request.response = None
         return Told(
             status="failed",
             confidence=answer.confidence,

@@ -21,8 +21,8 @@ from router_core.decide.capable import can_take, needs_of
 from router_core.decide.compare import Given, same_answer
 from router_core.decide.plan import Plan
 from router_core.decide.shadow import Served, ShadowChoice, choose_shadows, draw_of
-from router_core.errors import CallError
-from router_core.inflight import InFlight, receipt_of_answer, receipt_of_failure, record_of
+from router_core.errors import CallError, place_of
+from router_core.inflight import InFlight, receipt_of_answer, receipt_of_failure, record_of, refusal_of
 from router_core.lines import CallFacts, Sent, attempt_line, started_line
 from router_core.state import RouterState
 from router_core.task import Task, examine, make_request
@@ -114,8 +114,8 @@ class Shadows:
         """Send the shadows of a served call on their way; never waits, never raises."""
         try:
             self._send_off(state, served)
-        except Exception:  # the call is served, whatever becomes of its shadows
-            _logger.warning("shadows: none was made of a call", exc_info=True)
+        except Exception as error:  # noqa: BLE001 - the call is served, whatever becomes of its shadows
+            _logger.warning("shadows: none was made of a call: %s", place_of(error))
 
     def close(self, now_us: int) -> None:
         """Let running shadows end for a moment, drop the waiting ones, and leave no started one without its line."""
@@ -180,7 +180,8 @@ class Shadows:
             return self._drop("no_target", now_us)
         target = step.targets[place]
         price = state.prices.price(target.model, now_us)
-        reserved = state.estimate_nusd(plan.payload_type, target, needs.about_tokens, price, shadow=True)
+        about, most = needs.about_tokens, needs.most_output_tokens
+        reserved = state.estimate_nusd(plan.payload_type, target, about, price, most=most, shadow=True)
         own = self._budget.admit(now_us, reserved, served.call, critical=False)
         if own is None:
             return self._drop("budget", now_us)
@@ -216,6 +217,10 @@ class Shadows:
         plan, sent = served.plan, request.sent
         got = receipt_of_answer(request, response, state.prices)
         ended_us = running.time.now_us()
+        refusal = refusal_of(sent.target.model, response)
+        if refusal is not None:
+            self._end(running, "failed", refusal.kind, got, ended_us)
+            return
         is_valid = examine(served.task, plan, request)
         if is_valid:
             request.answer_match = _compared(served, Given(text=response.text, parsed=request.parsed))
@@ -257,10 +262,10 @@ class Shadows:
         )
         try:
             on_answer(answer)
-        except Exception:
+        except Exception as error:  # noqa: BLE001 - the caller's function may raise anything
             if not self._callback_failed:
                 self._callback_failed = True
-                _logger.warning("shadows: on_shadow raises; this is said once", exc_info=True)
+                _logger.warning("shadows: on_shadow raises %s; this is said once", place_of(error))
 
     def _settle(self, running: _Running, cost_nusd: int, at_us: int) -> None:
         running.state.guardrail.settle(running.request.reservation, cost_nusd, at_us)

@@ -1,6 +1,6 @@
 """What the calls of one router share: prices, guardrail, health of targets, observed sizes, the spool."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Protocol
 
 from router_core.clock import Clock
@@ -17,7 +17,7 @@ from router_core.types import Price, Usage
 
 # completion tokens assumed of a payload type that has never run on a model
 _FIRST_OUTPUT_TOKENS = 500
-# weight of the newest observation in the running mean of completion sizes
+# weight of the newest observation in the running mean of completion sizes, once as many as that were seen
 _NEWEST = 0.05
 _NOBODY: frozenset[str] = frozenset()
 
@@ -39,35 +39,59 @@ class Log(Protocol):
         ...
 
 
+class _Mean:
+    """The mean of the sizes seen, in which older ones fade."""
+
+    __slots__ = ("tokens", "weight")
+
+    def __init__(self) -> None:
+        self.tokens = 0.0
+        self.weight = 1.0
+
+    def add(self, tokens: int) -> None:
+        # the plain mean at first: one answer of an odd size is soon outweighed
+        self.tokens += self.weight * (tokens - self.tokens)
+        self.weight = max(_NEWEST, self.weight / (1.0 + self.weight))
+
+
 class Observed:
     """Sizes of answers; outlives a config change."""
 
     def __init__(self) -> None:
-        self._output_tokens: dict[tuple[str, str | None], float] = {}
-        self._shadow_tokens: dict[tuple[str, str], float] = {}
+        self._answers: dict[tuple[str, str | None], _Mean] = {}
+        self._shadows: dict[tuple[str, str | None], _Mean] = {}
 
     def answered(self, payload_type: str, model: str, usage: Usage) -> None:
         """Take note of an answer."""
-        if usage.output_tokens is not None:
+        tokens, seen = usage.output_tokens, self._answers
+        if tokens is not None:
             for key in ((payload_type, model), (payload_type, None)):
-                known = self._output_tokens.get(key, usage.output_tokens)
-                self._output_tokens[key] = known + _NEWEST * (usage.output_tokens - known)
+                mean = seen.get(key) or seen.setdefault(key, _Mean())
+                mean.add(tokens)
 
     def shadowed(self, payload_type: str, model: str, usage: Usage) -> None:
         """Take note of a shadow's answer, apart from the others: shadows change nothing for the calls beside them."""
         if usage.output_tokens is not None:
-            known = self._shadow_tokens.get((payload_type, model), usage.output_tokens)
-            self._shadow_tokens[payload_type, model] = known + _NEWEST * (usage.output_tokens - known)
+            self._shadows.setdefault((payload_type, model), _Mean()).add(usage.output_tokens)
 
-    def output_tokens(self, payload_type: str, target: PlanTarget, *, shadow: bool = False) -> int:
-        """Return the completion size to expect, tokens, bounded by the target's own limit."""
-        seen, key = self._output_tokens, (payload_type, target.model)
-        size = self._shadow_tokens.get(key) if shadow else None
-        if size is None:
-            size = seen.get(key)
-        if size is None:  # a model not seen yet on this type is compared at the size that the others gave
-            size = seen.get((payload_type, None), _FIRST_OUTPUT_TOKENS)
-        expected = round(size)
+    def output_tokens(
+        self, payload_type: str, target: PlanTarget, *, most: int | None = None, shadow: bool = False
+    ) -> int:
+        """Return the completion size to expect, tokens, bounded by the target's own limit.
+
+        Args:
+            payload_type: What is asked.
+            target: Who is asked.
+            most: The caller's own limit; None = there is none.
+            shadow: Whether nobody waits for the answer.
+        """
+        seen, key = self._answers, (payload_type, target.model)
+        mean = self._shadows.get(key) if shadow else None
+        # a model not seen yet on this type is compared at the size that the others gave
+        mean = mean or seen.get(key) or seen.get((payload_type, None))
+        expected = _FIRST_OUTPUT_TOKENS if mean is None else round(mean.tokens)
+        if most is not None and most < expected:
+            expected = most
         return expected if target.max_output_tokens is None else min(expected, target.max_output_tokens)
 
 
@@ -177,27 +201,21 @@ class RouterState:
         input_tokens: int,
         price: Price | None,
         *,
+        most: int | None = None,
         shadow: bool = False,
     ) -> int:
-        """Return what a request of this size is expected to cost, nano-dollars; 0 for a model without a price."""
-        return estimate(input_tokens, self._observed.output_tokens(payload_type, target, shadow=shadow), price) or 0
+        """Return what a request of this size is expected to cost, nano-dollars; 0 for a model without a price.
 
-    def dearer_than(
-        self,
-        left_nusd: int,
-        payload_type: str,
-        steps: Sequence[PlanStep],
-        input_tokens: int,
-        now_us: int,
-    ) -> frozenset[str]:
-        """Return the models whose next request is estimated above what is left."""
-        return frozenset(
-            target.name
-            for step in steps
-            for target in step.targets
-            if self.estimate_nusd(payload_type, target, input_tokens, self.prices.price(target.model, now_us))
-            > left_nusd
-        )
+        Args:
+            payload_type: What is asked.
+            target: Who is asked.
+            input_tokens: Size of the prompt.
+            price: The target's price.
+            most: The largest completion that the caller asks for; None = no limit.
+            shadow: Whether nobody waits for the answer.
+        """
+        expected = self._observed.output_tokens(payload_type, target, most=most, shadow=shadow)
+        return estimate(input_tokens, expected, price) or 0
 
     def candidates(self, plan: Plan, needs: Needs, now_us: int) -> tuple[Candidate, ...]:
         """Return the priced, healthy targets that can take a request and that a limit may move its call to."""
@@ -209,6 +227,7 @@ class RouterState:
             for target in step.targets:
                 price = self.prices.price(target.model, now_us)
                 if price is not None and target.name not in down and can_take(needs, target):
-                    cost = self.estimate_nusd(plan.payload_type, target, needs.about_tokens, price)
+                    about, most = needs.about_tokens, needs.most_output_tokens
+                    cost = self.estimate_nusd(plan.payload_type, target, about, price, most=most)
                     found.append(Candidate(tier=step.tier, target=target, reserve_nusd=cost))
         return tuple(found)

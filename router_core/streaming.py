@@ -20,7 +20,7 @@ from router_core.course import Course, Streams
 from router_core.effects import Begun, Effect, Flow, Open, Pause, Relay, Send
 from router_core.errors import RouterError
 from router_core.prechecks import PreCheckFunction
-from router_core.task import ConfidenceFunction, Task, refuse_unusable
+from router_core.task import ConfidenceFunction, Task, refuse_unusable, several
 from router_core.types import Answer, Chunk, Message, Response
 
 _NOT_YET: Final = "the stream has not ended: read it to its end, or close it, before asking for its answer"
@@ -201,8 +201,8 @@ class StreamedCalls:
         *,
         messages: Sequence[Message],
         response_format: Any = None,
-        checks: Sequence[Check] = (),
-        pre_checks: Sequence[PreCheckFunction] = (),
+        checks: Sequence[Check] | None = (),
+        pre_checks: Sequence[PreCheckFunction] | None = (),
         confidence: ConfidenceFunction | None = None,
         run: str | None = None,
         step: str | None = None,
@@ -226,8 +226,8 @@ class StreamedCalls:
             payload_type=payload_type,
             messages=messages,
             response_format=response_format,
-            checks=tuple(checks),
-            pre_checks=tuple(pre_checks),
+            checks=several("checks", checks),
+            pre_checks=several("pre_checks", pre_checks),
             confidence=confidence,
             run=run,
             step=step,
@@ -243,8 +243,8 @@ class StreamedCalls:
         *,
         messages: Sequence[Message],
         response_format: Any = None,
-        checks: Sequence[Check] = (),
-        pre_checks: Sequence[PreCheckFunction] = (),
+        checks: Sequence[Check] | None = (),
+        pre_checks: Sequence[PreCheckFunction] | None = (),
         confidence: ConfidenceFunction | None = None,
         run: str | None = None,
         step: str | None = None,
@@ -256,8 +256,8 @@ class StreamedCalls:
             payload_type=payload_type,
             messages=messages,
             response_format=response_format,
-            checks=tuple(checks),
-            pre_checks=tuple(pre_checks),
+            checks=several("checks", checks),
+            pre_checks=several("pre_checks", pre_checks),
             confidence=confidence,
             run=run,
             step=step,

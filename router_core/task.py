@@ -1,12 +1,12 @@
 """What the caller asks for, and the two things done with it for every target: make the request, examine the answer."""
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import field
 from functools import lru_cache, partial
-from typing import Any, cast
+from typing import Any, Final, TypeVar, cast
 
-from router_core.checks import Check, refuse_unusable_check, refuse_unusable_format, run_checks
+from router_core.checks import Check, refuse_awaited, refuse_unusable_check, refuse_unusable_format, run_checks
 from router_core.decide.calibration import calibrate
 from router_core.decide.confidence import make_signals, measure
 from router_core.decide.plan import Plan
@@ -20,6 +20,14 @@ from router_core.types import Message, Request
 # what the client knows as arguments and the router decides by itself
 _ROUTED = frozenset({"model", "stream", "num_retries", "max_retries", "fallbacks", "api_base", "base_url", "timeout"})
 
+MOST_LABEL: Final = 500
+"""Characters that a payload type, a run, a step or the value of a tag may have."""
+MOST_TAG_NAME: Final = 100
+"""Characters that the name of a tag may have."""
+MOST_TAGS: Final = 50
+"""Tags that a call may have."""
+
+T = TypeVar("T")
 ConfidenceFunction = Callable[[Any], float | None]
 """Gets the parsed answer (the text when no format was asked for); returns 0..1 or None."""
 
@@ -43,14 +51,26 @@ class Task:
     is_streamed: bool = False
 
 
+def several(name: str, given: Sequence[T] | None) -> tuple[T, ...]:
+    """Return what an argument lists; nothing of None.
+
+    Raises:
+        TypeError: It is no list.
+    """
+    if not given:
+        return ()
+    if isinstance(given, str | Mapping) or not isinstance(cast("object", given), Iterable):
+        raise TypeError(f"{name} must be a list, not {type(given).__name__}")
+    return tuple(given)
+
+
 def refuse_unusable(task: Task) -> None:
     """Do nothing for a task that can be sent.
 
     Raises:
         TypeError, ValueError: One of its parts is not what ``Router.complete`` takes.
     """
-    if type(task.payload_type) is not str:
-        _refuse_label("payload_type", task.payload_type)
+    _refuse_label("payload_type", task.payload_type)
     if task.run is not None:
         _refuse_label("run", task.run)
     if task.step is not None:
@@ -62,8 +82,10 @@ def refuse_unusable(task: Task) -> None:
         refuse_unusable_check(check)
     for function in task.pre_checks:
         refuse_unusable_rule(function)
-    if task.confidence is not None and not callable(task.confidence):
-        raise TypeError(f"confidence must be a function, not {type(task.confidence).__name__}")
+    if task.confidence is not None:
+        if not callable(task.confidence):
+            raise TypeError(f"confidence must be a function, not {type(task.confidence).__name__}")
+        refuse_awaited("confidence", task.confidence)
     if task.params and not _ROUTED.isdisjoint(task.params):
         if "stream" in task.params:
             raise TypeError("stream: use router.stream(...), or router.astream(...) in an event loop")
@@ -82,17 +104,24 @@ def _refuse_messages(messages: Any) -> None:
             raise TypeError(f"messages must be mappings with role and content, not {type(message).__name__}")
 
 
-def _refuse_label(name: str, value: object) -> None:
+def _refuse_label(name: str, value: object, most: int = MOST_LABEL) -> None:
     if not isinstance(value, str):
         raise TypeError(f"{name} must be text, not {type(value).__name__}")
+    if len(value) > most:
+        raise ValueError(f"{name} has {len(value)} characters, more than {most}: it is a name, and goes into the log")
 
 
 def _refuse_tags(tags: object) -> None:
     if not isinstance(tags, Mapping):
         raise TypeError(f"tags must be a mapping of text to text, not {type(tags).__name__}")
-    for key, value in cast("Mapping[object, object]", tags).items():
+    named = cast("Mapping[object, object]", tags)
+    if len(named) > MOST_TAGS:
+        raise ValueError(f"tags has {len(named)} entries, more than {MOST_TAGS}: they go into the log with every call")
+    for key, value in named.items():
         if not isinstance(key, str) or not isinstance(value, str):
             raise TypeError("tags must be a mapping of text to text")
+        _refuse_label("a tag's name", key, MOST_TAG_NAME)
+        _refuse_label("a tag's value", value)
 
 
 def make_request(

@@ -21,7 +21,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final, cast, get_args
 
 from router_core.backends import Backend
 from router_core.backends.recited import AsyncRecitedReading, Recital, RecitedReading, pieces_of
@@ -93,7 +93,13 @@ def failure(
         kind: How it fails.
         retry_after_s: Seconds that the provider asks to wait.
         billed: False = it charged nothing for certain; None = it may have.
+
+    Raises:
+        ValueError: There is no such kind.
     """
+    kinds = get_args(ErrorKind)
+    if kind not in kinds:
+        raise ValueError(f"failure: kind must be one of {', '.join(kinds)}, not {kind!r}")
     return CallError(f"simulated {kind}", kind=kind, retry_after_s=retry_after_s, billed=billed)
 
 
@@ -111,7 +117,8 @@ class FakeBackend:
         replies: What is said, by model (``provider/model``) or else by payload type.
         default: What is said to everything else.
         clock: Takes the latency; the one of the router. None = answers at once.
-        latency_s: Seconds before an answer, or before the first word of a streamed one.
+        latency_s: Seconds before an answer, or before the first word of a streamed one. A request whose timeout is
+            shorter fails with that, as with every model client.
 
     Attributes:
         replies: As above; may be changed at any time.
@@ -145,19 +152,26 @@ class FakeBackend:
         """Return the next reply.
 
         Raises:
-        : There is no reply to this request.
+            CallError: The reply is a failure, or the latency is above the request's timeout, which then passes.
         """
         found = self._next(request)
         if self._clock is not None:
-            self._clock.sleep(self.latency_s)
+            self._clock.sleep(min(self.latency_s, request.timeout_s))
+        self._refuse_late(request)
         return _said(found(), request)
 
     async def acomplete(self, request: Request) -> Response:
         """Return the next reply; see ``complete``."""
         found = self._next(request)
         if self._clock is not None:
-            await self._clock.asleep(self.latency_s)
+            await self._clock.asleep(min(self.latency_s, request.timeout_s))
+        self._refuse_late(request)
         return _said(found(), request)
+
+    def _refuse_late(self, request: Request) -> None:
+        if self.latency_s > request.timeout_s:
+            text = f"{request.model}: no answer in time, {request.timeout_s:g} s"
+            raise CallError(text, kind="timeout", billed=None)
 
     def stream(self, request: Request) -> RecitedReading:
         """Return the next reply to be read word by word."""

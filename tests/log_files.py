@@ -74,11 +74,12 @@ def _call(rng: random.Random, call_id: str, payload_type: str, *, at_us: int | N
     escalates = answered and not degraded and rng.random() < 0.11
     last = min(place + escalates, 2)
     source = "router" if at_us is not None else "import"
-    latency_ms = 0.0
+    latency_ms, cost_nusd = 0.0, 0
     for n, tier in enumerate([place, last] if escalates else [place], start=1):
         attempt = _attempt(rng, call_id, n=n, tier=tier, at_us=at_us)
         status = "failed" if not answered else "invalid" if escalates and n == 1 else "ok"
         latency_ms += attempt["latency_ms"]
+        cost_nusd += attempt.get("cost_nusd", 0)
         yield attempt | {"payload_type": payload_type, "source": source, "status": status}
     if rng.random() < 1 / 40:
         shadow = _attempt(rng, call_id, n=9, tier=2, at_us=at_us)
@@ -97,6 +98,8 @@ def _call(rng: random.Random, call_id: str, payload_type: str, *, at_us: int | N
         "degraded": degraded,
         "escalations": int(escalates),
         "fallbacks": 0,
+        "cost_nusd": cost_nusd,
+        "attempts": 1 + escalates,
         "critical": False,
         "latency_ms": round(latency_ms, 3),
         "status": "ok" if answered else "failed",

@@ -23,7 +23,7 @@ from router_core.call_log.read import LogBusyError, NoLogError, reading
 from router_core.call_log.spool import Spool
 from router_core.types import Request, Response
 from router_core.watch import watch
-from tests.builders import make_attempt_line, make_call_line, make_started_line
+from tests.builders import make_attempt_line, make_call_line, make_outcome_line, make_started_line
 from tests.routers import MESSAGES, SCHEMA, reply
 
 # children are forked from a process that has everything imported and no threads
@@ -98,7 +98,19 @@ def write_call(spool: Spool, call_id: str) -> None:
         request_id = f"r-{call_id}-{n}"
         spool.write(make_started_line(ids, request_id=request_id))
         spool.write(make_attempt_line(**ids, request_id=request_id))
-    spool.write(make_call_line(call_id=call_id, attempts=2, worker=spool.worker, seq=spool.next_seq()))
+    sums = {"cost_nusd": 2 * 140_000, "attempts": 2}
+    spool.write(make_call_line(call_id=call_id, **sums, worker=spool.worker, seq=spool.next_seq()))
+
+
+def fill(home: Home, spool: Spool) -> None:
+    """Log calls over several segments, one in flight among them, by a living and by a dead worker."""
+    other = Spool(home.spool, worker="other", rotate_bytes=4_000)
+    for n in range(10):
+        write_call(spool, f"c-{n:07}")
+        write_call(other, f"d-{n:07}")
+        spool.write(make_outcome_line(call_id=f"d-{n:07}", correct=n % 2))
+    other.write(make_started_line({"attempt_id": "a-9", "call_id": "c-9"}))
+    other.close()
 
 
 def ingest_forever(root: Path) -> None:

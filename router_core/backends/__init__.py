@@ -9,10 +9,16 @@ __all__ = ["AsyncReading", "Backend", "Reading", "StreamingBackend"]
 
 
 class Backend(Protocol):
-    """One request to one target. Retries, fallbacks and prices are the router's business, never a backend's."""
+    """One request to one target. Retries, fallbacks and prices are the router's business, never a backend's.
+
+    Its own business is ``request.timeout_s``: a request that takes longer fails there, with kind ``timeout``. The
+    router waits for its backend, because taking a thread for every call would cost more than all else that it does. It
+    gives a request no more time than its call has left, and sends none after the deadline; a backend that answers later
+    than it was allowed to makes its call last that much longer, and its answer is served.
+    """
 
     def complete(self, request: "Request") -> "Response":
-        """Return the target's answer.
+        """Return the target's answer within ``request.timeout_s``.
 
         Raises:
             CallError: For every failure, whatever it was; nothing else leaves a backend.
@@ -20,7 +26,7 @@ class Backend(Protocol):
         ...
 
     async def acomplete(self, request: "Request") -> "Response":
-        """Return the target's answer, without blocking the event loop.
+        """Return the target's answer within ``request.timeout_s``, without blocking the event loop.
 
         Raises:
             CallError: For every failure but cancellation, which passes unchanged.

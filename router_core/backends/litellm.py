@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from router_core.backends.keys import can_go_without, goes_to
-from router_core.backends.litellm_errors import redacted, refuse_withheld, translated
+from router_core.backends.litellm_errors import redacted, translated
 from router_core.backends.litellm_fork import renew_after_fork
 from router_core.backends.litellm_response import response_format_of, response_of
 from router_core.backends.litellm_stream import GRACE_S, AsyncLiteLLMReading, LiteLLMReading
@@ -191,7 +191,6 @@ def _answer(raw: object, request: "Request") -> "Response":
     response = response_of(raw)
     if response is None:
         raise CallError(f"{request.model}: there is no answer in the response", kind="bad_response", billed=None)
-    refuse_withheld(request.model, response.finish_reason)
     return response
 
 

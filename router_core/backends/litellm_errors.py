@@ -158,19 +158,6 @@ def translated(error: BaseException, model: str, *, outer: BaseException | None 
     )
 
 
-def refuse_withheld(model: str, finish_reason: str | None) -> None:
-    """Do nothing for an answer that the provider did not withhold.
-
-    A refusal that comes as an answer is still a refusal: it must not be repaired by asking another model.
-
-    Raises:
-        CallError: Its content filter has ended the answer.
-    """
-    if finish_reason == "content_filter":
-        text = f"{model}: answer withheld by the provider's content filter"
-        raise CallError(text, kind="content_policy", billed=None)
-
-
 def redacted(text: str) -> str:
     """Return the text on one line, without keys, tracebacks or quoted answers, at most 200 characters."""
     short = _SECRET.sub("[key]", _TAIL.sub("", " ".join(text[:4000].split())))

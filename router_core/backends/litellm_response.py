@@ -50,6 +50,7 @@ def usage_of(usage: object) -> Usage:
         return Usage()
     details = field_of(usage, "prompt_tokens_details")
     cached = _count(details, "cached_tokens") or _count(usage, "cache_read_input_tokens")
+    cached = cached or _count(usage, "cached_tokens")  # Moonshot
     written = _count(details, "cache_write_tokens") or _count(details, "cache_creation_tokens")
     written = written or _count(usage, "cache_creation_input_tokens")
     split = field_of(details, "cache_creation_token_details")

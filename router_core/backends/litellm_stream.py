@@ -19,9 +19,9 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from router_core.backends.litellm_chunks import TokenCounter, piece_of, prompt_text, response_of_chunks
-from router_core.backends.litellm_errors import refuse_withheld, translated
+from router_core.backends.litellm_errors import translated
 from router_core.backends.litellm_response import field_of, text_of
-from router_core.errors import CallError
+from router_core.errors import CallError, place_of
 from router_core.types import Chunk, Response
 
 if TYPE_CHECKING:
@@ -72,13 +72,13 @@ class _Gathered:
         """Take note that the provider has closed the stream.
 
         Raises:
-            CallError: It did so in the middle, or has withheld the answer.
+            CallError: It did so in the middle.
         """
         self._is_over = True
-        model, reason = self._request.model, self._finish_reason()
-        refuse_withheld(model, reason)
-        if reason is None and self.received().is_counted:  # the client makes a "stop" of its own out of this
-            raise CallError(f"{model}: the stream ended before the answer did", kind="bad_response", billed=None)
+        # the client makes a "stop" of its own out of a stream that was cut off
+        if self._finish_reason() is None and self.received().is_counted:
+            text = f"{self._request.model}: the stream ended before the answer did"
+            raise CallError(text, kind="bad_response", billed=None)
 
     def received(self) -> Response:
         """Return what has come so far."""
@@ -148,7 +148,7 @@ class LiteLLMReading:
         Raises:
             CallError: The request failed, the stream broke, or nothing came in time.
         """
-        if not self._is_begun:
+        if not self._is_begun and not self._is_ended:
             self._start()
         while not self._is_ended:
             came = self._next()
@@ -198,6 +198,8 @@ class LiteLLMReading:
     def _read(self) -> None:
         last: object = _END
         try:
+            if self._stopped.is_set():  # nobody waits for it any more: it is not sent
+                return
             self._gathered.source = source = self._begin()
             for raw in source:
                 if self._stopped.is_set():
@@ -334,8 +336,8 @@ def _close(source: Any) -> None:
         if callable(close):
             try:
                 close()
-            except Exception:
-                _logger.debug("a stream could not be closed", exc_info=True)
+            except Exception as error:  # noqa: BLE001 - whatever the client's own object raises
+                _logger.debug("a stream could not be closed: %s", place_of(error))
 
 
 async def _aclose(source: Any) -> None:
@@ -349,5 +351,5 @@ async def _aclose(source: Any) -> None:
         closing = close()
         if inspect.isawaitable(closing):
             await closing
-    except Exception:
-        _logger.debug("a stream could not be closed", exc_info=True)
+    except Exception as error:  # noqa: BLE001 - whatever the client's own object raises
+        _logger.debug("a stream could not be closed: %s", place_of(error))

@@ -32,6 +32,23 @@ class LogBusyError(RouterError):
     """The log stayed locked by another process for longer than one is willing to wait."""
 
 
+class BrokenLogError(ConfigError):
+    """The log's file is there, but DuckDB cannot make a log of it: it is damaged, or something else.
+
+    Attributes:
+        reason: What DuckDB says, one line.
+    """
+
+    def __init__(self, path: Path, reason: str) -> None:
+        self.reason = reason
+        way_out = (
+            f"it cannot be opened ({reason}). Restore it from a backup; without one: `tierwise ingest --rebuild` keeps"
+            " it under another name and makes the log anew from the segments in spool/done, as far back as they are"
+            " kept (tierwise doctor says how far)"
+        )
+        super().__init__(str(path), [Problem(path=path.name, message=way_out)])
+
+
 class LogUnavailableError(RouterError):
     """The log cannot be opened now, for want of disk, of files or of rights; nothing is lost, and it may pass."""
 
@@ -50,23 +67,22 @@ def is_disk_error(error: Exception) -> bool:
     return any(words in str(error) for words in _DISK)
 
 
-def unreadable(path: Path, error: Exception) -> ConfigError | LogUnavailableError:
+def first_line(error: Exception) -> str:
+    """Return what DuckDB says, as one line that is not endless."""
+    return next(iter(str(error).splitlines()), "no reason given")[:300]
+
+
+def unreadable(path: Path, error: Exception) -> BrokenLogError | LogUnavailableError:
     """Return the error for a log file that DuckDB cannot open: as it is, or just now."""
-    first_line = str(error).splitlines()[0][:300]
-    if not any(words in first_line for words in _BROKEN):
+    reason = first_line(error)
+    if not any(words in reason for words in _BROKEN):
         return unavailable(path, error)
-    way_out = (
-        f"it cannot be opened ({first_line}). Restore it from a backup; without one: `tierwise ingest --rebuild` keeps"
-        " it under another name and makes the log anew from the segments in spool/done, as far back as they are kept"
-        " (tierwise doctor says how far)"
-    )
-    return ConfigError(str(path), [Problem(path=path.name, message=way_out)])
+    return BrokenLogError(path, reason)
 
 
 def unavailable(path: Path, error: Exception) -> LogUnavailableError:
     """Return the error for a log that cannot be used just now: no room, no right, too many open files."""
-    first_line = str(error).splitlines()[0][:300]
-    return LogUnavailableError(f"{path} cannot be opened now ({first_line}); nothing is lost, try again")
+    return LogUnavailableError(f"{path} cannot be opened now ({first_line(error)}); nothing is lost, try again")
 
 
 def newer_schema(path: Path, version: int, known: int) -> ConfigError:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from router_core.call_log.lookup import Question
 from router_core.call_log.schema import LINE_COLUMNS, TABLES
+from router_core.call_log.segments import IMPORT_PREFIX
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -109,8 +110,24 @@ def update_pending(con: "DuckDBPyConnection", filled: set[str], settled: tuple[s
 
 
 def forget(con: "DuckDBPyConnection", segments: Collection[str]) -> None:
-    """Drop segments that are no longer anywhere from the ledger."""
-    con.execute("DELETE FROM log.ledger WHERE segment IN (SELECT unnest(?))", [list(segments)])
+    """Drop segments that are no longer anywhere from the ledger, and remember how much that was."""
+    names = [list(segments)]
+    con.execute(
+        f"""CREATE OR REPLACE TEMP TABLE forgotten AS
+            SELECT is_import, sum(segments) AS segments, sum(lines) AS lines, min(first_at) AS first_at,
+                   max(last_at) AS last_at
+            FROM (FROM log.forgotten_segments UNION ALL BY NAME
+                  SELECT starts_with(segment, '{IMPORT_PREFIX}') AS is_import, 1 AS segments, lines,
+                         ledger.at AS first_at, ledger.at AS last_at
+                  FROM log.ledger WHERE segment IN (SELECT unnest(?)))
+            GROUP BY is_import""",
+        names,
+    )
+    con.execute("BEGIN")
+    con.execute("DELETE FROM log.forgotten_segments")
+    con.execute("INSERT INTO log.forgotten_segments BY NAME FROM forgotten")
+    con.execute("DELETE FROM log.ledger WHERE segment IN (SELECT unnest(?))", names)
+    con.execute("COMMIT")
 
 
 def record(con: "DuckDBPyConnection", advances: Mapping[str, Advance], now_us: int) -> None:

@@ -22,6 +22,14 @@ BOOKKEEPING: Final[dict[str, dict[str, str]]] = {
     "schema_version": {"version": "INTEGER", "applied_at": "TIMESTAMP"},
     # how far each segment is in the tables: committed together with its rows, so every line counts exactly once
     "ledger": {"segment": "VARCHAR", "end_offset": "BIGINT", "lines": "BIGINT", "at": "TIMESTAMP"},
+    # what the ledger no longer names because no file of it is left: rows of it are in the tables alone
+    "forgotten_segments": {
+        "is_import": "BOOLEAN",
+        "segments": "BIGINT",
+        "lines": "BIGINT",
+        "first_at": "TIMESTAMP",
+        "last_at": "TIMESTAMP",
+    },
     "quarantine": {
         "segment": "VARCHAR",
         "line_offset": "BIGINT",

@@ -1,6 +1,5 @@
 """What is wrong with a home, and how to mend it."""
 
-import datetime as dt
 import json
 import os
 import shutil
@@ -9,16 +8,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
-from router_core.call_log.access import is_watched
-from router_core.call_log.backlog import read_offsets, unread, unread_bytes
+from router_core.call_log.access import (
+    BrokenLogError,
+    LogBusyError,
+    NoLogError,
+    first_line,
+    is_disk_error,
+    is_watched,
+)
+from router_core.call_log.anew import Reach, Read, reach_of, read_of
+from router_core.call_log.backlog import unread, unread_bytes
 from router_core.call_log.filesystems import filesystem_of, is_network
 from router_core.call_log.holders import command_of, holders_of, read_holders
 from router_core.call_log.home import HOME_VARIABLE, Home
-from router_core.call_log.kept import list_kept
 from router_core.call_log.read import reading
 from router_core.call_log.schema import SCHEMA_VERSION
 from router_core.call_log.segments import list_segments, list_workers, lock_path
 from router_core.call_log.spool import DROPPED_EVENT
+from router_core.call_log.terminal import counted
 from router_core.errors import ConfigError, RouterError
 
 if TYPE_CHECKING:
@@ -63,22 +70,43 @@ def diagnose(home: Home, config: Path, now_s: float) -> list[Finding]:
         return [*findings, Finding(name="home", state="wrong", text=f"{home.root} is not there", mend=mend)]
     holders = read_holders()
     findings += [_home(home), _disk(home), _watcher(home, holders), _holders(home, holders), _demo(home)]
-    offsets: dict[str, int] = {}
-    first: dt.datetime | None = None
-    if home.log.exists():
-        try:
-            with reading(home) as log:
-                findings += [_schema(log), _quarantine(log), _dropped(log)]
-                offsets, first = read_offsets(log), _first_instant(log)
-        except RouterError as error:
-            mend = "see above; if another program has it open, close that"
-            findings.append(Finding(name="log", state="wrong", text=str(error), mend=mend))
-            return findings
-    else:
-        findings.append(
-            Finding(name="log", state="note", text="nothing was brought into it yet", mend="tierwise ingest")
+    found, read = _log(home)
+    return [*findings, *found, _backlog(home, read, now_s), _kept(home, read)]
+
+
+def _log(home: Home) -> tuple[list[Finding], Read | None]:
+    """Return what is found in the log, and what it has read; None when it cannot be asked."""
+    import duckdb
+
+    try:
+        with reading(home) as log:
+            return [_schema(log), _quarantine(log), _dropped(log)], read_of(log)
+    except NoLogError:
+        text = "nothing was brought into it yet"
+        return [Finding(name="log", state="note", text=text, mend="tierwise ingest")], Read()
+    except RouterError as error:
+        return [_unusable(home, error)], None
+    except duckdb.Error as error:
+        # it opens, and then breaks where it is read
+        return [_unusable(home, error if is_disk_error(error) else BrokenLogError(home.log, first_line(error)))], None
+
+
+def _unusable(home: Home, error: Exception) -> Finding:
+    """Say why the log cannot be read, and the way out."""
+    if isinstance(error, BrokenLogError):
+        text = f"{home.log} is damaged, or no log at all ({error.reason})"
+        way = "stop the background process, then: " if is_watched(home) else ""
+        mend = (
+            f"{way}put a backup in its place; without one: tierwise ingest --rebuild makes it anew from the segments"
+            f" below, and keeps {home.log.name} under another name"
         )
-    return [*findings, _backlog(home, offsets, now_s), _kept(home, offsets, first)]
+    elif isinstance(error, ConfigError):
+        text, mend = f"{home.log}: {error.problems[0].message}", "or name another home with --home"
+    elif isinstance(error, LogBusyError):
+        text, mend = str(error), "locks, above, says who has it open; close that if it is not the background process"
+    else:
+        text, mend = str(error), "see home and disk above, then try again"
+    return Finding(name="log", state="wrong", text=text, mend=mend)
 
 
 def _config(path: Path) -> Finding:
@@ -92,11 +120,11 @@ def _config(path: Path) -> Finding:
         text = f"{path} cannot be read ({error.strerror})"
         return Finding(name="config", state="wrong", text=text, mend="check its permissions")
     except ConfigError as error:
-        text = f"{path} has {len(error.problems)} problems"
+        text = f"{path} has {counted(len(error.problems), 'problem')}"
         return Finding(name="config", state="wrong", text=text, mend=f"tierwise check {path}")
     not_yet = unsupported(config)
     if not_yet:
-        text = f"{path} asks for {len(not_yet)} things that are not yet supported"
+        text = f"{path} asks for {counted(len(not_yet), 'thing that is', 'things that are')} not yet supported"
         return Finding(name="config", state="wrong", text=text, mend=f"tierwise check {path}")
     return Finding(name="config", state="ok", text=f"{path}, version {config.content_hash}")
 
@@ -147,25 +175,47 @@ def _holders(home: Home, holders: Mapping[int, list[int]]) -> Finding:
     return Finding(name="locks", state="ok", text=text or "nobody holds one")
 
 
-def _kept(home: Home, offsets: Mapping[str, int], first: dt.datetime | None) -> Finding:
-    """Say how far back the log could be made anew, should its file be lost."""
-    kept = list_kept(home.spool)
-    lacking = [each for each in kept if not each.is_in(offsets)]
-    size = f"{len(kept):,} kept ({_bytes(sum(each.disk_bytes for each in kept))})"
-    if lacking:
-        text = f"{size}; {len(lacking):,} of them are not in the log"
+def _kept(home: Home, read: Read | None) -> Finding:
+    """Say what the log could be made anew from, should its file be lost, and what could not."""
+    reach = reach_of(home, read or Read())
+    size = f"{reach.segments:,} kept ({_bytes(reach.disk_bytes)})"
+    if read is None:
+        return _kept_beside_unusable(reach, size)
+    if reach.lacking:
+        text = f"{size}; {reach.lacking:,} of them {'is' if reach.lacking == 1 else 'are'} not in the log"
         return Finding(name="segments", state="wrong", text=text, mend="tierwise ingest brings them in")
-    oldest = min((each.written_s for each in kept), default=None)
-    if oldest is None:
-        return Finding(name="segments", state="ok", text="none kept")
-    reach = dt.datetime.fromtimestamp(oldest, dt.UTC)
-    text = f"{size}; the oldest was last written on {reach:%Y-%m-%d}"
-    # a segment holds at most a day
-    if first is None or first > reach - dt.timedelta(days=1):
-        return Finding(name="segments", state="ok", text=f"{text}: the whole log could be made anew from them")
+    parts = [size if reach.segments else "none kept"]
+    if reach.oldest is not None:
+        parts[0] += f"; the oldest was last written on {reach.oldest:%Y-%m-%d}"
+    if reach.is_whole:
+        whole = ": the whole log could be made anew from them" if reach.segments else ""
+        return Finding(name="segments", state="ok", text=parts[0] + whole)
+    if reach.gone:
+        imports = ", imports among them," if reach.gone_imports else ""
+        parts.append(
+            f"{counted(reach.gone, 'other')} that the log has read{imports} {'is' if reach.gone == 1 else 'are'} not:"
+            f" {counted(reach.gone_lines, 'line')}"
+        )
+    elif reach.gone_imports:
+        parts.append("imported rows, of which no segment is kept")
+    if reach.is_short and reach.first is not None:
+        before = "rows before it" if reach.segments else "rows"
+        parts.append(f"{before}, back to {reach.first:%Y-%m-%d}")
+    text = f"{'; '.join(parts)}; that is in {home.log.name} alone and could not be made anew"
     mend = f"back {home.log.name} up, or keep a copy of the rows: tierwise export --format parquet"
-    text += f"; rows before it, back to {first:%Y-%m-%d}, are in {home.log.name} alone"
     return Finding(name="segments", state="note", text=text, mend=mend)
+
+
+def _kept_beside_unusable(reach: Reach, size: str) -> Finding:
+    """Say what a log that cannot be read could be made anew from."""
+    if reach.oldest is None or reach.newest is None:
+        text = "none kept: without a backup, only what waits in the spool could be made anew"
+        return Finding(name="segments", state="note", text=text)
+    text = (
+        f"{size}, last written from {reach.oldest:%Y-%m-%d} to {reach.newest:%Y-%m-%d}: the log could be made anew from"
+        " them; whether it held more cannot be told"
+    )
+    return Finding(name="segments", state="note", text=text)
 
 
 def _dropped(log: "DuckDBPyConnection") -> Finding:
@@ -178,16 +228,11 @@ def _dropped(log: "DuckDBPyConnection") -> Finding:
     if not times:
         return Finding(name="dropped", state="ok", text="no lines were lost for want of disk")
     text = (
-        f"{groups:,} groups of lines were lost in {times:,} times without disk, the last one {last:%Y-%m-%d %H:%M} UTC"
+        f"{counted(groups, 'group of lines was', 'groups of lines were')} lost in {counted(times, 'time')} without"
+        f" disk, the last one {last:%Y-%m-%d %H:%M} UTC"
     )
     mend = "they waited in memory until it was full; see that the disk has room, and watch it"
     return Finding(name="dropped", state="wrong", text=text, mend=mend)
-
-
-def _first_instant(log: "DuckDBPyConnection") -> dt.datetime | None:
-    # from the sums: over raw rows it would take long
-    row = log.execute("SELECT min(hour) FROM rollup_calls WHERE source IS DISTINCT FROM 'import'").fetchone()
-    return row[0].replace(tzinfo=dt.UTC) if row is not None and row[0] is not None else None
 
 
 def _demo(home: Home) -> Finding:
@@ -214,13 +259,18 @@ def _quarantine(log: "DuckDBPyConnection") -> Finding:
     if not rows:
         return Finding(name="quarantine", state="ok", text="empty")
     shown = "; ".join(f"{n:,} × {json.dumps(reason)}" for reason, n in rows[:_REASONS_SHOWN])
-    more = f"; and {len(rows) - _REASONS_SHOWN} more reasons" if len(rows) > _REASONS_SHOWN else ""
+    more = f"; and {counted(len(rows) - _REASONS_SHOWN, 'more reason')}" if len(rows) > _REASONS_SHOWN else ""
     mend = "their text is in the table quarantine; find the program that writes such lines"
-    text = f"{sum(n for _, n in rows):,} lines could not be used: {shown}{more}"
+    text = f"{counted(sum(n for _, n in rows), 'line')} could not be used: {shown}{more}"
     return Finding(name="quarantine", state="wrong", text=text, mend=mend)
 
 
-def _backlog(home: Home, offsets: dict[str, int], now_s: float) -> Finding:
+def _backlog(home: Home, read: Read | None, now_s: float) -> Finding:
+    if read is None:
+        size = _bytes(sum(segment.size for segment in list_segments(home.spool)))
+        text = f"{size} in the spool; how much of it the log has read cannot be told"
+        return Finding(name="backlog", state="note", text=text)
+    offsets = read.offsets
     waiting = unread(list_segments(home.spool), offsets)
     if not waiting:
         return Finding(name="backlog", state="ok", text="none: everything written is in the log")

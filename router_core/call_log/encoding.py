@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
+from router_core.errors import place_of
+
 _MOST_DEEP = 50
 _logger = logging.getLogger("router_core.call_log")
 
@@ -26,9 +28,8 @@ def _plain(value: object, around: tuple[int, ...]) -> Any:
         if id(container) in around or len(around) >= _MOST_DEEP:
             return "..."
         return _plain_container(container, (*around, id(container)))
-    except Exception:
-        # the caller's objects may raise anything
-        _logger.warning("call log: a value that cannot be read is logged as its type", exc_info=True)
+    except Exception as error:  # noqa: BLE001 - the caller's objects may raise anything
+        _logger.warning("call log: a value that cannot be read is logged as its type: %s", place_of(error))
         return f"<{kind}>"
 
 

@@ -1,7 +1,8 @@
 """The log's raw rows as files that any engine reads: Parquet or CSV, one folder per table and local day.
 
 The log is opened for one table and day at a time, so that the writer never waits for long; rows that come in meanwhile
-are left out, by their place in the table. What is written appears under its final name when all of it is there.
+are left out, by their place in the table. What is written appears under its final name when all of it is there, and is
+for its owner alone, as the log is.
 """
 
 import datetime as dt
@@ -157,6 +158,7 @@ def export_log(
         report = _report(folder, unfinished, plan, files)
         manifest = _manifest(report, plan, version, now)
         unfinished.joinpath(MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+        _make_private(unfinished)
         unfinished.rename(folder)
     except BaseException:
         shutil.rmtree(unfinished, ignore_errors=True)
@@ -228,6 +230,12 @@ def _write(
             progress(done, total)
     shutil.rmtree(folder / "spill", ignore_errors=True)
     return files
+
+
+def _make_private(folder: Path) -> None:
+    """Keep what was written from others; until now the folder around it has done so."""
+    for path in folder.rglob("*"):
+        path.chmod(0o700 if path.is_dir() else 0o600)
 
 
 def _copy(log: "DuckDBPyConnection", target: Path, part: _Part, plan: ExportPlan) -> int:

@@ -9,12 +9,15 @@ DuckDB's lock.
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
+
+import duckdb
 
 from router_core.call_log import access, commit, folding, outcome_sums, rollups
+from router_core.call_log.anew import count_rows
 from router_core.call_log.archive import Archive
 from router_core.call_log.backlog import read_offsets, unread_bytes
 from router_core.call_log.commit import Advance
@@ -22,13 +25,15 @@ from router_core.call_log.ddl import ROLLUPS
 from router_core.call_log.home import Home
 from router_core.call_log.lines import Batch
 from router_core.call_log.logfile import LogFile
-from router_core.call_log.lookup import SizedLookup
+from router_core.call_log.lookup import Question, SizedLookup
 from router_core.call_log.orphans import read_orphans
 from router_core.call_log.pace import MAX_ROWS_PER_COMMIT, Bounds, next_rows
+from router_core.call_log.read import reading
 from router_core.call_log.segments import list_segments, lock_path, retire
 from router_core.call_log.spool_reader import Goal, SpoolReader, look
 from router_core.call_log.stage import Stage
 from router_core.call_log.weeks import weeks
+from router_core.errors import RouterError
 
 __all__ = ["MAX_ROWS_PER_COMMIT", "IngestReport", "Ingester", "Progress", "ingest_once", "wall_clock_us"]
 
@@ -51,6 +56,8 @@ class IngestReport:
         backlog_bytes: What was left unread: torn last lines of living workers, or lines that came meanwhile.
         held_s: How long each use of the file has kept it locked.
         replaced: Where the file is that was replaced by one made anew; None when none was.
+        rows_before: Rows of the replaced file by table; None when none was, or when it could not be read.
+        rows_after: Rows of the file made anew.
     """
 
     busy: bool = False
@@ -62,6 +69,8 @@ class IngestReport:
     backlog_bytes: int = 0
     held_s: tuple[float, ...] = ()
     replaced: str | None = None
+    rows_before: Mapping[str, int] | None = None
+    rows_after: Mapping[str, int] | None = None
 
 
 @dataclass(slots=True)
@@ -265,6 +274,15 @@ class Ingester:
             with self._file.attached(self._now_us()) as con:
                 folding.record_folded(con, rollup)
 
+    def count_rows(self) -> dict[str, int]:
+        """Return how many rows the log has, by table."""
+        with self._file.attached(self._now_us()) as con:
+            return count_rows(con, "log.")
+
+    def ask(self, *questions: Question) -> list[list[Sequence[Any]]]:
+        """Return the rows of each question's answer: the only way in which this process may read its log."""
+        return self._lookup.ask(*questions)
+
     def recompute_sums(self) -> None:
         """Compute all hourly sums anew from the raw rows; readers get in between."""
         with self._file.attached(self._now_us()) as con:
@@ -321,15 +339,28 @@ def ingest_once(
                 message = f"a background process writes {home.log}; stop it first, tierwise doctor names it"
                 raise access.LogBusyError(message)
             return IngestReport(busy=True)
+        before = _readable_rows(home) if rebuild else None
         replaced = set_aside(home.log, wall_clock_us()) if rebuild else None
         ingester = Ingester(home, now_us=clock if as_of_us is None else lambda: as_of_us, keep_days=keep_days)
         try:
-            report = replace(ingester.tick(progress=progress), replaced=None if replaced is None else str(replaced))
+            report = ingester.tick(progress=progress)
+            if replaced is not None:
+                after = ingester.count_rows()
+                report = replace(report, replaced=str(replaced), rows_before=before, rows_after=after)
             if sums:
                 ingester.recompute_sums()
             return report
         finally:
             ingester.close()
+
+
+def _readable_rows(home: Home) -> dict[str, int] | None:
+    """Return the rows of a log that is to be replaced, by table; None if it cannot be read. Nothing has it open yet."""
+    try:
+        with reading(home) as log:
+            return count_rows(log)
+    except (RouterError, duckdb.Error):
+        return None
 
 
 def set_aside(log: Path, now_us: int) -> Path | None:

@@ -1,27 +1,27 @@
 """Reports, printed for a person: spend, an import, the doctor's findings."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from router_core.call_log.doctor import Finding
 from router_core.call_log.importers.outcomes import ImportReport
 from router_core.call_log.ingest import IngestReport
 from router_core.call_log.reports import SpendRow
-from router_core.call_log.terminal import number, percent, safe, table, usd
+from router_core.call_log.terminal import counted, number, percent, safe, table, usd
 
 
 def import_text(report: ImportReport) -> str:
     """Return what an import did."""
     lines = [
-        f"{report.file}: {report.rows_read:,} rows read, {report.rows_kept:,} kept, "
+        f"{report.file}: {counted(report.rows_read, 'row')} read, {report.rows_kept:,} kept, "
         f"{report.rows_new:,} new, {report.rows_known:,} already there",
         *(f"  left out: {rows.rows:,} × {rows.reason} (first is row {rows.first_row:,})" for rows in report.skipped),
-        f"  {report.calls:,} calls ({report.calls_new:,} new; {report.calls_served:,} served, "
-        f"{report.calls - report.calls_served:,} evaluations only), {report.models:,} models",
+        f"  {counted(report.calls, 'call')} ({report.calls_new:,} new; {report.calls_served:,} served, "
+        f"{counted(report.calls - report.calls_served, 'evaluation')} only), {counted(report.models, 'model')}",
     ]
     if report.rows_without_cost:
-        lines.append(f"  {report.rows_without_cost:,} rows have no cost: it stays unknown")
+        lines.append(f"  {counted(report.rows_without_cost, 'row has', 'rows have')} no cost: it stays unknown")
     if report.rows_without_label:
-        lines.append(f"  {report.rows_without_label:,} rows have no correctness")
+        lines.append(f"  {counted(report.rows_without_label, 'row has', 'rows have')} no correctness")
     lines.append(
         "Imported. See: tierwise spend --by model" if report.changed else "Nothing changed: all of it is in the log."
     )
@@ -32,13 +32,33 @@ def ingest_text(report: IngestReport) -> str:
     """Return what an ingest did."""
     if report.busy:
         return "A background process keeps the log up to date; nothing was left to do here."
-    rows = ", ".join(f"{n:,} {table}" for table, n in sorted(report.rows.items()) if n)
-    lines = [f"{report.lines:,} lines read: {rows or 'nothing new'}."]
+    rows = _by_table({table: n for table, n in report.rows.items() if n})
+    lines = [f"{counted(report.lines, 'line')} read: {rows or 'nothing new'}."]
     if report.quarantined:
-        lines.append(f"{report.quarantined:,} lines could not be used; see: tierwise doctor")
+        lines.append(f"{counted(report.quarantined, 'line')} could not be used; see: tierwise doctor")
     if report.replaced is not None:
-        lines.append(f"The log was made anew; what it replaced is kept as {report.replaced}.")
+        lines += [*_anew(report), f"The log was made anew; what it replaced is kept as {report.replaced}."]
     return "\n".join(lines)
+
+
+def _anew(report: IngestReport) -> list[str]:
+    """Return the rows of a log made anew beside those it had before."""
+    after = report.rows_after or {}
+    if report.rows_before is None:
+        return [f"Rows now: {_by_table(after)}. What it replaced cannot be read, so nothing says how many it had."]
+    before = report.rows_before
+    lines = [f"Rows before: {_by_table(before)}.", f"Rows now:    {_by_table(after)}."]
+    fewer = {table: n - after.get(table, 0) for table, n in before.items() if after.get(table, 0) < n}
+    if fewer:
+        lines.append(
+            f"WARNING: {_by_table(fewer)} fewer than before: their segments are no longer kept. To have them back, stop"
+            " what uses the log and give the kept file its old name again."
+        )
+    return lines
+
+
+def _by_table(rows: Mapping[str, int]) -> str:
+    return ", ".join(counted(n, table.removesuffix("s")) for table, n in sorted(rows.items()))
 
 
 def findings_text(findings: Sequence[Finding]) -> str:
@@ -94,9 +114,10 @@ def spend_text(by: str, rows: Sequence[SpendRow]) -> str:
     text = table([*headers, *(["USD per month"] if monthly else [])], cells)
     unknown = sum(row.n_unknown_cost for row in rows)
     total = (
-        f"\n\nTotal {usd(sum(row.cost_nusd for row in rows), 4)} over {sum(row.attempts for row in rows):,} attempts"
+        f"\n\nTotal {usd(sum(row.cost_nusd for row in rows), 4)}"
+        f" over {counted(sum(row.attempts for row in rows), 'attempt')}"
     )
-    ending = f"; {unknown:,} have no known cost (means leave them out)." if unknown else "."
+    ending = f"; {counted(unknown, 'has', 'have')} no known cost (means leave them out)." if unknown else "."
     return text + total + ending + _drift(rows)
 
 

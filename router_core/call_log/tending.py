@@ -7,6 +7,8 @@ import weakref
 from contextlib import suppress
 from typing import Final, Protocol
 
+from router_core.errors import place_of
+
 _EVERY_S: Final = 1.0
 _logger = logging.getLogger("router_core.call_log")
 
@@ -51,8 +53,8 @@ def _tend(spool: "weakref.ref[Tended]", stop: threading.Event) -> None:
             return
         try:
             tended.tend()
-        except Exception:
-            _logger.exception("call log: could not be tended")
+        except Exception as error:  # noqa: BLE001 - the next time may do better
+            _logger.error("call log: could not be tended: %s", place_of(error))
         del tended
 
 

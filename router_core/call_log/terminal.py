@@ -71,6 +71,17 @@ def wrapped(text: str, width: int | None, indent: int) -> list[str]:
     )
 
 
+def counted(n: int, one: str, more: str | None = None) -> str:
+    """Return a number and what it counts: ``1 row``, ``1,234 rows``.
+
+    Args:
+        n: The number.
+        one: What follows a one: ``row has``.
+        more: What follows any other number: ``rows have``; None = the same with an s.
+    """
+    return f"{n:,} {one if n == 1 else more or f'{one}s'}"
+
+
 def number(value: float | None, digits: int = 2, suffix: str = "") -> str:
     """Return a number with thousands separators, or ``-`` when there is none."""
     return "-" if value is None else f"{value:,.{digits}f}{suffix}"

@@ -6,9 +6,9 @@ from typing import Any
 
 from router_core.call_log.export import ExportReport
 from router_core.call_log.importers.formats import TABLE
-from router_core.call_log.importers.log_report import Drift, LogImportReport
+from router_core.call_log.importers.log_report import Drift, LogImportReport, Untaken
 from router_core.call_log.importers.own import ExportImportReport
-from router_core.call_log.terminal import safe, table, usd
+from router_core.call_log.terminal import counted, safe, table, usd
 
 _MODELS_SHOWN = 8
 _PLACES_SHOWN = 3
@@ -24,9 +24,10 @@ def log_import_text(report: LogImportReport, *, guessed: bool) -> str:
     lines = [
         f"{safe(report.file)}: read as {report.format}"
         + (" (guessed; say otherwise with --format)" if guessed else ""),
-        f"  {report.rows_read:,} rows read, {report.rows_kept:,} kept"
+        f"  {counted(report.rows_read, 'row')} read, {report.rows_kept:,} kept"
         + ("" if report.is_dry else f", {report.rows_new:,} new, {report.rows_known:,} already there"),
         *(f"  left out: {safe(one.text(), 300)}" for one in report.skipped),
+        *(f"  not read: {safe(one.text(), 300)}" for one in report.not_read),
     ]
     if report.rows_kept:
         lines += [*_facts(report), *_costs(report), *_drift_lines(report.drift)]
@@ -37,29 +38,47 @@ def log_import_text(report: LogImportReport, *, guessed: bool) -> str:
 
 def _facts(report: LogImportReport) -> list[str]:
     lines = [f"  from {_shown_instant(report.since_us)} to {_shown_instant(report.until_us)} UTC"]
-    counted = (
-        (report.calls_new, "calls"),
-        (report.linked, "retries and fallbacks"),
-        (report.failed, "failed"),
-        (report.cache_hits, "answered by a cache"),
+    facts = (
+        (report.calls_new, "call", "calls"),
+        (report.linked, "retry or fallback", "retries and fallbacks"),
+        (report.failed, "failed", "failed"),
+        (report.cache_hits, "answered by a cache", "answered by a cache"),
     )
-    found = ", ".join(f"{n:,} {what}" for n, what in counted if n)
+    found = ", ".join(counted(n, one, more) for n, one, more in facts if n)
     if found:
         lines.append(f"  {found}")
     # the known tools write UTC; of any other table nobody knows
     if report.zoneless and report.format == TABLE:
-        lines.append(f"  {report.zoneless:,} times name no zone: taken as those of the map file's timezone, else UTC")
+        named = counted(report.zoneless, "time names", "times name")
+        lines.append(f"  {named} no zone: taken as of the map file's timezone, else UTC")
     if report.rows_without_payload_type:
-        lines.append(
-            f"  {report.rows_without_payload_type:,} rows tell no payload type: it is 'imported'; "
-            "name a column or tag with --payload-type-from"
-        )
+        untyped = counted(report.rows_without_payload_type, "row tells", "rows tell")
+        lines.append(f"  {untyped} no payload type: it is 'imported'; name a column or tag with --payload-type-from")
     if report.rows_changed:
         lines.append(
-            f"  {report.rows_changed:,} rows are there with another cost or tier; the log is never rewritten:"
-            " import into another --home"
+            f"  {counted(report.rows_changed, 'row is', 'rows are')} there with another cost or tier; the log is never"
+            " rewritten: import into another --home"
         )
+        lines += _untaken_lines(report.untaken, report.rows_changed, report.kept_nusd, report.untaken_nusd)
     return lines
+
+
+def _untaken_lines(untaken: Sequence[Untaken], rows: int, kept_nusd: int, untaken_nusd: int) -> list[str]:
+    """Return the figures that were not taken: of the first rows, and of all together."""
+    lines = [f"    {safe(one.id, 60)}: the log keeps {_kept(one)}" for one in untaken]
+    if rows > len(untaken):
+        together = f"{usd(kept_nusd, 6)}, the file's {usd(untaken_nusd, 6)} was not taken"
+        lines.append(f"    all {rows:,} together: the log keeps {together}")
+    return lines
+
+
+def _kept(one: Untaken) -> str:
+    said: list[str] = []
+    if one.kept_nusd != one.given_nusd:
+        said.append(f"{usd(one.kept_nusd, 6)}, the file's {usd(one.given_nusd, 6)} was not taken")
+    if one.kept_tier != one.given_tier:
+        said.append(f"tier {safe(one.kept_tier, 40)}, the file's {safe(one.given_tier, 40)} was not taken")
+    return "; ".join(said)
 
 
 def _costs(report: LogImportReport) -> list[str]:
@@ -84,7 +103,7 @@ def _drift_lines(drift: Sequence[Drift]) -> list[str]:
         return []
     whole, *models = drift
     lines = [
-        f"  drift over {whole.rows:,} rows that both know: the source says {usd(whole.source_nusd, 4)}, "
+        f"  drift over {counted(whole.rows, 'row')} that both know: the source says {usd(whole.source_nusd, 4)}, "
         f"the price book {usd(whole.computed_nusd, 4)} ({_rate(whole)})"
     ]
     for one in models[:_MODELS_SHOWN]:
@@ -148,23 +167,32 @@ def _verdict(report: LogImportReport) -> str:
 
 def export_import_text(report: ExportImportReport) -> str:
     """Return what an import of an export did."""
-    rows = ", ".join(f"{n:,} {name}" for name, n in report.rows_read.items())
+    rows = _by_table(report.rows_read)
     lines = [f"{safe(report.file)}: an export of Tierwise: {rows}"]
     if report.is_dry:
         return "\n".join([*lines, "Nothing was written: this was a dry run."])
-    lines.append(f"  new: {', '.join(f'{n:,} {name}' for name, n in report.rows_new.items())}")
+    lines.append(f"  new: {_by_table(report.rows_new)}")
+    for name, rows in report.rows_changed.items():
+        if rows:
+            there = counted(rows, name.removesuffix("s"))
+            lines.append(f"  {there} already there with another cost; the log is never rewritten:")
+            lines += [f"    {safe(one.id, 60)}: the log keeps {_kept(one)}" for one in report.untaken.get(name, ())]
     lines.append("Imported. See: tierwise spend" if report.changed else "Nothing changed: all of it is in the log.")
     return "\n".join(lines)
 
 
 def export_text(report: ExportReport) -> str:
     """Return what an export wrote."""
-    rows = ", ".join(f"{n:,} {name}" for name, n in report.rows.items())
+    rows = _by_table(report.rows)
     files = sum(len(listed) for listed in report.files.values())
     return (
-        f"Wrote {rows} as {report.file_format} into {safe(report.folder)}: {files:,} files, "
+        f"Wrote {rows} as {report.file_format} into {safe(report.folder)}: {counted(files, 'file')}, "
         f"{report.bytes / 1e6:,.1f} MB, days of {report.zone}."
     )
+
+
+def _by_table(rows: Mapping[str, int]) -> str:
+    return ", ".join(counted(n, name.removesuffix("s")) for name, n in rows.items())
 
 
 def _shown_instant(us: int | None) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from router_core.call_log.access import BrokenLogError, LogUnavailableError, first_line
 from router_core.call_log.ddl import ROLLUPS
 from router_core.call_log.doctor import Finding
 from router_core.call_log.home import Home
@@ -12,7 +13,7 @@ from router_core.call_log.read import NoLogError, reading
 from router_core.call_log.receipt_sql import unexplained_requests
 from router_core.call_log.rollups import delta_query, outcomes_query, source_of
 from router_core.call_log.schema import ROLLUP_OUTCOMES_COLUMNS
-from router_core.call_log.terminal import safe
+from router_core.call_log.terminal import counted, safe
 from router_core.call_log.weeks import Week, weeks
 
 if TYPE_CHECKING:
@@ -23,6 +24,9 @@ _MOST_UNEXPLAINED: Final = 1_000
 _SHOWN: Final = 5
 _OUTCOMES: Final = "rollup_outcomes"
 _OUTCOME_KEYS: Final = 5
+# a call ends within its deadline, which is far shorter
+_NEAR: Final = "started_at >= $first - INTERVAL 1 DAY AND started_at < $until + INTERVAL 1 DAY"
+_THESE: Final = "call_id IN (SELECT unnest($ids))"
 Progress = Callable[[int, int], None]
 
 
@@ -102,16 +106,63 @@ def unexplained(home: Home) -> list[str]:
     return found
 
 
+def differing_calls(home: Home) -> list[str]:
+    """Return calls whose own cost or number of attempts is not that of their attempts, at most some, week by week.
+
+    Only finished calls of routers count: what others log need not have attempts of its own.
+    """
+    with reading(home) as con:
+        pieces = weeks(con)
+    found: list[str] = []
+    for week in pieces:
+        with reading(home, timeout_s=60.0) as con:
+            con.execute(f"SET memory_limit = '{_MEMORY}'")
+            near = con.execute(_differing(week, "true" if week.first is None else _NEAR), week.values()).fetchall()
+            if near:
+                # some of their attempts may lie further away
+                values = {**week.values(), "ids": [call_id for (call_id,) in near]}
+                rows = con.execute(_differing(week, _THESE), values).fetchall()
+                found += [call_id for (call_id,) in rows[: _MOST_UNEXPLAINED - len(found)]]
+    return found
+
+
+def _differing(week: Week, attempts: str) -> str:
+    return f"""
+        WITH said AS (
+            SELECT call_id, cost_nusd, attempts FROM calls
+            WHERE source = 'router' AND status IN ('ok', 'failed', 'rejected') AND {week.holds("ts")}
+        ),
+        sums AS (
+            SELECT call_id, CAST(sum(coalesce(cost_nusd, 0)) AS HUGEINT) AS cost_nusd, count(*) AS n FROM attempts
+            WHERE role IS DISTINCT FROM 'shadow' AND {attempts} GROUP BY call_id
+        )
+        SELECT call_id FROM said LEFT JOIN sums USING (call_id)
+        WHERE {"call_id IN (SELECT unnest($ids)) AND" if attempts == _THESE else ""}
+              (said.cost_nusd IS DISTINCT FROM coalesce(sums.cost_nusd, 0)
+               OR said.attempts IS DISTINCT FROM coalesce(sums.n, 0))
+        ORDER BY call_id LIMIT {_MOST_UNEXPLAINED}"""
+
+
 def prove(home: Home, progress: Progress | None = None) -> list[Finding]:
     """Return what all checks here have found, as the doctor says it; [] without a log.
 
     Raises:
         LogBusyError: The log stayed locked.
     """
+    import duckdb
+
     try:
-        return [*proofs(verify(home, progress), missing_numbers(home)), _receipts(unexplained(home))]
+        return [
+            *proofs(verify(home, progress), missing_numbers(home)),
+            _receipts(unexplained(home)),
+            _calls(differing_calls(home)),
+        ]
     except NoLogError:
         return []
+    except (BrokenLogError, LogUnavailableError, duckdb.Error) as error:
+        reason = error.reason if isinstance(error, BrokenLogError) else first_line(error)
+        text = f"nothing could be proven: {reason}"
+        return [Finding(name="verify", state="wrong", text=text, mend="see log, above")]
 
 
 def proofs(verified: list[Verified], missing: int) -> list[Finding]:
@@ -124,7 +175,7 @@ def proofs(verified: list[Verified], missing: int) -> list[Finding]:
     found = [_proof(each) for each in verified]
     if not missing:
         return [*found, Finding(name="numbering", state="ok", text="no call is missing")]
-    text = f"{missing:,} calls are missing in the numbering of the processes that made them"
+    text = f"{counted(missing, 'call is', 'calls are')} missing in the numbering of the processes that made them"
     mend = "a few: processes were killed while they logged; many: lines were lost, see dropped and quarantine"
     return [*found, Finding(name="numbering", state="note", text=text, mend=mend)]
 
@@ -135,14 +186,28 @@ def _receipts(requests: list[str]) -> Finding:
         return Finding(name="receipts", state="ok", text=text)
     many = "at least " if len(requests) == _MOST_UNEXPLAINED else ""
     shown = ", ".join(safe(request) for request in requests[:_SHOWN])
-    text = f"{many}{len(requests):,} requests cost something else than their tokens and prices say: {shown}"
+    text = f"{many}{counted(len(requests), 'request costs', 'requests cost')} something else than"
+    text += f" {'its' if len(requests) == 1 else 'their'} tokens and prices say: {shown}"
     text += ", ..." if len(requests) > _SHOWN else ""
     mend = "they were changed, or another program wrote them; tierwise calls ID shows the arithmetic of their calls"
     return Finding(name="receipts", state="wrong", text=text, mend=mend)
 
 
+def _calls(calls: list[str]) -> Finding:
+    if not calls:
+        text = "every call's cost and number of attempts are those of its attempts"
+        return Finding(name="calls", state="ok", text=text)
+    many = "at least " if len(calls) == _MOST_UNEXPLAINED else ""
+    shown = ", ".join(safe(call_id) for call_id in calls[:_SHOWN])
+    text = f"{many}{counted(len(calls), 'call says', 'calls say')} something else than"
+    text += f" {'its' if len(calls) == 1 else 'their'} attempts add up to: {shown}"
+    text += ", ..." if len(calls) > _SHOWN else ""
+    mend = "spend, the sum over attempts, counts; attempts may have been lost: see dropped and quarantine, above"
+    return Finding(name="calls", state="wrong", text=text, mend=mend)
+
+
 def _proof(result: Verified) -> Finding:
-    text = f"{result.sums:,} sums over {result.rows:,} rows"
+    text = f"{counted(result.sums, 'sum')} over {counted(result.rows, 'row')}"
     if not result.differing:
         return Finding(name=result.rollup, state="ok", text=f"{text}, all equal")
     since = "undated ones" if result.first is None else f"from {result.first:%Y-%m-%d %H:%M} UTC on"

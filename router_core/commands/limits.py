@@ -10,8 +10,9 @@ from zoneinfo import ZoneInfo
 
 if TYPE_CHECKING:
     from router_core.config import RoutingConfig
-    from router_core.control.limits_now import LimitState, Worst
+    from router_core.control.limits_now import Worst
     from router_core.decide.promise import Promise
+    from router_core.decide.standing import LimitState
     from router_core.prices import PriceBook
 
 

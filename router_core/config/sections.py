@@ -135,7 +135,7 @@ class CallLimits(Section):
 
     Attributes:
         attempts: Most requests.
-        deadline_s: Seconds after which no answer is waited for.
+        deadline_s: Seconds after which nothing is sent; no request gets more time than is left of them.
         cost_usd: Most money, USD; None = no limit.
         retries: Further requests to the same target after a failure.
     """
@@ -390,7 +390,12 @@ class HealthRule(Section):
 
 
 class Alerts(Section):
-    """Where alerts go."""
+    """Where alerts go, beside the log of the background process.
 
-    webhook: str | None = None
+    Attributes:
+        webhook: Address that each is posted to, signed with the key in ``TIERWISE_WEBHOOK_KEY``.
+        call_above_usd: Cost of one call from which it is told of; None = no call is.
+    """
+
+    webhook: Address | None = None
     call_above_usd: Usd | None = None

@@ -39,6 +39,3 @@ def _sections(config: RoutingConfig) -> Iterator[Place]:
     if config.storage.sink != "duckdb":
         yield ("storage", "sink"), f"{config.storage.sink} is not yet supported; write duckdb"
     yield from _set(config.storage, ("storage",), ("catalog", "data"))
-    for key in ("webhook", "call_above_usd"):
-        if getattr(config.alerts, key) is not None:
-            yield ("alerts", key), _NOT_YET

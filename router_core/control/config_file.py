@@ -24,7 +24,7 @@ from router_core.config import RoutingConfig, diff, parse, unsupported
 from router_core.config.document import MAX_BYTES
 from router_core.config.model import content_hash
 from router_core.control.calibrations import Calibrations, calibrations_beside
-from router_core.errors import ConfigError, Problem
+from router_core.errors import ConfigError, Problem, place_of
 
 POLL_S = 0.25
 _MISSES_TO_TELL = 2
@@ -256,8 +256,8 @@ def _follow(reference: "weakref.ref[ConfigFile]", stopping: threading.Event) -> 
                 file.poll()
             else:
                 file.note()
-        except Exception:
-            _logger.exception("%s: could not be followed this time", file.path)
+        except Exception as error:  # noqa: BLE001 - the next time may do better
+            _logger.error("%s: could not be followed this time: %s", file.path, place_of(error))
         del file
         pause_s = POLL_S
 

@@ -11,12 +11,12 @@ from zoneinfo import ZoneInfo
 from router_core.control import ledger
 from router_core.control.ledger import Key
 from router_core.decide.budgets import limits_of
-from router_core.decide.forecast import Forecast, forecast
+from router_core.decide.forecast import forecast
 from router_core.decide.guard import Limit, Spend, judge, used_nusd
-from router_core.decide.periods import SLICE_US, Period, period_of
+from router_core.decide.periods import SLICE_US, period_of
 from router_core.decide.promise import Load
 from router_core.decide.receipt import worst_case
-from router_core.types import GuardState
+from router_core.decide.standing import LimitState
 
 if TYPE_CHECKING:
     from router_core.config import RoutingConfig
@@ -26,38 +26,6 @@ _WAIT_S: Final = 2.0
 # the rate of late is that of so many whole quarter hours, and of the one in hand
 _RECENT_SLICES: Final = 4
 _SCOPES: Final = "SELECT DISTINCT scope FROM budget_spend WHERE budget = ? AND slice_us >= ? AND slice_us < ?"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LimitState:
-    """One limit, or one run of a limit that counts each run by itself, in its present period.
-
-    Attributes:
-        limit: The limit.
-        scope: What of it is counted here; "" = everything.
-        period: The present period.
-        state: What it says to non-critical calls.
-        noncritical_nusd: Settled and reserved spend of non-critical calls, nano-dollars.
-        critical_nusd: That of critical calls.
-        used_nusd: What counts against the limit.
-        reached_us: When it was reached, microseconds since the epoch; None = it was not.
-        forecast: How the period goes on at the rate of late.
-    """
-
-    limit: Limit
-    scope: str
-    period: Period
-    state: GuardState
-    noncritical_nusd: int
-    critical_nusd: int
-    used_nusd: int
-    reached_us: int | None
-    forecast: Forecast
-
-    @property
-    def share(self) -> float:
-        """What is used of the limit, as a fraction."""
-        return self.used_nusd / self.limit.limit_nusd
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,6 +12,8 @@ from router_core.types import Capability, Message
 _MOST_CHARS_PER_TOKEN: Final = 6
 _CHARS_PER_TOKEN: Final = 4
 _PICTURES: Final = frozenset({"image_url", "image", "input_image"})
+# what the clients of providers call the largest completion
+_OUTPUT_LIMITS: Final = ("max_tokens", "max_completion_tokens", "max_output_tokens")
 # response formats that ask for no schema
 _WITHOUT_SCHEMA: Final = frozenset({"json_object", "text"})
 _WORDS: Final[Mapping[Capability, str]] = {
@@ -29,10 +31,12 @@ class Needs:
     Attributes:
         capabilities: What the model must be able to do.
         characters: How much text the messages have; pictures and the like count nothing.
+        most_output_tokens: The largest completion that the caller asks for; None = no limit.
     """
 
     capabilities: frozenset[Capability] = frozenset()
     characters: int = 0
+    most_output_tokens: int | None = None
 
     @property
     def least_tokens(self) -> int:
@@ -74,7 +78,11 @@ def needs_of(messages: Sequence[Message], params: Mapping[str, Any], response_fo
         ("schema", response_format is not None and not _is_plain(response_format)),
         ("vision", is_pictured),
     )
-    return Needs(capabilities=frozenset([name for name, is_asked in asked if is_asked]), characters=characters)
+    return Needs(
+        capabilities=frozenset([name for name, is_asked in asked if is_asked]),
+        characters=characters,
+        most_output_tokens=_most_output_tokens(params) if params else None,
+    )
 
 
 def shortfall(needs: Needs, target: PlanTarget) -> str | None:
@@ -112,6 +120,11 @@ def no_larger(steps: Iterable[PlanStep], full: PlanTarget) -> frozenset[str]:
     others = (target for step in steps for target in step.targets)
     smaller = [one.name for one in others if one.context_tokens is not None and one.context_tokens <= window]
     return frozenset((full.name, *smaller))
+
+
+def _most_output_tokens(params: Mapping[str, Any]) -> int | None:
+    limits = [params.get(name) for name in _OUTPUT_LIMITS]
+    return min((limit for limit in limits if isinstance(limit, int) and limit > 0), default=None)
 
 
 def _parts(content: object) -> list[Mapping[str, object]]:

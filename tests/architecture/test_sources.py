@@ -53,6 +53,35 @@ def writable_connections(source: str) -> list[int]:
     )
 
 
+def logged_tracebacks(source: str) -> list[int]:
+    """Lines that hand a traceback to Python's logging."""
+    calls = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
+    return sorted(
+        call.lineno
+        for call in calls
+        if any(keyword.arg in ("exc_info", "stack_info") for keyword in call.keywords)
+        or (isinstance(call.func, ast.Attribute) and call.func.attr == "exception" and _is_logger(call.func.value))
+        or (isinstance(call.func, ast.Attribute) and call.func.attr in ("print_exc", "format_exc", "format_exception"))
+    )
+
+
+def _is_logger(owner: ast.expr) -> bool:
+    return isinstance(owner, ast.Name) and "log" in owner.id.lower()
+
+
+@pytest.mark.parametrize("path", modules("router_core"), ids=str)
+def test_the_router_logs_no_traceback(path: Path) -> None:
+    # it may quote a prompt, an answer or a key: ``errors.place_of`` tells where it was
+    assert logged_tracebacks((ROOT / path).read_text("utf-8")) == []
+
+
+def test_every_way_to_log_a_traceback_is_seen() -> None:
+    source = "\n".join(
+        ["_logger.exception('x')", "log.warning('x', exc_info=True)", "traceback.format_exc()", "task.exception()"]
+    )
+    assert logged_tracebacks(source) == [1, 2, 3]
+
+
 def _connects(call: ast.Call, modules_of_duckdb: set[str], bare_names: set[str]) -> bool:
     match call.func:
         case ast.Attribute(value=ast.Name(id=owner), attr="connect") if owner in modules_of_duckdb:

@@ -18,9 +18,10 @@ import pytest
 from dashboard import queries
 from dashboard.periods import Period
 from dashboard.sums import Filters
+from router_core import watch as watching
 from router_core.call_log.home import Home
-from router_core.call_log.ingest import Ingester, ingest_once, wall_clock_us
-from router_core.call_log.read import LogBusyError, reading
+from router_core.call_log.ingest import Ingester, IngestReport, ingest_once, wall_clock_us
+from router_core.call_log.read import LogBusyError, freshness, reading
 from router_core.call_log.spool import Spool
 from tests.benchmarks.bench_log import percentile, show, us, usual_line
 from tests.benchmarks.big_log import FIRST_US, SPAN_US, make_log
@@ -32,7 +33,8 @@ pytestmark = pytest.mark.bench
 CALLS = int(os.environ.get("TIERWISE_BENCH_CALLS", "1000000"))
 LIVE_S = float(os.environ.get("TIERWISE_BENCH_LIVE_S", "20"))
 WRITERS, READERS, LINES_PER_S = 4, 2, 250
-LATE_OUTCOMES, BACKFILL_CALLS, FLAT_OUT_S = 100_000, 60_000, 5.0
+# as much in a minute as it says: 100,000 late labels, and a backfill of 60,000 calls over all of the log's days
+LATE_PER_S, BACKFILL_PER_S, FLAT_OUT_S = 100_000 / 60, 1_000, 5.0
 TABLES = ("calls", "attempts")
 EXACT = """SELECT payload_type, date_trunc('day', ts) AS day, sum(cost_nusd), quantile_cont(latency_ms, [0.5, 0.95])
     FROM calls GROUP BY ALL"""
@@ -53,8 +55,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
         home.log.unlink()
 
 
-def _mb() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+def _mb(whose: int = resource.RUSAGE_SELF) -> float:
+    return resource.getrusage(whose).ru_maxrss / 1024
 
 
 def _ms(values: list[float], *shares: float) -> tuple[str, ...]:
@@ -131,15 +133,20 @@ def _write(root: Path, results: Any, name: int, per_s: float | None, seconds: fl
     results.send((n, taken, time.perf_counter() - began))
 
 
-def _ingest(root: Path, results: Any, stop: Any) -> None:
-    ingester = Ingester(Home(root), now_us=wall_clock_us)
+def _watch(root: Path, results: Any, stop: Any) -> None:
+    """Run what ``tierwise watch`` runs; send how long each use has locked the file, and the memory of its processes."""
     held: list[float] = []
-    while not stop.is_set():
-        report = ingester.tick(max_s=1.0)
-        held += report.held_s
-        if not report.is_behind:
-            stop.wait(1.0)
-    results.send((held, _mb()))
+
+    class Told(Ingester):
+        def tick(self, **bounds: Any) -> IngestReport:
+            report = super().tick(**bounds)
+            held.extend(report.held_s)
+            return report
+
+    watching._new_ingester = lambda home, keep_days: Told(home, now_us=wall_clock_us, keep_days=keep_days)
+    watching.watch(Home(root), stop=stop)
+    # the process that looks things up has ended with it, and counts from then on
+    results.send((held, _mb(), _mb(resource.RUSAGE_CHILDREN)))
 
 
 def _read(root: Path, results: Any, stop: Any) -> None:
@@ -165,39 +172,58 @@ def _read(root: Path, results: Any, stop: Any) -> None:
     results.send((waits, ages, errors))
 
 
-def _backfill(home: Home, tag: int) -> None:
-    """Put an import of sixty days and late labels of old calls into the spool."""
-    step = SPAN_US // BACKFILL_CALLS
-    lines: list[bytes] = []
-    for n in range(BACKFILL_CALLS):
-        at = FIRST_US + n * step
-        ids = {"attempt_id": f"b-{tag}-{n}-1", "call_id": f"b-{tag}-{n}"}
-        lines.append(orjson.dumps(make_attempt_line(**ids, started_at=at, ended_at=at, source="import")))
-        lines.append(orjson.dumps(make_call_line(call_id=ids["call_id"], ts=at, source="import")))
-    home.spool.joinpath(f".import.x-{tag}.tmp").write_bytes(b"\n".join(lines) + b"\n")
-    home.spool.joinpath(f".import.x-{tag}.tmp").rename(home.spool / f"import.b{tag}-1.jsonl")
-    with reading(home) as con:
-        old = con.execute(f"SELECT call_id FROM calls WHERE source = 'router' USING SAMPLE {LATE_OUTCOMES}").fetchall()
+def _old_calls(home: Home) -> list[str]:
+    wanted = int(LATE_PER_S * LIVE_S)
+    with reading(home, timeout_s=60) as con:
+        rows = con.execute(f"SELECT call_id FROM calls WHERE source = 'router' USING SAMPLE {wanted}").fetchall()
+    return [call_id for (call_id,) in rows]
+
+
+def _fill_up(root: Path, results: Any, stop: Any, tag: int, old: list[str]) -> None:
+    """Stream a backfill of sixty days, a segment a piece, and late labels of old calls, until the window ends."""
+    home = Home(root)
     spool = Spool(home.spool)
-    for n, (call_id,) in enumerate(old):
-        spool.write(make_outcome_line(call_id=call_id, received_at=FIRST_US + SPAN_US + n, correct=n % 2))
+    step = SPAN_US // int(BACKFILL_PER_S * LIVE_S)
+    began, pieces, calls, labels = time.perf_counter(), 0, 0, 0
+    while not stop.is_set():
+        passed = time.perf_counter() - began
+        lines: list[bytes] = []
+        while calls < min(passed, LIVE_S) * BACKFILL_PER_S:
+            # each piece lies over all of the sixty days, as files of several services do
+            at = FIRST_US + (calls * 7_919 * step) % SPAN_US
+            ids = {"attempt_id": f"b-{tag}-{calls}-1", "call_id": f"b-{tag}-{calls}"}
+            lines.append(orjson.dumps(make_attempt_line(**ids, started_at=at, ended_at=at, source="import")))
+            lines.append(orjson.dumps(make_call_line(call_id=ids["call_id"], ts=at, source="import")))
+            calls += 1
+        if lines:
+            pieces += 1
+            unfinished = home.spool / f".import.b{tag}-{pieces}.tmp"
+            unfinished.write_bytes(b"\n".join(lines) + b"\n")
+            unfinished.rename(home.spool / f"import.b{tag}-{pieces}.jsonl")
+        while labels < min(len(old), passed * LATE_PER_S):
+            spool.write(make_outcome_line(call_id=old[labels], received_at=tag + labels, correct=labels % 2))
+            labels += 1
+        stop.wait(0.5)
     spool.close()
+    results.send((calls, labels, time.perf_counter() - began))
 
 
 @pytest.mark.parametrize("filling_up", [False, True], ids=["live", "live, with backfill and late labels"])
 def test_live(home: Home, filling_up: bool, request: pytest.FixtureRequest) -> None:
     ingest_once(home)
     name, tag = request.node.callspec.id, wall_clock_us()
-    if filling_up:
-        _backfill(home, tag)
-    stop, ports = event(), [pipe() for _ in range(WRITERS + READERS + 1)]
+    old = _old_calls(home) if filling_up else []
+    stop, ports = event(), [pipe() for _ in range(WRITERS + READERS + 2)]
     senders = [sender for _, sender in ports]
-    others = [start(_ingest, home.root, senders[-1], stop)]
-    others += [start(_read, home.root, sender, stop) for sender in senders[WRITERS:-1]]
+    others = [start(_watch, home.root, senders[-1], stop)]
+    others += [start(_read, home.root, sender, stop) for sender in senders[WRITERS:-2]]
+    others += [start(_fill_up, home.root, senders[-2], stop, tag, old)] if filling_up else []
     writers = [start(_write, home.root, senders[n], tag + n, LINES_PER_S, LIVE_S) for n in range(WRITERS)]
     written = [receiver.recv() for receiver, _ in ports[:WRITERS]]
+    waiting = freshness(home).backlog_bytes
     stop.set()
-    *seen, (held, memory) = [receiver.recv() for receiver, _ in ports[WRITERS:]]
+    calls, labels, streamed_s = ports[-2][0].recv() if filling_up else (0, 0, 0.0)
+    *seen, (held, memory, looking_up) = [receiver.recv() for receiver, _ in (*ports[WRITERS:-2], ports[-1])]
     end([*writers, *others])
     report = ingest_once(home)
     waits, ages = ([value for reader in seen for value in reader[place]] for place in (0, 1))
@@ -205,22 +231,33 @@ def test_live(home: Home, filling_up: bool, request: pytest.FixtureRequest) -> N
         found = con.execute(
             f"SELECT count(*), count(DISTINCT attempt_id) FROM attempts WHERE started_at >= make_timestamp({tag})"
         ).fetchone()
+        filled = (
+            _one(con, f"SELECT count(*) FROM attempts WHERE attempt_id LIKE 'b-{tag}-%'"),
+            _one(con, f"SELECT count(*) FROM outcomes WHERE epoch_us(received_at) >= {tag}"),
+        )
     wanted, errors = sum(count for count, _, _ in written), sum(reader[2] for reader in seen)
     show(f"{name}: rows found, of {wanted:,}", "all, once", f"{found}")
+    if filling_up:
+        show(f"  backfilled calls and late labels, streamed for {streamed_s:.0f} s", "-", f"{calls:,} / {labels:,}")
+    show("  not in the log yet when the writers ended, kB", "-", f"{waiting / 1024:,.0f}")
     show("  log(): p50 / p99 / p99.9, us", "20 / 100 / -", *us([value for _, taken, _ in written for value in taken]))
     show("  file locked per use: p50 / p95 / max, ms", "60 / - / -", *_ms(held, 0.5, 0.95, 1.0))
     show("  reader's wait: p50 / p95 / max, ms", "- / 300 / -", *_ms(waits, 0.5, 0.95, 1.0))
     show("  visible after: p50 / p95, s", "- / 3", *(f"{percentile(ages, q):.2f}" for q in (0.5, 0.95)))
     show("  lock errors", "0", f"{errors}")
-    show("  the ingester's memory, MB", "200", f"{memory:.0f}")
-    assert (found, errors, report.quarantined) == ((wanted, wanted), 0, 0)
+    show("  memory of watch / of its look-ups / both, MB", "200", *_memories(memory, looking_up))
+    assert (found, filled, errors, report.quarantined) == ((wanted, wanted), (calls, labels), 0, 0)
+
+
+def _memories(*megabytes: float) -> tuple[str, ...]:
+    return tuple(f"{value:.0f}" for value in (*megabytes, sum(megabytes)))
 
 
 def test_flat_out(home: Home) -> None:
     tag = wall_clock_us()
     stop, (told, tell) = event(), pipe()
     ports = [pipe() for _ in range(WRITERS)]
-    ingester = start(_ingest, home.root, tell, stop)
+    watcher = start(_watch, home.root, tell, stop)
     began = time.perf_counter()
     writers = [start(_write, home.root, sender, tag + n, None, FLAT_OUT_S) for n, (_, sender) in enumerate(ports)]
     written = [receiver.recv() for receiver, _ in ports]
@@ -235,9 +272,9 @@ def test_flat_out(home: Home) -> None:
         time.sleep(0.2)
     took = time.perf_counter() - began
     stop.set()
-    held, memory = told.recv()
-    end([*writers, ingester])
+    held, memory, looking_up = told.recv()
+    end([*writers, watcher])
     show("4 writers flat out: lines/s spooled", "20000", f"{sum(n / took_s for n, _, took_s in written):,.0f}")
     show("  rows/s from log() to the last one visible", "5000", f"{wanted / took:,.0f}")
     show("  file locked per use: p50 / p95, ms", "60 / -", *_ms(held, 0.5, 0.95))
-    show("  the ingester's memory, MB", "200", f"{memory:.0f}")
+    show("  memory of watch / of its look-ups / both, MB", "200", *_memories(memory, looking_up))

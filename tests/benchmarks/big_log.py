@@ -36,6 +36,8 @@ _BASE = f"""
           FROM range($first, $until) AS r(i))"""
 _PRICE_IN = "[50000000, 250000000, 5000000000]"
 _PRICE_OUT = "[400000000, 2000000000, 25000000000]"
+_COST = f"""
+    ((input_tokens * {_PRICE_IN}[1 + tier_index] + output_tokens * {_PRICE_OUT}[1 + tier_index])::BIGINT // 1000000)"""
 _ATTEMPT = f"""
     SELECT call_id || '-' || n AS attempt_id, call_id || '-' || n AS request_id, call_id, n::INTEGER AS n,
            "at" + INTERVAL (n * 10) MILLISECOND AS started_at, "at" + INTERVAL 900 MILLISECOND AS ended_at,
@@ -48,20 +50,20 @@ _ATTEMPT = f"""
            0::BIGINT AS reasoning_tokens, {_PRICE_IN}[1 + tier_index]::BIGINT AS price_in,
            {_PRICE_IN}[1 + tier_index]::BIGINT // 10 AS price_cached, {_PRICE_OUT}[1 + tier_index]::BIGINT AS price_out,
            'genai-prices' AS price_source, '2026-01-01' AS price_date,
-           (input_tokens * {_PRICE_IN}[1 + tier_index] + output_tokens * {_PRICE_OUT}[1 + tier_index])::BIGINT
-               // 1000000 AS cost_nusd, 'exact' AS cost_status, latency_ms,
+           {_COST} AS cost_nusd, 'exact' AS cost_status, latency_ms,
            CASE WHEN failed THEN 'failed' WHEN n = 1 AND escalated THEN 'invalid' ELSE 'ok' END AS status, confidence,
            'logprob' AS confidence_source,
            '[{{"name":"totals_match","ms":' || (hash(i * 37) % 100) / 100.0 || ',"verdict":"passed"}}]' AS checks,
            'router' AS source
     FROM base, range(1, CASE WHEN escalated THEN 3 ELSE 2 END) AS a(n)"""
-_CALL = """
+_CALL = f"""
     SELECT call_id, "at" AS ts, 'run-' || (i // 500) AS run, 'step-' || (i % 500) AS step, payload_type,
            '3f9c0a1b2c3d4e5f' AS config_version, call_id || '-' || (1 + escalated::INTEGER) AS served_attempt_id,
            tier AS tier_planned, tier AS tier_served, model AS model_served, 'first step accepted' AS reason,
            payload_type = 'policy.decide' AS critical, 'daily' AS budget_scope, 'normal' AS guard_state,
            false AS degraded, escalated::INTEGER AS escalations, 0 AS fallbacks, confidence,
-           'logprob' AS confidence_source, input_tokens * 100 AS cost_nusd, 1 + escalated::INTEGER AS attempts,
+           'logprob' AS confidence_source, {_COST} * (1 + escalated::INTEGER) AS cost_nusd,
+           1 + escalated::INTEGER AS attempts,
            2500000000 AS error_cost_nusd, latency_ms, CASE WHEN failed THEN 'failed' ELSE 'ok' END AS status,
            false AS cache_hit, 'host-' || (i % 4) || '-0a1b2c3d' AS worker, i // 4 AS seq, 'router' AS source
     FROM base"""

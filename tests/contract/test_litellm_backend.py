@@ -58,7 +58,6 @@ FAILURES: dict[str, tuple[Reply, ErrorKind, int | None, bool | None]] = {
     "404": (failing(404, "no such model"), "not_found", 404, False),
     "context too long": (context_too_long(), "context_overflow", 400, False),
     "content filter": (filtered(), "content_policy", 400, False),
-    "filtered answer": (ok("", finish_reason="content_filter"), "content_policy", None, None),
     "no JSON": (bad_json(), "bad_response", None, None),
     "a page": (Reply(body=b"<html>hello</html>"), "bad_response", None, None),
     "JSON null": (Reply(body=b"null"), "bad_response", None, None),
@@ -88,6 +87,12 @@ def test_message_of_a_failure_is_one_short_line_without_the_key(name: str, send:
     assert "\n" not in text
     assert KEY not in text
     assert "Traceback" not in text
+
+
+def test_withheld_answer_comes_with_its_reason(send: Send, server: OpenAIServer) -> None:
+    # what that means is the router's to say
+    response = send(make_request(server, ok("I will", finish_reason="content_filter")))
+    assert (response.finish_reason, response.usage.output_tokens) == ("content_filter", 3)
 
 
 @pytest.mark.parametrize(("header", "wait_s"), [("7", 7.0), ("0", 0.0), ("1.5", 1.5), (None, None), ("soon", None)])

@@ -143,7 +143,7 @@ def test_spend_table_shows_unknown_cost_as_unknown(tierwise: Tierwise, home: Hom
     ended = tierwise("spend")
     line = next(line for line in ended.out.splitlines() if line.startswith("invoice.extract"))
     assert line.split()[1] == "-"
-    assert "1 have no known cost" in ended.out
+    assert "1 has no known cost" in ended.out
 
 
 def test_nothing_matches(tierwise: Tierwise, home: Home) -> None:

@@ -6,6 +6,7 @@ import json
 import math
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -446,6 +447,26 @@ def test_run_that_is_repeated_pays_neither_for_the_answer_nor_for_what_was_asked
     assert again.confidence == first.confidence
     assert (again.text, again.cost_nusd, again.attempts) == (first.text, 0, ())
     assert len(bench.backend.requests) == len(first.attempts)
+
+
+def test_run_that_died_between_two_samples_asks_for_all_of_them_again(tmp_path: Path) -> None:
+    small = [reply("yes"), reply("yes"), KeyboardInterrupt(), reply("no"), reply("no")]
+    bench = open_bench(tmp_path, {"a/small": small}, SAMPLED + KEEPING)
+    with pytest.raises(KeyboardInterrupt):
+        bench.ask(run="job", step="invoice-1")
+    answer = bench.ask(run="job", step="invoice-1")
+    # one sample that agrees would have been as good as sure
+    assert [(made.role, made.model) for made in answer.attempts][:2] == [("sample", "a/small")] * 2
+    assert (answer.attempts[1].confidence.value, answer.tier) == (0.0, "mid")
+
+
+def test_verdict_that_is_withheld_is_none_and_was_paid_for(tmp_path: Path) -> None:
+    withheld = replace(verdict(0.9), finish_reason="content_filter")
+    bench = open_bench(tmp_path, {"b/large": judging(withheld, verdict(0.9))}, JUDGED)
+    assert bench.ask().tier == "mid"
+    judge = bench.lines("attempt")[1]
+    assert (judge["role"], judge["status"], judge["error_type"]) == ("judge", "failed", "content_policy")
+    assert (judge["cost_status"], judge["output_tokens"], judge["cost_nusd"]) == ("exact", 8, 200 * 5_000 + 8 * 20_000)
 
 
 def test_kept_answer_that_nobody_judged_is_judged_now_and_the_log_replays(tmp_path: Path) -> None:

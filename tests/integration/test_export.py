@@ -3,6 +3,8 @@
 import csv
 import datetime as dt
 import json
+import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -52,6 +54,20 @@ def test_export_comes_back_as_the_same_rows(home: Home, tmp_path: Path, file_for
     for table in TABLES:
         assert rows_of(copy, table) == rows_of(home, table)
     assert fetch(copy, "SELECT count(*) FROM quarantine") == [(0,)]
+
+
+@pytest.mark.parametrize("file_format", ["parquet", "csv"])
+def test_export_is_for_its_owner_alone(home: Home, tmp_path: Path, file_format: FileFormat) -> None:
+    tmp_path.joinpath("out").mkdir(mode=0o755)
+    before = os.umask(0)
+    try:
+        export(home, tmp_path / "out", file_format=file_format)
+    finally:
+        os.umask(before)
+    written = [tmp_path / "out", *(tmp_path / "out").rglob("*")]
+    modes = {(path.is_dir(), stat.S_IMODE(path.stat().st_mode)) for path in written}
+
+    assert modes == {(True, 0o700), (False, 0o600)}
 
 
 def test_export_brought_back_twice_or_home_again_changes_nothing(home: Home, tmp_path: Path) -> None:
@@ -237,7 +253,7 @@ BROKEN: dict[str, tuple[Any, str]] = {
     ),
     "a file that is gone": (
         {"tables": {"calls": {"rows": 1, "files": [{"path": "calls/x.parquet", "day": None, "rows": 1}]}}},
-        "are not there",
+        "1 file that is not there",
     ),
 }
 

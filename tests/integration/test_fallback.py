@@ -14,6 +14,7 @@ from router_core.decide.moves import Call
 from router_core.decide.step import replay
 from router_core.decide.trace import trace_from_rows
 from router_core.errors import ErrorKind
+from router_core.testing import reply as plain_reply
 from router_core.types import Request, Usage
 from tests.routers import MESSAGES, ROUTING, SCHEMA, Bench, open_bench, reply
 
@@ -284,11 +285,12 @@ def test_no_timing_of_failures_carries_a_call_beyond_its_limits(tmp_path: Path, 
         bench.clock.sleep(chance.choice([0, 5, 40]))
     assert all(line["attempts"] <= 4 for line in bench.lines("call"))
     reserved = {line["request_id"]: line["items"][0]["reserved_nusd"] for line in bench.lines("started")}
-    spent: dict[str, int] = {}
+    spent, began_in = dict[str, int](), dict[str, str]()
     for line in bench.lines("attempt"):
-        # nothing is begun that is expected to cost more than is left
-        earlier = spent.get(line["call_id"], 0)
-        assert earlier + reserved[line["request_id"]] <= 10_000_000
+        # nothing is begun that is expected to cost more than is left, but where a call begins and has spent nothing
+        earlier, began = spent.get(line["call_id"], 0), began_in.setdefault(line["call_id"], line["tier"])
+        fits = earlier + reserved[line["request_id"]] <= 10_000_000
+        assert fits or (earlier == 0 and line["tier"] == began)
         spent[line["call_id"]] = earlier + line["cost_nusd"]
 
 
@@ -296,6 +298,21 @@ TWICE = ONE_STRIKE.replace(
     "[{model: a/small}, {model: b/small}]",
     '[{model: a/small, api_base: "http://one.test"}, {model: a/small, api_base: "http://two.test"}]',
 )
+
+
+@pytest.mark.parametrize("text", ["", "half an ans"])
+def test_withheld_answer_of_any_backend_is_a_refusal_that_nobody_else_gets_around(tmp_path: Path, text: str) -> None:
+    withheld = plain_reply(text, finish_reason="content_filter")
+    bench = open_bench(tmp_path, {"a/small": withheld}, ROUTING + "cache: {enabled: true}\n")
+    with pytest.raises(
+        RouteExhaustedError, match=r"content_policy.*withheld by the provider's content filter"
+    ) as caught:
+        bench.router.complete("x.extract", messages=MESSAGES, run="job", step="s")
+    assert (bench.asked, caught.value.partial_text) == (["a/small"], "")
+    (line,) = bench.lines("attempt")
+    assert (line["status"], line["error_type"], line["cost_status"]) == ("failed", "content_policy", "exact")
+    assert (line["input_tokens"], line["output_tokens"], line["cost_nusd"]) == (100, 10, 100 * 100 + 10 * 400)
+    assert caught.value.cost_nusd == bench.lines("call")[0]["cost_nusd"] == line["cost_nusd"]
 
 
 def test_same_model_at_another_address_is_another_target(tmp_path: Path) -> None:

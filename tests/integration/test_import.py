@@ -156,7 +156,7 @@ def test_same_rows_with_other_tiers_are_refused(home: Home, bring: Import) -> No
 
 def test_same_rows_with_another_cost_are_refused(bring: Import) -> None:
     bring([make_row()])
-    with pytest.raises(ConfigError, match="with another cost or correctness: 1 rows"):
+    with pytest.raises(ConfigError, match="with another cost or correctness: 1 row;"):
         bring([make_row(cost_usd=0.002)])
 
 

@@ -35,6 +35,18 @@ def test_import_says_what_it_guessed_and_how_far_costs_are_apart(tierwise: Tierw
     assert tierwise("spend", "--json").json()[0]["attempts"] == 3
 
 
+def test_one_row_is_not_reported_as_many(tierwise: Tierwise, tmp_path: Path) -> None:
+    file = write_csv(tmp_path / "spend.csv", [spend_row()])
+    imported = tierwise("import", file)
+    exported = tierwise("export", "--out", tmp_path / "out")
+    spent = tierwise("spend")
+
+    assert "1 row read, 1 kept, 1 new" in imported.out
+    assert "\n  1 call\n" in imported.out
+    assert exported.out.startswith("Wrote 1 attempt, 1 call, 0 outcomes as parquet")
+    assert "over 1 attempt." in spent.out
+
+
 def test_evaluation_is_told_from_a_log(tierwise: Tierwise, tmp_path: Path) -> None:
     file = write_outcomes(tmp_path / "outcomes.parquet", make_rows(2))
     assert "2 calls (2 new; 2 served" in tierwise("import", file, "--tiers", "cheap=small,top=large").out

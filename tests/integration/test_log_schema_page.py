@@ -13,6 +13,7 @@ from tests.log_files import write_log
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "log-schema.md"
 # how far ingesting is, and what is in flight: nobody's to query
 INTERNAL = {
+    "forgotten_segments",
     "ledger",
     "outcome_queue",
     "pending_attempts",

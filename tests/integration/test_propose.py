@@ -92,9 +92,10 @@ def _calls(
         at_us = START_US + i * 28 * DAY_US // count
         common = {"call_id": call_id, "payload_type": kind}
         times = {"started_at": at_us, "ended_at": at_us + 500_000}
+        cost_nusd = COST_NUSD[served[0]] + rng.randrange(10_000)
         yield make_attempt_line(
             **common, **times, attempt_id=f"{call_id}-1", request_id=f"r{call_id}-1", tier=served[0],
-            cost_nusd=COST_NUSD[served[0]] + rng.randrange(10_000),
+            cost_nusd=cost_nusd,
         )  # fmt: skip
         if shadow is not None:
             yield make_attempt_line(
@@ -103,7 +104,7 @@ def _calls(
             )  # fmt: skip
         yield make_call_line(
             **common, ts=at_us, served_attempt_id=f"{call_id}-1", tier_planned=served[0], tier_served=served[0],
-            cost_nusd=COST_NUSD[served[0]], degraded=degraded, error_cost_nusd=None, seq=i + 1,
+            cost_nusd=cost_nusd, degraded=degraded, error_cost_nusd=None, seq=i + 1,
         )  # fmt: skip
         if rng.random() < label_rate:
             hard = rng.random()

@@ -2,6 +2,7 @@
 
 import random
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from router_core.lines import Line
 from router_core.types import Request
 from tests.builders import make_attempt_line, make_call_line, make_outcome_line, make_started_line
 from tests.command_line import Tierwise
-from tests.log_sources import bring, fetch, table_row, write_csv
+from tests.log_sources import PRICE, bring, fetch, langfuse_row, table_row, write_csv, write_jsonl
 from tests.routers import ROUTING, bounded, open_bench, reply
 
 # USD per million: 1 in, 0.10 cached, 2 written, 4 out
@@ -289,6 +290,25 @@ def test_imported_receipt_says_whose_cost_counts(tierwise: Tierwise, tmp_path: P
     assert "the log says $0.003000000; our prices give $0.002800000: +$0.000200000" in said[0]
     assert "the imported log says 0, which is what tools write that know no price: ours counts" in said[1]
     assert "the imported log says no cost: ours counts, at the prices of its time" in said[2]
+
+
+def test_imported_receipt_multiplies_reasoning_out_at_its_own_price_or_says_that_nothing_is_known(
+    tierwise: Tierwise, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tests.log_sources.PRICE", replace(PRICE, reasoning_nusd_per_m=20 * 10**9))
+    home = Home(tmp_path / "home")
+    bring(home, write_jsonl(tmp_path / "x.jsonl", [langfuse_row(total_cost=None, cost_details=None)]))
+    bring(home, write_csv(tmp_path / "y.csv", [table_row(**{"Cost (USD)": None, "Prompt Tokens": None})]), now_us=9)
+    reasoned, unknown = (
+        re.sub(" +", " ", tierwise("calls", call_id, "--home", home.root).out)
+        for (call_id,) in fetch(home, "SELECT call_id FROM calls ORDER BY starts_with(call_id, 'langfuse') DESC")
+    )
+
+    # 200 × 2 + 800 × 0.5 + 60 × 8 + 40 × 20 millionths
+    assert "reasoning 40 × $20.00 / 1M = $0.000800000" in reasoned
+    assert "cost $0.002080000 (exact; price: override, test)" in reasoned
+    assert "do not add up" not in reasoned
+    assert "the imported log does not say what it cost, nor what to compute it from" in unknown
 
 
 def test_degraded_call_says_which_budget_moved_it(tierwise: Tierwise, tmp_path: Path) -> None:

@@ -160,7 +160,8 @@ def test_call_stops_at_its_deadline(tmp_path: Path) -> None:
     routing = ROUTING.replace("{accept_at: 0.8}", "{accept_at: 0.8, limits: {deadline_s: 0.7}}")
     bench = open_bench(tmp_path, {"a/small": [reply("draft", 0.5)], "a/medium": [reply("later", 0.5)]}, routing)
     answer = bench.ask()
-    assert (answer.parsed["answer"], answer.reason, len(bench.asked)) == ("later", "limits", 2)
+    assert (answer.parsed["answer"], answer.reason, answer.latency_ms) == ("draft", "limits", 700)
+    assert [made.error_type for made in answer.attempts] == [None, "timeout"]
     assert bench.backend.requests[1].timeout_s == pytest.approx(0.2)
 
 
@@ -173,12 +174,12 @@ def test_clock_put_forward_or_back_during_a_call_shifts_no_deadline_and_no_laten
     routing = ROUTING.replace("{accept_at: 0.8}", "{accept_at: 0.8, limits: {deadline_s: 0.7}}")
     bench = open_bench(tmp_path, {"a/small": adjusting, "a/medium": [reply("later", 0.5)]}, routing)
     answer = bench.ask()
-    assert (answer.reason, len(bench.asked), answer.latency_ms) == ("limits", 2, 1000)
+    assert (answer.reason, len(bench.asked), answer.latency_ms) == ("limits", 2, 700)
     assert bench.backend.requests[1].timeout_s == pytest.approx(0.2)
-    assert [line["latency_ms"] for line in bench.lines("attempt")] == [500, 500]
-    assert all(line["ended_at"] - line["started_at"] == 500_000 for line in bench.lines("attempt"))
+    assert [line["latency_ms"] for line in bench.lines("attempt")] == [500, 200]
+    assert [line["ended_at"] - line["started_at"] for line in bench.lines("attempt")] == [500_000, 200_000]
     bench.ask("x.decide")
-    assert bench.lines("call")[1]["ts"] == NOON_US + by_us + 1_000_000
+    assert bench.lines("call")[1]["ts"] == NOON_US + by_us + 700_000
 
 
 def test_unknown_payload_type_is_refused_with_a_way_out_and_logged(tmp_path: Path) -> None:
@@ -288,13 +289,22 @@ def test_models_own_property_that_breaks_is_no_confidence(tmp_path: Path) -> Non
     assert bench.lines("attempt")[0]["confidence_source"] == "none"
 
 
+async def later(given: Any) -> float:
+    return 0.1
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
         ({"messages": "hello"}, "messages must be a list"),
         ({"messages": []}, "messages must be a list"),
         ({"messages": [3]}, "messages must be mappings"),
-        ({"checks": "abc"}, "checks must be functions, patterns"),
+        ({"checks": "abc"}, "checks must be a list, not str"),
+        ({"checks": ["abc"]}, "checks must be functions, patterns"),
+        ({"checks": len}, "checks must be a list, not builtin"),
+        ({"checks": [later]}, "checks must be plain functions, not async ones"),
+        ({"confidence": later}, "confidence must be plain functions, not async ones"),
+        ({"pre_checks": [later]}, "pre_checks must be plain functions, not async ones"),
         ({"confidence": 0.9}, "confidence must be a function"),
         ({"pre_checks": ["abc"]}, "pre_checks must be functions"),
         ({"run": 42}, "run must be text"),
@@ -312,6 +322,38 @@ def test_argument_that_cannot_be_used_is_refused_before_anything_is_sent(
     with pytest.raises(TypeError, match=said):
         bench.router.complete("x.extract", **(given | arguments))
     assert bench.lines() == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"run": "r" * 501}, "run has 501 characters, more than 500"),
+        ({"step": "s" * 501}, "step has 501 characters"),
+        ({"payload_type": "x" * 501}, "payload_type has 501 characters"),
+        ({"tags": {"t" * 101: "x"}}, "a tag's name has 101 characters, more than 100"),
+        ({"tags": {"team": "x" * 501}}, "a tag's value has 501 characters"),
+        ({"tags": {str(n): "" for n in range(51)}}, "tags has 51 entries, more than 50"),
+        ({"response_format": {"type": "json_schema"}}, "response_format of type json_schema has no schema"),
+    ],
+)
+def test_argument_out_of_bounds_is_refused_before_anything_is_sent(
+    tmp_path: Path, arguments: dict[str, Any], said: str
+) -> None:
+    bench = open_bench(tmp_path)
+    given: dict[str, Any] = {"payload_type": "x.extract", "messages": MESSAGES}
+    with pytest.raises(ValueError, match=said):
+        bench.router.complete(**(given | arguments))
+    with pytest.raises(ValueError, match=said):
+        bench.router.stream(**(given | arguments))
+    assert (bench.lines(), bench.asked) == ([], [])
+
+
+def test_longest_names_are_taken_and_no_checks_are_none(tmp_path: Path) -> None:
+    bench = open_bench(tmp_path)
+    tags = {f"{n:0100}": "v" * 500 for n in range(50)}
+    bench.ask(run="r" * 500, step="s" * 500, tags=tags, checks=None, pre_checks=None)
+    (line,) = bench.lines("call")
+    assert (line["run"], line["step"], line["tags"]) == ("r" * 500, "s" * 500, tags)
 
 
 def test_callers_confidence_function_decides(tmp_path: Path) -> None:

@@ -137,7 +137,7 @@ class Sure(BaseModel):
 @pytest.mark.parametrize(
     ("check", "good", "bad", "name"),
     [
-        (re.compile("ye"), "yes", "no", "regex ye"),
+        (re.compile("ye"), "yes", "no", "regex"),
         (Sure, "yes", 5, "Sure"),
         ({"type": "object", "properties": {"answer": {"const": "yes"}}}, "yes", "no", "schema"),
         (lambda text: "yes" in text, "yes", "no", "<lambda>"),
@@ -160,7 +160,7 @@ def test_check_of_every_kind_makes_an_answer_invalid_which_counts_and_escalates(
 
 def test_call_whose_every_answer_is_invalid_tells_what_failed(tmp_path: Path) -> None:
     bench = open_bench(tmp_path)
-    with pytest.raises(RouteExhaustedError, match="failed regex never"):
+    with pytest.raises(RouteExhaustedError, match="failed regex;"):
         bench.router.complete("x.extract", messages=MESSAGES, checks=[re.compile("never")])
 
 

@@ -292,7 +292,7 @@ def test_application_is_told_of_every_shadow(tmp_path: Path) -> None:
 
 def test_callback_that_raises_hurts_nobody_and_is_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     def breaks(answer: ShadowAnswer) -> None:
-        raise KeyError(answer.call_id)
+        raise KeyError(f"the secret answer: {answer.text}")
 
     bench = open_bench(tmp_path, routing=routing(), on_shadow=breaks)
     with caplog.at_level(logging.WARNING, logger="router_core.shadow"):
@@ -300,8 +300,18 @@ def test_callback_that_raises_hurts_nobody_and_is_said_once(tmp_path: Path, capl
             assert bench.ask().tier == "cheap"
     assert len(shadows(bench)) == 3
     # routers of earlier tests may still live, and miss their folders
-    said = [record.message for record in caplog.records if record.name == "router_core.shadow"]
-    assert said == ["shadows: on_shadow raises; this is said once"]
+    (said,) = [record.message for record in caplog.records if record.name == "router_core.shadow"]
+    assert said.startswith("shadows: on_shadow raises KeyError in test_callback_that_raises_")
+    assert said.endswith("; this is said once")
+    assert "secret" not in caplog.text
+
+
+def test_withheld_shadow_is_a_failed_one_that_was_paid_for(tmp_path: Path) -> None:
+    withheld = reply("a secret", finish_reason="content_filter")
+    bench = open_bench(tmp_path, {"b/large": withheld}, routing())
+    bench.ask()
+    (line,) = shadows(bench)
+    assert (line["status"], line["error_type"], line["cost_nusd"]) == ("failed", "content_policy", TOP_NUSD)
 
 
 def test_broken_backend_fails_the_shadow_and_not_the_call(tmp_path: Path) -> None:

@@ -164,6 +164,32 @@ def test_break_in_the_middle_ends_the_call_with_what_had_come(tmp_path: Path, pi
     assert (bench.asked, set_aside_nusd(bench)) == (["a/small"], 0)
 
 
+@pytest.mark.parametrize("text", ["", "one two"])
+def test_withheld_stream_is_a_refusal_however_far_it_came(tmp_path: Path, pieces: Any, text: str) -> None:
+    bench = open_bench(tmp_path, {"a/small": plain_reply(text, finish_reason="content_filter")}, BUDGET)
+    with pytest.raises(RouteExhaustedError, match="withheld by the provider's content filter") as caught:
+        pieces(bench.router)
+    assert (caught.value.partial_text, bench.asked) == (text, ["a/small"])
+    attempt, call = bench.lines("attempt")[0], bench.lines("call")[0]
+    assert (attempt["status"], attempt["error_type"], attempt["cost_status"]) == ("failed", "content_policy", "exact")
+    assert (call["status"], call["reason"]) == ("failed", "broken_stream" if text else "content_policy")
+    assert set_aside_nusd(bench) == 0
+
+
+@pytest.mark.parametrize("confidence", ["source: judge", "source: agreement, samples: 2"])
+def test_nobody_is_asked_about_a_streamed_answer_and_the_log_says_so(
+    tmp_path: Path, pieces: Any, confidence: str
+) -> None:
+    routing = ROUTING.replace(
+        "error_cost_usd: 0.5}", f"error_cost_usd: 0.5, comparable: json, confidence: {{{confidence}}}}}"
+    )
+    bench = open_bench(tmp_path, routing=routing + "judge: {tier: top, same_family: true}\n")
+    pieces(bench.router, response_format=SCHEMA)
+    assert (bench.asked, pieces.stream.answer.confidence.source) == (["a/small"], "none")
+    (attempt,), (call,) = bench.lines("attempt"), bench.lines("call")
+    assert [(line["confidence_source"], line.get("confidence")) for line in (attempt, call)] == [("none", None)] * 2
+
+
 def test_stop_serves_and_counts_what_had_come(tmp_path: Path, pieces: Any) -> None:
     bench = open_bench(tmp_path, {"a/small": FIVE}, BUDGET)
     assert pieces(bench.router, most=2) == ["one ", "two "]

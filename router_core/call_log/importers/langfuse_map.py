@@ -7,9 +7,23 @@ sum of all of them that are input. Times without a zone are UTC, durations are s
 from collections.abc import Iterator
 from typing import Any, Final
 
-from router_core.call_log.importers.maps import LogMap, RawRecord
+from router_core.call_log.importers.maps import Broken, LogMap, RawRecord, kind_of_value
 from router_core.call_log.importers.values import to_count, to_mapping
 
+_USAGE_COLUMNS: Final = ("usage_details", "usageDetails")
+_NO_USAGE: Final[tuple[object, ...]] = (None, "", "null", "{}", {}, [], 0)
+_MAX_KEY: Final = 60
+# Gemini's own names, as they come where nobody has translated them. Unlike Langfuse's they are not disjoint: the prompt
+# holds what came from the cache. Thoughts are beside the candidates, and so is what tools put into the prompt
+_GEMINI: Final[dict[str, tuple[str, ...]]] = {
+    "prompttokencount": ("$input",),
+    "cachedcontenttokencount": ("$cached",),
+    "tooluseprompttokencount": ("$input",),
+    "candidatestokencount": ("$output",),
+    "responsetokencount": ("$output",),
+    "thoughtstokencount": ("$output", "$reasoning"),
+    "generatedtokencount": ("$output",),
+}
 _MODEL_REQUESTS: Final = frozenset({"GENERATION", "EMBEDDING"})
 
 
@@ -23,26 +37,60 @@ def _camel(name: str) -> str:
     return head + "".join(part.capitalize() for part in rest)
 
 
-def _with_usage(record: RawRecord) -> Iterator[RawRecord]:
+def _with_usage(record: RawRecord) -> Iterator[RawRecord | Broken]:
     """Yield the record with the sums of its usage beside it."""
-    usage = to_mapping(record.get("usage_details") or record.get("usageDetails"))
+    column, given = _usage(record)
+    usage = to_mapping(given)
     if not usage:
-        yield record
+        if given in _NO_USAGE or _reason(record) is not None:
+            yield record
+        else:
+            yield Broken(f"{column} is {kind_of_value(given)}, not an object")
         return
     sums: dict[str, Any] = {}
     for key, value in usage.items():
-        for name in _classes(key.lower()):
+        for name in _classes(key):
             sums[name] = _plus(sums.get(name, 0), value)
     yield {**record, **sums}
 
 
-def _classes(key: str) -> tuple[str, ...]:
+def _usage(record: RawRecord) -> tuple[str, Any]:
+    """Return the column of the usage, and what it holds."""
+    column = next((name for name in _USAGE_COLUMNS if record.get(name)), _USAGE_COLUMNS[0])
+    return column, record.get(column)
+
+
+def _unknown_usage(record: RawRecord) -> Iterator[str]:
+    """Yield the parts of the usage that count into no sum."""
+    column, given = _usage(record)
+    for key, value in to_mapping(given).items():
+        if isinstance(value, dict):
+            yield f"{column}.{key[:_MAX_KEY]} is an object, not a number of tokens"
+        elif value and not _classes(key) and not _is_repetition(key):
+            yield f"{column}.{key[:_MAX_KEY]} is no class of tokens that is known"
+
+
+def _is_repetition(key: str) -> bool:
+    """Return whether a part of the usage only says again, in sum or in detail, what others say."""
+    return "total" in key.lower() or _plain(key).endswith("details")
+
+
+def _plain(key: str) -> str:
+    return key.lower().replace("_", "")
+
+
+def _classes(given: str) -> tuple[str, ...]:
     """Return which sums a part of the usage counts into."""
+    if _is_repetition(given):
+        return ()
+    if (gemini := _GEMINI.get(_plain(given))) is not None:
+        return gemini
+    key = _plain(given)
     if "output" in key or "completion" in key:
         return ("$output", "$reasoning") if "reasoning" in key else ("$output",)
-    if "cache_creation" in key or "cache_write" in key:
+    if "cachecreation" in key or "cachewrite" in key:
         return ("$input", "$written", "$written_1h") if "1h" in key else ("$input", "$written")
-    if "cache_read" in key or "cached" in key:
+    if "cacheread" in key or "cached" in key:
         return ("$input", "$cached")
     return ("$input",) if "input" in key or "prompt" in key else ()
 
@@ -114,4 +162,5 @@ LANGFUSE: Final = LogMap(
     json_columns=("usage_details", "usageDetails", "tags"),
     expand=_with_usage,
     leave_out=_reason,
+    note=_unknown_usage,
 )

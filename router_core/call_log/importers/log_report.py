@@ -12,6 +12,11 @@ if TYPE_CHECKING:
 _SHOWN_MODELS: Final = 20
 _KEPT: Final = "FROM identified WHERE NOT is_repeated"
 _REPEATED: Final = "same id as an earlier row"
+_REPEATED_OTHERWISE: Final = "same id as an earlier row, whose other cost counts"
+_CHANGED: Final = f"""
+    FROM (SELECT * {_KEPT}) AS i JOIN known ON known.id = i.attempt_id
+    WHERE known.cost_nusd IS DISTINCT FROM i.cost_nusd OR known.tier IS DISTINCT FROM i.tier"""
+_SHOWN_UNTAKEN: Final = 3
 # where both say something: a source's 0 for tokens that were used says nothing
 _BOTH: Final = f"{_KEPT} AND cost_source_nusd > 0 AND computed_nusd IS NOT NULL"
 
@@ -40,6 +45,25 @@ class Skipped:
         more = ", ..." if self.rows > len(self.first) else ""
         where = f" ({self.place}{'s' * (self.rows != 1)} {places}{more})" if self.first else ""
         return f"{self.rows:,} × {self.reason}{where}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Untaken:
+    """What a file says of a row that the log has with other figures: the log's stay.
+
+    Attributes:
+        id: The row's id in the log.
+        kept_nusd: Its cost there, nano-dollars; None = unknown.
+        given_nusd: The file's cost for it.
+        kept_tier: Its tier there.
+        given_tier: The file's tier for it.
+    """
+
+    id: str
+    kept_nusd: int | None
+    given_nusd: int | None
+    kept_tier: str | None
+    given_tier: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +102,11 @@ class LogImportReport:
         rows_new: Kept rows that were not in the log yet.
         rows_known: Kept rows that were in the log already.
         rows_changed: Known rows for which the log has another cost or tier; it is never rewritten.
+        kept_nusd: What the log has for these together, nano-dollars.
+        untaken_nusd: What the file says of them together.
+        untaken: The first of these rows, with the figures that were not taken.
         skipped: Rows left out, by reason.
+        not_read: Kept rows of which something could not be read, by what that is.
         since_us: Start of the earliest kept row, microseconds since the epoch; None without any.
         until_us: Start of the latest.
         zoneless: Rows whose instants name no zone.
@@ -105,7 +133,11 @@ class LogImportReport:
     rows_new: int
     rows_known: int
     rows_changed: int
+    kept_nusd: int
+    untaken_nusd: int
+    untaken: tuple[Untaken, ...]
     skipped: tuple[Skipped, ...]
+    not_read: tuple[Skipped, ...]
     since_us: int | None
     until_us: int | None
     zoneless: int
@@ -130,7 +162,11 @@ class LogImportReport:
             "rows_read": self.rows_read,
             "rows_kept": self.rows_kept,
             "rows_new": self.rows_new,
+            "rows_changed": self.rows_changed,
+            "kept_nusd": self.kept_nusd,
+            "untaken_nusd": self.untaken_nusd,
             "skipped": {one.reason: one.rows for one in self.skipped},
+            "not_read": {one.reason: one.rows for one in self.not_read},
             "since_us": self.since_us,
             "until_us": self.until_us,
             "drift": [asdict(one) for one in self.drift],
@@ -144,6 +180,7 @@ def summarise(
     log_map: LogMap,
     rows_read: int,
     skipped: tuple[Skipped, ...],
+    not_read: tuple[Skipped, ...],
     preview: tuple[Mapping[str, Any], ...],
     zoneless: int,
     is_dry: bool,
@@ -156,6 +193,7 @@ def summarise(
         log_map: Its column map.
         rows_read: Rows that were read.
         skipped: Rows that did not get into the tables.
+        not_read: Rows that did, but not with all they hold.
         preview: Rows to show.
         zoneless: Rows whose instants name no zone.
         is_dry: Whether nothing is written.
@@ -167,10 +205,10 @@ def summarise(
                    CAST(coalesce(sum(cost_nusd), 0) AS BIGINT) {_KEPT}""",
     )
     new, answers, linked = _row(con, "SELECT count(*), count(DISTINCT call_id), count(*) FILTER (n > 1) FROM fresh")
-    (changed,) = _row(
+    changed, theirs, untaken = _row(
         con,
-        f"""SELECT count(*) FROM (SELECT * {_KEPT}) AS i JOIN known ON known.id = i.attempt_id
-            WHERE known.cost_nusd IS DISTINCT FROM i.cost_nusd OR known.tier IS DISTINCT FROM i.tier""",
+        f"""SELECT count(*), CAST(coalesce(sum(known.cost_nusd), 0) AS BIGINT),
+                   CAST(coalesce(sum(i.cost_nusd), 0) AS BIGINT) {_CHANGED}""",
     )
     return LogImportReport(
         file=name,
@@ -182,7 +220,11 @@ def summarise(
         rows_new=new,
         rows_known=kept - new,
         rows_changed=changed,
+        kept_nusd=theirs,
+        untaken_nusd=untaken,
+        untaken=_untaken(con),
         skipped=(*skipped, *_repeated(con)),
+        not_read=not_read,
         since_us=since,
         until_us=until,
         zoneless=zoneless,
@@ -202,8 +244,30 @@ def summarise(
 
 
 def _repeated(con: "DuckDBPyConnection") -> tuple[Skipped, ...]:
-    rows, first = _row(con, "SELECT count(*), min(place) FROM identified WHERE is_repeated")
-    return (Skipped(reason=_REPEATED, rows=rows, first=(first,), place="row", is_bad=False),) if rows else ()
+    found = con.execute(
+        """SELECT i.cost_nusd IS DISTINCT FROM earlier.cost_nusd AS differs, count(*), min(i.place)
+           FROM identified AS i JOIN (
+               SELECT imported.row_key, cost_nusd FROM imported JOIN twins ON twins.r = imported.rowid WHERE twin = 1
+           ) AS earlier ON earlier.row_key = i.row_key
+           WHERE i.is_repeated GROUP BY differs ORDER BY differs"""
+    ).fetchall()
+    return tuple(
+        Skipped(
+            reason=_REPEATED_OTHERWISE if differs else _REPEATED, rows=rows, first=(first,), place="row", is_bad=False
+        )
+        for differs, rows, first in found
+    )
+
+
+def _untaken(con: "DuckDBPyConnection") -> tuple[Untaken, ...]:
+    rows = con.execute(
+        f"""SELECT i.attempt_id, known.cost_nusd, i.cost_nusd, known.tier, i.tier {_CHANGED}
+            ORDER BY i.place LIMIT {_SHOWN_UNTAKEN}"""
+    ).fetchall()
+    return tuple(
+        Untaken(id=row_id, kept_nusd=kept, given_nusd=given, kept_tier=kept_tier, given_tier=given_tier)
+        for row_id, kept, given, kept_tier, given_tier in rows
+    )
 
 
 def _unpriced(con: "DuckDBPyConnection") -> tuple[str, ...]:

@@ -108,6 +108,7 @@ def _report(
         log_map=log_map,
         rows_read=tally.read,
         skipped=tally.skipped(),
+        not_read=tally.not_read(),
         preview=tuple(tally.preview) if is_dry else (),
         zoneless=tally.zoneless,
         is_dry=is_dry,

@@ -8,13 +8,28 @@ something counts. Columns that no place names are not imported: they may hold pr
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final, NamedTuple, cast
 
 import orjson
 
 from router_core.errors import ConfigError, Problem
 
 RawRecord = Mapping[str, Any]
+# what exporters write where there is no object
+_NOTHING: Final[tuple[object, ...]] = ("", "null", "None", [])
+
+
+class Broken(NamedTuple):
+    """A part of a record that is no row, and why not.
+
+    Attributes:
+        reason: Why not.
+        is_bad: Whether it should have been one.
+    """
+
+    reason: str
+    is_bad: bool = True
+
 
 FIELDS: Final[dict[str, str]] = {
     "id": "the source's id of the request; without one, equal rows are told apart by their order",
@@ -74,8 +89,9 @@ class LogMap:
         prefix: What ids begin with, so that two sources never share one.
         keyed_by_time: Whether an id is unique only together with its instant.
         links_failures: Whether ``call`` names more than one answer, so that a call ends with its first success.
-        expand: Turns one record into rows first; None = it is one.
+        expand: Turns one record into rows first, and what is broken in it; None = it is one row.
         leave_out: Says why a row is no request to a model; None for one that is.
+        note: Says what of a row is not read, although it is of a kind that is; None = nothing ever is.
     """
 
     name: str
@@ -88,8 +104,9 @@ class LogMap:
     json_columns: tuple[str, ...] = ()
     keyed_by_time: bool = False
     links_failures: bool = False
-    expand: Callable[[RawRecord], Iterator[RawRecord]] | None = field(default=None, repr=False)
+    expand: Callable[[RawRecord], Iterator[RawRecord | Broken]] | None = field(default=None, repr=False)
     leave_out: Callable[[RawRecord], str | None] | None = field(default=None, repr=False)
+    note: Callable[[RawRecord], Iterator[str]] | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,12 +215,23 @@ def _is_texts(columns: object, places: object) -> bool:
     return all(isinstance(text, str) for text in (*pairs, *pairs.values(), *cast("list[object]", places)))
 
 
+def kind_of_value(value: object) -> str:
+    """Return what a JSON value is, in words that follow "is"."""
+    if isinstance(value, bool):
+        return "true or false"
+    for kinds, words in ((dict, "an object"), (list, "a list"), (str, "text"), ((int, float), "a number")):
+        if isinstance(value, kinds):
+            return words
+    return "nothing"
+
+
 class _Node:
     """One step of the way into nested values."""
 
-    __slots__ = ("place", "steps")
+    __slots__ = ("name", "place", "steps")
 
-    def __init__(self) -> None:
+    def __init__(self, name: str) -> None:
+        self.name = name
         self.place: str | None = None
         self.steps: dict[str, _Node] = {}
 
@@ -216,23 +244,28 @@ class NestedPlaces:
     """
 
     def __init__(self, places: Iterable[str]) -> None:
-        self._root = _Node()
+        self._root = _Node("")
         for place in places:
             if "." in place:
                 node = self._root
                 for step in place.split("."):
-                    node = node.steps.setdefault(step, _Node())
+                    node = node.steps.setdefault(step, _Node(f"{node.name}.{step}" if node.name else step))
                 node.place = place
 
-    def find(self, record: RawRecord) -> RawRecord:
-        """Return place → value for the dotted places that hold something."""
+    def find(self, record: RawRecord, odd: list[str] | None = None) -> RawRecord:
+        """Return place → value for the dotted places that hold something.
+
+        Args:
+            record: The record.
+            odd: Is given what stands in the way: values into which places lead and which are no objects.
+        """
         found: dict[str, Any] = {}
         if self._root.steps:
-            _walk(self._root, record, found)
+            _walk(self._root, record, found, [] if odd is None else odd)
         return found
 
 
-def _walk(node: _Node, values: RawRecord, found: dict[str, Any]) -> None:
+def _walk(node: _Node, values: RawRecord, found: dict[str, Any], odd: list[str]) -> None:
     for step, child in node.steps.items():
         value = values.get(step)
         if value is None:
@@ -240,10 +273,11 @@ def _walk(node: _Node, values: RawRecord, found: dict[str, Any]) -> None:
         if child.place is not None:
             found[child.place] = value
         if child.steps:
-            if isinstance(value, str):
-                value = _parsed(value)
-            if isinstance(value, dict):
-                _walk(child, cast("RawRecord", value), found)
+            inner = _parsed(value) if isinstance(value, str) else value
+            if isinstance(inner, dict):
+                _walk(child, cast("RawRecord", inner), found, odd)
+            elif value not in _NOTHING:
+                odd.append(f"{child.name} is {kind_of_value(value)}, not an object")
 
 
 def _parsed(text: str) -> Any:

@@ -5,9 +5,10 @@ sums over their children's.
 """
 
 from collections.abc import Iterator
+from itertools import chain
 from typing import Any, Final, cast
 
-from router_core.call_log.importers.maps import LogMap, RawRecord
+from router_core.call_log.importers.maps import Broken, LogMap, RawRecord, kind_of_value
 
 _REQUESTS: Final = frozenset(
     {"", "chat", "completion", "text_completion", "generate_content", "embeddings", "responses"}
@@ -18,6 +19,7 @@ _MARKS: Final = (
     "gen_ai.usage.input_tokens",
     "gen_ai.usage.prompt_tokens",
 )
+_SPANS: Final = ("resourceSpans", "resource_spans")
 _FAILED: Final = (2, "2", "STATUS_CODE_ERROR")
 # the conventions' names of providers -> the model client's
 _PROVIDERS: Final = {
@@ -36,17 +38,33 @@ _PROVIDERS: Final = {
 }
 
 
-def _spans(record: RawRecord) -> Iterator[RawRecord]:
-    """Yield the spans of an export request, each as one flat object of its attributes and of its own fields."""
-    for resource_spans in _objects(record, "resourceSpans", "resource_spans"):
-        resource = _attributes(resource_spans.get("resource"))
+def _spans(record: RawRecord) -> Iterator[RawRecord | Broken]:
+    """Yield the spans of an export request, each as one flat object of its attributes and of its own fields.
+
+    What is of another type than OTLP has there is broken by itself, and takes no other span with it.
+    """
+    if not any(name in record for name in _SPANS):
+        yield Broken("holds no spans", is_bad=False)
+    for resource_spans in _objects(record, *_SPANS):
+        if isinstance(resource_spans, Broken):
+            yield resource_spans
+            continue
+        resource = _attributes(resource_spans.get("resource"), "resource")
+        if isinstance(resource, Broken):
+            yield resource
+            resource = {}
         for scope_spans in _objects(resource_spans, "scopeSpans", "scope_spans", "instrumentationLibrarySpans"):
+            if isinstance(scope_spans, Broken):
+                yield scope_spans
+                continue
             for span in _objects(scope_spans, "spans"):
-                yield _flat(span, resource)
+                yield span if isinstance(span, Broken) else _flat(span, resource)
 
 
-def _flat(span: dict[str, Any], resource: dict[str, Any]) -> dict[str, Any]:
-    flat = _attributes(span)
+def _flat(span: dict[str, Any], resource: dict[str, Any]) -> RawRecord | Broken:
+    flat = _attributes(span, "span")
+    if isinstance(flat, Broken):
+        return flat
     status = span.get("status")
     code = cast("dict[str, Any]", status).get("code") if isinstance(status, dict) else None
     trace_id, span_id = span.get("traceId", span.get("trace_id")), span.get("spanId", span.get("span_id"))
@@ -64,23 +82,38 @@ def _flat(span: dict[str, Any], resource: dict[str, Any]) -> dict[str, Any]:
     return flat
 
 
-def _objects(holder: RawRecord, *names: str) -> Iterator[dict[str, Any]]:
+def _objects(holder: RawRecord, *names: str) -> Iterator[dict[str, Any] | Broken]:
     for name in names:
         value = holder.get(name)
-        if isinstance(value, list):
-            items = cast("list[object]", value)
-            yield from (cast("dict[str, Any]", item) for item in items if isinstance(item, dict))
+        if value is None:
+            continue
+        if not isinstance(value, list):
+            yield Broken(f"{name} is {kind_of_value(value)}, not a list")
+            continue
+        for item in cast("list[object]", value):
+            if isinstance(item, dict):
+                yield cast("dict[str, Any]", item)
+            else:
+                yield Broken(f"{name} holds {kind_of_value(item)} where an object should be")
 
 
-def _attributes(holder: object) -> dict[str, Any]:
-    if not isinstance(holder, dict):
+def _attributes(holder: object, what: str) -> dict[str, Any] | Broken:
+    if holder is None:
         return {}
+    if not isinstance(holder, dict):
+        return Broken(f"{what} is {kind_of_value(holder)}, not an object")
     found: dict[str, Any] = {}
     for pair in _objects(cast("dict[str, Any]", holder), "attributes"):
+        if isinstance(pair, Broken):
+            return Broken(f"{what}: {pair.reason}")
         key, value = pair.get("key"), pair.get("value")
-        if isinstance(key, str) and isinstance(value, dict):
+        if not isinstance(key, str):
+            return Broken(f"{what}: an attribute has no name")
+        if isinstance(value, dict):
             # exactly one of stringValue, intValue, doubleValue, boolValue; lists and objects are no column's
             found[key] = next(iter(cast("dict[str, Any]", value).values()), None)
+        elif value is not None and key in _READ:
+            return Broken(f"{key} is {kind_of_value(value)}, not a value of OTLP ({{intValue: ...}})")
     return found
 
 
@@ -135,3 +168,4 @@ OTEL: Final = LogMap(
     expand=_spans,
     leave_out=_reason,
 )
+_READ: Final = frozenset((*chain(*OTEL.places.values()), *OTEL.payload_type, *_MARKS))

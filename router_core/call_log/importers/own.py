@@ -13,16 +13,19 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from router_core.call_log.export import FORMULA_STARTS, MANIFEST, MANIFEST_FORMAT, MANIFEST_VERSION, TABLE_NAMES
 from router_core.call_log.home import Home
+from router_core.call_log.importers.log_report import Untaken
 from router_core.call_log.importers.segment import import_lock, publish
 from router_core.call_log.importers.unpack import damaged
 from router_core.call_log.read import reading
 from router_core.call_log.schema import LINE_COLUMNS, SCHEMA_VERSION, TABLES
+from router_core.call_log.terminal import counted
 from router_core.errors import ConfigError, Problem
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 _KINDS: Final = {table: kind for kind, table in TABLES.items()}
+_SHOWN_UNTAKEN: Final = 3
 _MAX_MANIFEST_BYTES: Final = 64 << 20
 _KEYS: Final[dict[str, tuple[str, ...]]] = {
     "attempts": ("attempt_id",),
@@ -39,6 +42,8 @@ class ExportImportReport:
         file: The export's folder.
         rows_read: Rows in it, by table.
         rows_new: Those that were not in the log yet, by table.
+        rows_changed: Those that the log has with another cost, by table; it is never rewritten.
+        untaken: The first of these, by table.
         is_dry: Whether nothing was to be written.
         changed: Whether anything was written.
     """
@@ -46,6 +51,8 @@ class ExportImportReport:
     file: str
     rows_read: dict[str, int]
     rows_new: dict[str, int]
+    rows_changed: dict[str, int]
+    untaken: dict[str, tuple[Untaken, ...]]
     is_dry: bool
     changed: bool
 
@@ -85,14 +92,27 @@ def import_export(
         except duckdb.Error as error:
             raise damaged(folder, manifest.file_format, error) from error
         if dry_run:
-            return ExportImportReport(file=str(folder), rows_read=read, rows_new=read, is_dry=True, changed=False)
+            return ExportImportReport(
+                file=str(folder), rows_read=read, rows_new=read, rows_changed={}, untaken={}, is_dry=True, changed=False
+            )
         with import_lock(home.create()):
             catch_up(home)
-            new = {table: _drop_known(con, home, work, table) for table in read}
+            for table in read:
+                _copy_known(con, home, work, table)
+            changed = {table: _untaken(con, table) for table in read if _has_cost(table)}
+            new = {table: _drop_known(con, table) for table in read}
             if any(new.values()):
                 parts = [_event(work, folder, read, new, manifest.sha256, now_us)]
                 publish(home, [*parts, *(_lines(con, work, table) for table in read)], manifest.sha256, now_us)
-    return ExportImportReport(file=str(folder), rows_read=read, rows_new=new, is_dry=False, changed=any(new.values()))
+    return ExportImportReport(
+        file=str(folder),
+        rows_read=read,
+        rows_new=new,
+        rows_changed={table: rows for table, (rows, _) in changed.items()},
+        untaken={table: first for table, (_, first) in changed.items()},
+        is_dry=False,
+        changed=any(new.values()),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,7 +145,8 @@ def _read_manifest(folder: Path) -> _Manifest:
         raise ConfigError(str(path), [Problem(path="", message=message)]) from error
     missing = [name for names in manifest.files.values() for name in names if not folder.joinpath(name).is_file()]
     if missing:
-        message = f"names {len(missing):,} files that are not there (first: {missing[0]}); copy the whole folder"
+        message = f"names {counted(len(missing), 'file that is', 'files that are')} not there (first: {missing[0]})"
+        message = f"{message}; copy the whole folder"
         raise ConfigError(str(path), [Problem(path="files", message=message)])
     return manifest
 
@@ -186,7 +207,8 @@ def _stage(con: "DuckDBPyConnection", folder: Path, table: str, manifest: _Manif
     row = con.execute(f"SELECT count(*) FROM {table}").fetchone()
     found = int(row[0]) if row is not None else 0
     if found != manifest.rows[table]:
-        message = f"{found:,} rows are there, {manifest.rows[table]:,} were exported; copy the whole folder again"
+        message = f"{counted(found, 'row is', 'rows are')} there, {manifest.rows[table]:,} had been exported"
+        message = f"{message}; copy the whole folder again"
         raise ConfigError(str(folder), [Problem(path=table, message=message)])
     return found
 
@@ -202,17 +224,46 @@ def _cell(name: str, kind: str, *, is_csv: bool) -> str:
     return f'CAST({column} AS {kind}) AS "{name}"'
 
 
-def _drop_known(con: "DuckDBPyConnection", home: Home, work: Path, table: str) -> int:
+def _copy_known(con: "DuckDBPyConnection", home: Home, work: Path, table: str) -> None:
+    """Make the view ``known_TABLE`` of what the log has: the keys of its rows, and their costs."""
+    columns = (*_KEYS[table], *(["cost_nusd"] if _has_cost(table) else []))
+    if not home.log.exists():
+        con.execute(f"CREATE VIEW known_{table} AS SELECT {', '.join(columns)} FROM {table} WHERE false")
+        return
+    target = work / f"known-{table}.parquet"
+    selected = ", ".join(f'epoch_us("{name}") AS "{name}"' if name.endswith("_at") else f'"{name}"' for name in columns)
+    # the log is open for this copy only; comparing happens afterwards
+    with reading(home) as log:
+        log.execute(f"COPY (SELECT {selected} FROM {table}) TO '{target}' (FORMAT parquet)")
+    con.execute(f"CREATE VIEW known_{table} AS FROM read_parquet('{target}')")
+
+
+def _has_cost(table: str) -> bool:
+    return "cost_nusd" in LINE_COLUMNS[_KINDS[table]]
+
+
+def _is_same(table: str) -> str:
+    return " AND ".join(f'k."{key}" IS NOT DISTINCT FROM {table}."{key}"' for key in _KEYS[table])
+
+
+def _untaken(con: "DuckDBPyConnection", table: str) -> tuple[int, tuple[Untaken, ...]]:
+    """Return how many rows the log has with another cost, and the first of them."""
+    key = _KEYS[table][0]
+    differ = f"""FROM {table} JOIN known_{table} AS k ON {_is_same(table)}
+        WHERE k.cost_nusd IS DISTINCT FROM {table}.cost_nusd"""
+    count = con.execute(f"SELECT count(*) {differ}").fetchone()
+    rows = con.execute(
+        f"SELECT k.{key}, k.cost_nusd, {table}.cost_nusd {differ} ORDER BY k.{key} LIMIT {_SHOWN_UNTAKEN}"
+    ).fetchall()
+    return int(count[0]) if count is not None else 0, tuple(
+        Untaken(id=row_id, kept_nusd=kept, given_nusd=given, kept_tier=None, given_tier=None)
+        for row_id, kept, given in rows
+    )
+
+
+def _drop_known(con: "DuckDBPyConnection", table: str) -> int:
     """Remove the rows that the log has already, and return how many are left."""
-    keys = _KEYS[table]
-    if home.log.exists():
-        target = work / f"known-{table}.parquet"
-        selected = ", ".join(f'epoch_us("{key}") AS "{key}"' if key.endswith("_at") else f'"{key}"' for key in keys)
-        # the log is open for this copy only; comparing happens afterwards
-        with reading(home) as log:
-            log.execute(f"COPY (SELECT {selected} FROM {table}) TO '{target}' (FORMAT parquet)")
-        same = " AND ".join(f'k."{key}" IS NOT DISTINCT FROM {table}."{key}"' for key in keys)
-        con.execute(f"DELETE FROM {table} WHERE EXISTS (SELECT 1 FROM read_parquet('{target}') AS k WHERE {same})")
+    con.execute(f"DELETE FROM {table} WHERE EXISTS (SELECT 1 FROM known_{table} AS k WHERE {_is_same(table)})")
     row = con.execute(f"SELECT count(*) FROM {table}").fetchone()
     return int(row[0]) if row is not None else 0
 

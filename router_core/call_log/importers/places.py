@@ -50,6 +50,9 @@ class RecordPlaces:
     Args:
         log_map: The map.
         converters: Field → what makes a value of it.
+
+    Attributes:
+        odd: What stood in the way to nested places of the last record.
     """
 
     def __init__(self, log_map: LogMap, converters: Mapping[str, Callable[[Any], Any]]) -> None:
@@ -58,6 +61,7 @@ class RecordPlaces:
         self._fields: list[Field] = []
         self._open: dict[str, list[tuple[str, tuple[str, ...]]]] = {"tags": [], "extra": [], "size": []}
         self._held: dict[tuple[str, ...], HeldPlaces] = {}
+        self.odd: list[str] = []
         for name, places in log_map.places.items():
             prefix, dot, rest = name.partition(".")
             if dot:
@@ -67,7 +71,9 @@ class RecordPlaces:
 
     def at(self, record: RawRecord) -> RawRecord:
         """Return place → value: the columns, and what is nested in them where no column of that very name holds any."""
-        nested = self._nested.find(record)
+        if self.odd:
+            self.odd = []
+        nested = self._nested.find(record, self.odd)
         if not nested:
             return record
         at = dict(record)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from router_core.call_log.home import Home
 from router_core.call_log.read import reading
+from router_core.call_log.terminal import counted
 from router_core.errors import ConfigError, Problem
 
 if TYPE_CHECKING:
@@ -170,10 +171,10 @@ def refuse_rewrite(con: "DuckDBPyConnection", path: Path, home: Home) -> None:
     way_out = f"the log in {home.root} is never rewritten: import into another --home"
     problems: list[Problem] = []
     if moved:
-        message = f"in the log already with other tiers: {moved:,} rows or calls; {way_out}"
+        message = f"in the log already with other tiers: {counted(moved, 'row or call', 'rows or calls')}; {way_out}"
         problems.append(Problem(path="--tiers", message=message))
     if changed:
-        message = f"in the log already with another cost or correctness: {changed:,} rows; {way_out}"
+        message = f"in the log already with another cost or correctness: {counted(changed, 'row')}; {way_out}"
         problems.append(Problem(path="rows", message=message))
     if problems:
         raise ConfigError(str(path), problems)

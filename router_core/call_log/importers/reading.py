@@ -9,7 +9,7 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +18,7 @@ from typing import Any, Final
 import orjson
 
 from router_core.call_log.importers.log_report import Skipped
-from router_core.call_log.importers.maps import LogMap
+from router_core.call_log.importers.maps import Broken, LogMap
 from router_core.call_log.importers.records import Record, Source
 from router_core.call_log.importers.rows import PriceOf, Row, RowMaker, TierOf
 from router_core.errors import RouterError
@@ -29,6 +29,8 @@ _FIRST_PLACES: Final = 5
 _WORTH_SPLITTING_BYTES: Final = 8 << 20
 _RECORDS_PER_TURN: Final = 500
 _MOST_MODELS: Final = 10_000
+# names of what is not read come from the source
+_MOST_NOTES: Final = 50
 PREVIEW_ROWS: Final = 5
 Progress = Callable[[float], None]
 
@@ -75,11 +77,17 @@ class ImportRules:
 
 @dataclass(slots=True)
 class _Left:
-    """Rows left out for one reason."""
+    """Rows left out, or not read whole, for one reason."""
 
     is_bad: bool
     rows: int = 0
     places: list[int] = field(default_factory=list[int])
+
+    def add(self, place: int) -> None:
+        """Count one more."""
+        self.rows += 1
+        if len(self.places) < _FIRST_PLACES:
+            self.places.append(place)
 
 
 @dataclass(slots=True)
@@ -93,6 +101,7 @@ class Tally:
         zoneless: Rows whose start names no zone.
         place: What a place is called: ``line`` or ``row``.
         models: Models of the usable rows, not more than some thousands.
+        noted: Usable rows of which something could not be read, by what that is.
     """
 
     read: int = 0
@@ -101,13 +110,16 @@ class Tally:
     zoneless: int = 0
     place: str = "row"
     models: set[str] = field(default_factory=set[str])
+    noted: dict[str, _Left] = field(default_factory=dict[str, _Left])
 
     def leave_out(self, reason: str, place: int, *, is_bad: bool) -> None:
         """Count a row that is left out."""
-        left = self.left.setdefault(reason, _Left(is_bad))
-        left.rows += 1
-        if len(left.places) < _FIRST_PLACES:
-            left.places.append(place)
+        self.left.setdefault(reason, _Left(is_bad)).add(place)
+
+    def note(self, reason: str, place: int) -> None:
+        """Count a row of which something could not be read."""
+        if len(self.noted) < _MOST_NOTES or reason in self.noted:
+            self.noted.setdefault(reason, _Left(is_bad=False)).add(place)
 
     def keep(self, row: Row) -> None:
         """Take notice of a usable row."""
@@ -121,17 +133,25 @@ class Tally:
         self.read += other.read
         self.zoneless += other.zoneless
         self.models |= other.models
-        for reason, left in other.left.items():
-            mine = self.left.setdefault(reason, _Left(left.is_bad))
-            mine.rows += left.rows
-            mine.places = sorted((*mine.places, *left.places))[:_FIRST_PLACES]
+        for own, others in ((self.left, other.left), (self.noted, other.noted)):
+            for reason, left in others.items():
+                mine = own.setdefault(reason, _Left(left.is_bad))
+                mine.rows += left.rows
+                mine.places = sorted((*mine.places, *left.places))[:_FIRST_PLACES]
         self.preview = sorted((*self.preview, *other.preview), key=lambda row: row["place"])[:PREVIEW_ROWS]
 
     def skipped(self) -> tuple[Skipped, ...]:
         """Return the rows left out, in the order of their first places."""
+        return self._listed(self.left)
+
+    def not_read(self) -> tuple[Skipped, ...]:
+        """Return the usable rows of which something could not be read, in the order of their first places."""
+        return self._listed(self.noted)
+
+    def _listed(self, counted: Mapping[str, _Left]) -> tuple[Skipped, ...]:
         return tuple(
             Skipped(reason=reason, rows=left.rows, first=tuple(left.places), place=self.place, is_bad=left.is_bad)
-            for reason, left in sorted(self.left.items(), key=lambda item: (item[1].places, item[0]))
+            for reason, left in sorted(counted.items(), key=lambda item: (item[1].places, item[0]))
         )
 
 
@@ -254,6 +274,9 @@ def _rows_of(record: Record, maker: RowMaker, rules: ImportRules, tally: Tally) 
         tally.leave_out(record.reason or "cannot be read", record.place, is_bad=True)
     for raw in found:
         tally.read += 1
+        if isinstance(raw, Broken):
+            tally.leave_out(raw.reason, record.place, is_bad=raw.is_bad)
+            continue
         reason = maker.reason_to_leave_out(raw)
         if reason is not None:
             tally.leave_out(reason, record.place, is_bad=False)
@@ -267,6 +290,8 @@ def _rows_of(record: Record, maker: RowMaker, rules: ImportRules, tally: Tally) 
         if reason is not None:
             tally.leave_out(reason, record.place, is_bad=False)
             continue
+        for odd in maker.not_read(raw):
+            tally.note(odd, record.place)
         row["place"] = record.place
         yield row
 

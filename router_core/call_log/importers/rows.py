@@ -16,7 +16,7 @@ from router_core.call_log.importers.columns import (
     to_status,
 )
 from router_core.call_log.importers.costs import Cost, cost_of, is_refusal
-from router_core.call_log.importers.maps import LogMap, RawRecord
+from router_core.call_log.importers.maps import Broken, LogMap, RawRecord
 from router_core.call_log.importers.places import (
     HeldPlaces,
     RecordPlaces,
@@ -91,7 +91,7 @@ class RowMaker:
         self._places = RecordPlaces(log_map, {**_CONVERTERS, **own})
         self.zoneless = 0
 
-    def rows(self, record: RawRecord) -> Iterator[RawRecord]:
+    def rows(self, record: RawRecord) -> Iterator[RawRecord | Broken]:
         """Yield what one record holds: itself, unless the map takes it apart."""
         parsed = {name: _json(name, record[name]) for name in self._map.json_columns if record.get(name)}
         whole = {**record, **parsed} if parsed else record
@@ -100,6 +100,12 @@ class RowMaker:
     def reason_to_leave_out(self, record: RawRecord) -> str | None:
         """Return why a record is no request to a model; None when it is one."""
         return None if self._map.leave_out is None else self._map.leave_out(record)
+
+    def not_read(self, record: RawRecord) -> Iterator[str]:
+        """Yield what of the row that was made last, of this record, could not be read."""
+        yield from self._places.odd
+        if self._map.note is not None:
+            yield from self._map.note(record)
 
     def make(self, record: RawRecord) -> Row:
         """Return a row.

@@ -53,15 +53,17 @@ def test_close_waits_no_longer_than_its_grace() -> None:
 
 def test_job_that_raises_harms_only_itself(caplog: pytest.LogCaptureFixture) -> None:
     def breaks() -> None:
-        raise SystemExit(3)
+        raise SystemExit("the text of a prompt")
 
     threads, after = Threads(threads=1), threading.Event()
     with caplog.at_level(logging.WARNING, logger="router_core.background"):
         threads.submit(breaks)
         threads.submit(after.set)
         assert after.wait(30)
-    said = [record.message for record in caplog.records if record.name == "router_core.background"]
-    assert said == ["a background job has failed"]
+    (said,) = [record.message for record in caplog.records if record.name == "router_core.background"]
+    assert said.startswith("a background job has failed: SystemExit in ")
+    assert "test_background.py, line " in said
+    assert "prompt" not in caplog.text
     threads.close(30)
 
 

@@ -1,12 +1,14 @@
 """Free checks of an answer."""
 
 import enum
+import re
+from functools import partial
 from typing import Any
 
 import pytest
 from pydantic import BaseModel
 
-from router_core.checks import refuse_unusable_format, run_checks
+from router_core.checks import refuse_unusable_check, refuse_unusable_format, run_checks
 from router_core.decide.confidence import LabelField
 from router_core.labels import declares, label_field
 
@@ -124,3 +126,75 @@ def test_format_declares_the_fields_at_its_top() -> None:
 def test_check_that_returns_a_fraction_grades(said: Any, verdict: str, grade: float | None) -> None:
     (result,) = run_checks("text", None, [lambda text: said]).results
     assert (result.verdict, result.grade) == (verdict, grade)
+
+
+@pytest.mark.parametrize("said", [7.0, 1.0000001, -0.1, float("nan"), float("inf")])
+def test_float_that_is_no_grade_passes_nothing(said: float) -> None:
+    checked = run_checks("text", None, [lambda text: said])
+    (result,) = checked.results
+    assert (checked.valid, result.verdict, result.grade) == (False, "error", None)
+    assert "0..1" in str(result.detail)
+
+
+async def looks(text: str) -> bool:
+    return False
+
+
+async def looks_often(text: str) -> Any:
+    yield False
+
+
+class Looking:
+    async def __call__(self, text: str) -> bool:
+        return False
+
+    async def look(self, text: str) -> bool:
+        return False
+
+
+@pytest.mark.parametrize("check", [looks, looks_often, Looking(), Looking().look, partial(looks, "x")])
+def test_async_check_is_refused(check: Any) -> None:
+    with pytest.raises(TypeError, match="checks must be plain functions, not async ones"):
+        refuse_unusable_check(check)
+
+
+def test_check_that_returns_what_has_to_be_awaited_passes_nothing() -> None:
+    (result,) = run_checks("text", None, [lambda text: looks(text + text)]).results
+    assert (result.verdict, result.detail) == (
+        "error",
+        "TypeError: a check must be a plain function: what it returned has to be awaited",
+    )
+
+
+def test_names_of_checks_hold_no_pattern_and_are_all_different() -> None:
+    def total(answer: Any) -> bool:
+        return True
+
+    secret = re.compile("sk-[0-9]+" + "x?" * 5000)
+    checks: list[Any] = [secret, re.compile("1"), total, total, SCHEMA, SCHEMA, Invoice, lambda _: True]
+    names = [result.name for result in run_checks('{"total": 1}', SCHEMA, checks).results]
+    assert names == [
+        "format", "regex", "regex_2", "total", "total_2", "schema", "schema_2", "Invoice", "<lambda>",
+    ]  # fmt: skip
+
+
+def test_check_that_is_called_like_the_format_has_a_name_of_its_own() -> None:
+    def format(answer: Any) -> bool:
+        return True
+
+    format.__name__ = "format"
+    assert [result.name for result in run_checks('{"total": 1}', SCHEMA, [format]).results] == ["format", "format_2"]
+    long = "x" * 5000
+    format.__name__ = long
+    (result, other) = run_checks("text", None, [format, format]).results
+    assert (result.name, other.name) == (long[:100], f"{long[:100]}_2")
+
+
+@pytest.mark.parametrize(
+    "inner", [{}, {"json_schema": None}, {"json_schema": {"name": "x"}}, {"json_schema": {"schema": "object"}}]
+)
+def test_format_of_type_json_schema_without_a_schema_is_refused(inner: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="response_format of type json_schema has no schema"):
+        refuse_unusable_format({"type": "json_schema", **inner})
+    with pytest.raises(ValueError, match="a check of type json_schema has no schema"):
+        refuse_unusable_check({"type": "json_schema", **inner})

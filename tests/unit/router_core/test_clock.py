@@ -30,16 +30,22 @@ def test_ids_sort_by_their_instant_and_differ_within_it() -> None:
     assert int(ids[0][:14], 16) == NOON_US
 
 
-def test_forked_child_draws_what_its_parent_does_not() -> None:
-    clock = SystemClock()
+@pytest.mark.parametrize("clock", [SystemClock(), VirtualClock(NOON_US, seed=7)], ids=["machine", "virtual"])
+def test_forked_child_draws_what_its_parent_does_not(clock: SystemClock | VirtualClock) -> None:
     clock.new_id(NOON_US)
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
         os.write(writer, clock.new_id(NOON_US).encode())
         os._exit(0)
+    sibling = os.fork()
+    if sibling == 0:
+        os.write(writer, clock.new_id(NOON_US).encode())
+        os._exit(0)
     os.waitpid(child, 0)
-    assert os.read(reader, 26).decode() != clock.new_id(NOON_US)
+    os.waitpid(sibling, 0)
+    ids = [os.read(reader, 26).decode(), os.read(reader, 26).decode(), clock.new_id(NOON_US)]
+    assert len(set(ids)) == 3
     os.close(reader)
     os.close(writer)
 

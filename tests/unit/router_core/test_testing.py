@@ -101,3 +101,23 @@ def test_stream_that_is_late_times_out_at_its_limit(limits: dict[str, Any], pass
     with pytest.raises(CallError) as caught:
         reading.next_chunk()
     assert (caught.value.kind, clock.now_us()) == ("timeout", passed_us)
+
+
+@pytest.mark.parametrize("clock", [VirtualClock(), None], ids=["virtual", "none"])
+def test_whole_answer_that_is_late_times_out_at_its_limit(clock: VirtualClock | None) -> None:
+    backend = FakeBackend(clock=clock, latency_s=5)
+    with pytest.raises(CallError) as caught:
+        backend.complete(make_request(timeout_s=1.0))
+    with pytest.raises(CallError) as again:
+        asyncio.run(backend.acomplete(make_request(timeout_s=2.0)))
+    assert [(error.value.kind, error.value.billed) for error in (caught, again)] == [("timeout", None)] * 2
+    assert backend.complete(make_request(timeout_s=5.0)).text == "ok"
+    assert clock is None or clock.now_us() == 8_000_000
+
+
+@pytest.mark.parametrize("make", [failure, lambda kind: broken("half", kind)])
+def test_unknown_kind_of_failure_is_refused_with_those_there_are(make: Any) -> None:
+    with pytest.raises(
+        ValueError, match=r"kind must be one of rate_limit, quota, timeout, .*, internal, not 'ratelimit'"
+    ):
+        make("ratelimit")

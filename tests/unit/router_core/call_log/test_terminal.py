@@ -1,6 +1,6 @@
 import pytest
 
-from router_core.call_log.terminal import MAX_TEXT, percent, safe, table, usd, usd_exact, wrapped
+from router_core.call_log.terminal import MAX_TEXT, counted, percent, safe, table, usd, usd_exact, wrapped
 
 
 def test_control_characters_of_logged_text_are_escaped() -> None:
@@ -25,6 +25,13 @@ def test_printable_text_stays_as_it_is() -> None:
 
 def test_nothing_is_a_dash() -> None:
     assert (safe(None), usd(None), percent(None)) == ("-", "-", "-")
+
+
+def test_one_is_not_counted_as_many() -> None:
+    counts = [counted(n, "call") for n in (0, 1, 2, 1234)]
+
+    assert counts == ["0 calls", "1 call", "2 calls", "1,234 calls"]
+    assert [counted(n, "row has", "rows have") for n in (1, 2)] == ["1 row has", "2 rows have"]
 
 
 def test_money_is_shown_in_dollars() -> None:
