@@ -155,8 +155,8 @@ def _look_around(home: Home, report: "IngestReport", ingester: "Ingester", alert
     try:
         bury_dead(home.control, home.spool)
         alerting.look(report, ingester, _now_us())
-    except Exception:
-        _logger.warning("alerts: could not look; it is tried again", exc_info=True)
+    except Exception as error:  # noqa: BLE001 - the log goes on, whatever keeps somebody from looking at it
+        _logger.warning("alerts: could not look (%s); it is tried again", type(error).__name__)
 
 
 def _new_alerting(home: Home) -> "Alerting":
