@@ -6,8 +6,9 @@ STAMP := .venv/.installed
 OLD_VENV := .venv-duckdb15
 OLD_STAMP := $(OLD_VENV)/.installed
 STORAGE_TESTS := tests/contract tests/property/test_rollup_laws.py tests/property/test_edge_laws.py tests/dashboard/test_queries.py \
-	$(addprefix tests/integration/test_,$(addsuffix .py,spool disks ingest ingest_trouble import kills log_access lookup rebuild \
-	duckdb_versions export receipts import_logs))
+	$(addprefix tests/integration/test_,$(addsuffix .py,spool disks ingest ingest_limits ingest_trouble kills log_access lookup rebuild \
+	doctor commands duckdb_versions export receipts receipt_command log_schema_page \
+	import import_logs import_whole import_hostile import_unread import_commands))
 # processes that share a run of the suite, a file at a time, the long files first
 WORKERS ?= 2
 SHARED := -n $(WORKERS) --dist loadfile --no-loadscope-reorder

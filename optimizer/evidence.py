@@ -12,9 +12,11 @@ shadow and of the label (Hajek).
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import logit
 
 from optimizer.answers import ACCEPTED, Table
 from optimizer.replay import NOBODY, Flags, Floats, Served, Way, replay
+from router_core.decide.calibration import EDGE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +43,8 @@ class Comparison:
         cost_weight_sq: Sum of their squared weights.
         cost_d: Weighted sum of cost(proposed) - cost(present), USD.
         cost_d_sq: Weighted sum of its square.
+        confidence: Weighted sum of the logit of the confidence of the cheaper path's first answer.
+        confidence_weight: Weights of the calls that have one.
         pairs: Calls labelled on both paths, those with the same answer included.
         pairs_accepted: Those of them that had not escalated.
         worse: Pairs on which the proposed path is more wrong.
@@ -67,6 +71,8 @@ class Comparison:
     cost_weight_sq: Floats
     cost_d: Floats
     cost_d_sq: Floats
+    confidence: Floats
+    confidence_weight: Floats
     pairs: Floats
     pairs_accepted: Floats
     worse: Floats
@@ -77,7 +83,7 @@ class Comparison:
     p95_ms: Floats
 
 
-def compare(table: Table, now: Way, then: Way, shape: tuple[int, int]) -> Comparison:
+def compare(table: Table, now: Way, then: Way, shape: tuple[int, int], served: Served | None = None) -> Comparison:
     """Return what the calls of a table say about taking path ``then`` instead of ``now``.
 
     Args:
@@ -85,11 +91,13 @@ def compare(table: Table, now: Way, then: Way, shape: tuple[int, int]) -> Compar
         now: The present path of each call's payload type.
         then: The proposed one.
         shape: Number of payload types and of groups.
+        served: What was served in fact, to compare with that; None = what ``now`` would have served.
     """
-    present, proposed = replay(table.answers, now), replay(table.answers, then)
+    present = replay(table.answers, now) if served is None else served
+    proposed = replay(table.answers, then)
     cells = _Cells(table, shape)
     usable = present.known & proposed.known & (present.tier != NOBODY) & (proposed.tier != NOBODY)
-    weight = np.where(usable, 1.0 / _joint_propensity(table, present, proposed), 0.0)
+    weight = np.where(usable, 1.0 / joint_propensity(table, present, proposed), 0.0)
     first = then.tiers[0]
     begun = present.known & (present.tier != NOBODY) & table.answers.answered[:, first]
     begun_weight = 1.0 / (np.where(present.asked, table.propensity, 1.0).prod(axis=1) * _alone(table, present, first))
@@ -105,6 +113,8 @@ def compare(table: Table, now: Way, then: Way, shape: tuple[int, int]) -> Compar
     costed = usable & ~np.isnan(cost)
     cost = np.where(costed, cost, 0.0)
     cost_weight = np.where(costed, weight, 0.0)
+    surety = _surety(table, min(now.tiers[0], first))
+    sure_weight = np.where(usable & ~np.isnan(surety), weight, 0.0)
     shadowed = (table.is_shadow & (present.asked | proposed.asked)).any(axis=1)
     return Comparison(
         calls=cells.sums(usable),
@@ -123,6 +133,8 @@ def compare(table: Table, now: Way, then: Way, shape: tuple[int, int]) -> Compar
         cost_weight_sq=cells.sums(cost_weight**2),
         cost_d=cells.sums(cost_weight * cost),
         cost_d_sq=cells.sums(cost_weight * cost**2),
+        confidence=cells.sums(sure_weight * np.nan_to_num(surety)),
+        confidence_weight=cells.sums(sure_weight),
         pairs=cells.by_type(labelled),
         pairs_accepted=cells.by_type(labelled & (table.stratum == ACCEPTED)),
         worse=cells.by_type(d > 0),
@@ -134,12 +146,17 @@ def compare(table: Table, now: Way, then: Way, shape: tuple[int, int]) -> Compar
     )
 
 
+def _surety(table: Table, tier: int) -> Floats:
+    """Return the logit of the confidence of a tier's answers, cut where the router cuts it; nan = not scored."""
+    return logit(np.clip(table.answers.confidence[:, tier], EDGE, 1 - EDGE))
+
+
 def _alone(table: Table, present: Served, first: int) -> Floats:
     """Return the chance of a tier's answer apart from those that the present path asks for."""
     return np.where(present.asked[:, first], 1.0, table.propensity[:, first])
 
 
-def _joint_propensity(table: Table, present: Served, proposed: Served) -> Floats:
+def joint_propensity(table: Table, present: Served, proposed: Served) -> Floats:
     """Return the chance that all the shadows were drawn that the two paths need, shape ``(n_calls,)``."""
     return np.where(present.asked | proposed.asked, table.propensity, 1.0).prod(axis=1)
 

@@ -5,6 +5,8 @@ import random
 import time
 from typing import Protocol
 
+from router_core.forks import FORKS
+
 
 class Clock(Protocol):
     """Where time, chance and ids come from."""
@@ -43,7 +45,7 @@ class SystemClock:
     def _seed(self) -> None:
         # seeded by the system; asking it for every draw costs five times as much
         self._random = random.Random()
-        self._pid = os.getpid()
+        self._forks = FORKS.count
 
     def now_us(self) -> int:
         """Return the present instant, microseconds since the epoch, UTC; an adjustment of the clock moves it."""
@@ -72,7 +74,7 @@ class SystemClock:
         return make_id(at_us, self._drawing().getrandbits(48))
 
     def _drawing(self) -> random.Random:
-        if self._pid != os.getpid():  # a forked child would draw what its parent and its siblings draw
+        if self._forks != FORKS.count:  # a forked child would draw what its parent and its siblings draw
             self._seed()
         return self._random
 
@@ -89,7 +91,7 @@ class VirtualClock:
         self._now_us = start_us
         self._adjusted_us = 0
         self._random = random.Random(seed)
-        self._pid = os.getpid()
+        self._forks = FORKS.count
 
     def now_us(self) -> int:
         """Return the present instant, microseconds since the epoch, UTC; an adjustment of the clock moves it."""
@@ -128,9 +130,9 @@ class VirtualClock:
         return make_id(at_us, self._drawing().getrandbits(48))
 
     def _drawing(self) -> random.Random:
-        if self._pid != os.getpid():  # see ``SystemClock``; time is virtual, but what is logged under these ids is not
-            self._pid = os.getpid()
-            self._random = random.Random(self._random.getrandbits(64) << 64 | self._pid)
+        if self._forks != FORKS.count:  # as with ``SystemClock``: time is virtual, the log that has these ids is not
+            self._forks = FORKS.count
+            self._random = random.Random(self._random.getrandbits(64) << 64 | os.getpid())
         return self._random
 
 
@@ -161,4 +163,4 @@ class CallTime:
 
 def make_id(now_us: int, noise: int) -> str:
     """Return an id that sorts by its instant: 14 hex digits of microseconds, 12 of noise."""
-    return f"{now_us << 48 | noise:026x}"
+    return (now_us << 48 | noise).to_bytes(13).hex()

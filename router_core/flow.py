@@ -11,6 +11,7 @@ from typing import Any
 
 from router_core.books import UPWARDS, Books
 from router_core.clock import CallTime
+from router_core.correcting import Correcting
 from router_core.decide.capable import Needs
 from router_core.decide.compare import Given
 from router_core.decide.moves import (
@@ -40,7 +41,7 @@ from router_core.gate import Gate
 from router_core.inflight import InFlight, receipt_of_answer, receipt_of_failure, refusal_of, retry_after_us
 from router_core.lines import CallFacts, Line, Sent, checks_column
 from router_core.purse import Purse
-from router_core.record import maker
+from router_core.record import blank, maker
 from router_core.scoring import Scoring, score_request
 from router_core.shadow import ServedCall, Shadows
 from router_core.state import RouterState
@@ -55,6 +56,7 @@ from router_core.types import (
 )
 
 _NOTHING_ASKED = Facts()
+_NOBODY: frozenset[str] = frozenset()
 # ends of a call that might have left its step upwards
 _STAYS = frozenset({"accepted", "accepted_unscored"})
 
@@ -64,7 +66,6 @@ _make_facts = maker(Facts)
 _make_opened = maker(Opened)
 _make_returned = maker(Returned)
 _make_checked = maker(Checked)
-_make_answer = maker(Answer)
 
 
 class CallFlow:
@@ -101,11 +102,11 @@ class CallFlow:
         self._start = start
         self._books = Books(state, plan, call, start)
         self._needs = needs
-        self._purse = Purse(state, plan, needs)
         self._gate = Gate(state, plan, needs)
         self._trace: list[Fact] = []
         self._answers: dict[int, InFlight] = {}
         self._scoring: Scoring | None = None
+        self._correcting = Correcting(task, plan)
         self._partial_text = ""
 
     def run(self) -> Flow:
@@ -160,8 +161,8 @@ class CallFlow:
                     return self._serve(n, reason, line)
                 case Exhausted(reason=reason):
                     raise self._exhausted(reason, line)
-                case Merge():
-                    raise NotImplementedError("corrections are refused when the config is opened")
+                case Merge(n=n, draft=draft):
+                    self._merge(n, draft)
 
     def _recall(self, recalled: Recalled) -> None:
         """Go on from an answer that an earlier run has paid for."""
@@ -215,11 +216,16 @@ class CallFlow:
             target=target,
             started_us=started_us,
             reserved_nusd=state.estimate_nusd(
-                plan.payload_type, target, self._needs.about_tokens, price, most=self._needs.most_output_tokens
+                self._correcting.kind(action.draft),
+                target,
+                self._needs.about_tokens,
+                price,
+                most=self._needs.most_output_tokens,
             ),
             step=action.step,
             target_index=action.target,
             draft=action.draft,
+            propensity=plan.propensity,
         )
         request = self._books.begin(sent, price)
         try:
@@ -227,7 +233,7 @@ class CallFlow:
                 response = yield from self._read(request, action.timeout_us)
             else:
                 response = yield _make_send(
-                    request=make_request(self._task, plan, self._call.call_id, sent, action.timeout_us / 1e6)
+                    request=self._correcting.wire(sent, self._call.call_id, action.timeout_us / 1e6)
                 )
         except CallError as error:
             self._failed(request, error)
@@ -291,16 +297,30 @@ class CallFlow:
         state, sent = self._state, request.sent
         got = receipt_of_answer(request, response, state.prices)
         self._books.settle(request, got, self._now_us())
-        state.answered(self._task.payload_type, sent.target, response.usage, request.ended_us - sent.started_us)
+        kind = self._correcting.kind(sent.draft)
+        state.answered(kind, sent.target, response.usage, request.ended_us - sent.started_us)
         self._answers[sent.n] = request
         self._trace.append(_make_returned(n=sent.n, step=sent.step, target=sent.target_index))
+        self._check(sent.n)
 
     def _check(self, n: int) -> None:
         request = self._answers[n]
-        valid = examine(self._task, self._plan, request)
-        if valid and self._start.keeping is not None and not self._plan.degraded and request.sent.draft is None:
-            self._start.keeping.keep(self._call.call_id, request, self._now_us())
+        valid = request.sent.draft is not None or examine(self._task, self._plan, request)
+        if valid and request.sent.draft is None:
+            self._keep(request)
         self._trace.append(self._checked(n, request, valid=valid))
+
+    def _merge(self, n: int, draft: int) -> None:
+        request = self._answers[n]
+        fact = self._correcting.merged(request, draft, self._facts(self._now_us()))
+        if fact.valid:
+            self._keep(request, fact.confidence)
+        self._trace.append(fact)
+
+    def _keep(self, request: InFlight, told: Confidence | None = None) -> None:
+        """Keep a valid answer for a run that comes after this one."""
+        if self._start.keeping is not None and not self._plan.degraded:
+            self._start.keeping.keep(self._call.call_id, request, self._now_us(), told)
 
     def _checked(self, n: int, request: InFlight, *, valid: bool) -> Checked:
         # what is served anyway needs no look at the world
@@ -320,6 +340,8 @@ class CallFlow:
             confidence=request.confidence,
             corrects=request.sent.draft,
             streamed=streamed,
+            correctable=valid and not settled and self._correcting.note(n, request),
+            packed=request.response is not None and request.response.pack is not None,
             facts=_NOTHING_ASKED if settled else self._facts(self._now_us()),
         )
 
@@ -359,7 +381,10 @@ class CallFlow:
 
     def _facts(self, now_us: int) -> Facts:
         state, plan = self._state, self._plan
-        last = self._trace[-1] if self._trace else None
+        unaffordable: frozenset[str] = _NOBODY
+        if plan.cost_nusd is not None:
+            last = self._trace[-1] if self._trace else None
+            unaffordable = Purse(state, plan, self._needs).too_dear(last, self._books.cost_nusd, now_us)
         # the verdict of the call's start is in the plan; later ones can only forbid more
         guard = plan.guard_state
         if plan.critical:
@@ -370,7 +395,7 @@ class CallFlow:
             elapsed_us=now_us - self._call.opened_us,
             guard=guard,
             down=state.down(),
-            unaffordable=self._purse.too_dear(last, self._books.cost_nusd, now_us),
+            unaffordable=unaffordable,
             unfit=self._gate.unfit,
         )
 
@@ -392,21 +417,24 @@ class CallFlow:
         self._books.close("ok", why, ended_us, served=served, confidence=confidence, line=line, opening=opening)
         if plan.degraded and self._start.keeping is not None:
             self._start.keeping.note_degraded(self._call.call_id, ended_us)
-        return _make_answer(
-            text="" if response is None else response.text,
-            parsed=request.parsed,
-            confidence=request.confidence,
-            tier=served.tier,
-            model=served.target.model,
-            cost_nusd=self._books.cost_nusd,
-            attempts=tuple(self._books.records),
-            call_id=self._call.call_id,
-            degraded=plan.degraded,
-            reason=why,
-            latency_ms=(ended_us - self._call.opened_us) / 1000,
-            raw=None if response is None else response.raw,
-            cache_hit=recalled is not None and served is recalled.request.sent,
+        answer: Any = blank(Answer)
+        answer.text = "" if response is None else response.text
+        answer.parsed = request.parsed
+        answer.confidence = request.confidence
+        answer.tier = served.tier
+        answer.model = served.target.model
+        answer.cost_nusd = self._books.cost_nusd
+        answer.attempts = tuple(self._books.records)
+        answer.call_id = self._call.call_id
+        answer.degraded = plan.degraded
+        answer.reason = why
+        answer.latency_ms = (ended_us - self._call.opened_us) / 1000
+        answer.raw = None if response is None else response.raw
+        answer.cache_hit = recalled is not None and served is recalled.request.sent
+        answer.fields = self._correcting.fields(
+            served.n, self._books.records, None if recalled is None else recalled.request
         )
+        return answer
 
     def _shadow(self, served: Sent, answer: Given) -> None:
         escalated = any(made.role in UPWARDS for made in self._books.records)
@@ -446,7 +474,8 @@ class CallFlow:
         self._books.close("failed", reason, now_us, error_type=last, line=line, opening=opening)
         why: str = reason
         if reason in ("limits", "no_valid_answer"):
-            why += self._purse.note(self._trace[-1], len(self._books.records), self._books.cost_nusd, now_us)
+            purse = Purse(self._state, self._plan, self._needs)
+            why += purse.note(self._trace[-1], len(self._books.records), self._books.cost_nusd, now_us)
         tried = "; ".join(f"{made.tier}: {_how(made)}" for made in self._books.records) or "nothing was tried"
         count = len(self._books.records)
         return RouteExhaustedError(

@@ -154,10 +154,8 @@ class _Step:
         return NEVER if cause == "failures" else self.usual
 
     def turn(self, rule: BreakerRule, now_us: int) -> None:
-        """Begin a new window when the present one is over; what went by while a breaker was open is not usual."""
+        """Begin a new window, for the present one is over; what went by while a breaker was open is not usual."""
         age_us = now_us - self.since_us
-        if 0 <= age_us < rule.window_us:
-            return
         if not self.open_since_us:
             self.usual = learned(self.usual, Tally(self.calls, self.left["answers"]), rule)
         is_next = 0 <= age_us < 2 * rule.window_us
@@ -185,7 +183,8 @@ class Breakers:
                 step = self._step(payload_type, tier, now_us, rule)
                 step.calls += 1
                 turned = self._turned(step, rule, now_us) if step.open_since_us else ()
-            self._tell(payload_type, tier, turned)
+            if turned:
+                self._tell(payload_type, tier, turned)
 
     def holds(self, payload_type: str, tier: str, cause: Cause, now_us: int, rule: BreakerRule) -> bool:
         """Take note of a call that would leave a step upwards; return whether it must not."""
@@ -210,7 +209,8 @@ class Breakers:
             if len(self._steps) >= _MOST_STEPS:
                 self._steps.clear()
             step = self._steps[payload_type, tier] = _Step(now_us)
-        step.turn(rule, now_us)
+        if not 0 <= now_us - step.since_us < rule.window_us:
+            step.turn(rule, now_us)
         return step
 
     def _turned(self, step: _Step, rule: BreakerRule, now_us: int) -> tuple[tuple[Cause, bool, Tally, Usual], ...]:

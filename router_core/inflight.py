@@ -9,7 +9,7 @@ from router_core.decide.receipt import receipt
 from router_core.errors import CallError
 from router_core.lines import Ended, Sent
 from router_core.prices import PriceBook
-from router_core.record import maker
+from router_core.record import blank
 from router_core.types import (
     NO_CONFIDENCE,
     AttemptRecord,
@@ -25,9 +25,6 @@ from router_core.types import (
 _LONGEST_WAIT_S = 86_400.0
 # the finish reason of an answer that the provider's content filter has ended
 _WITHHELD = "content_filter"
-
-_make_ended = maker(Ended)
-_make_attempt = maker(AttemptRecord)
 
 
 class Incoming(Protocol):
@@ -55,6 +52,7 @@ class InFlight:
         answer_match: Whether it is the served answer too; None = not compared.
         reading: Its answer while that comes in piece by piece.
         ttft_ms: Time to the first of these pieces.
+        correction: What became of the corrections it has brought; None of a request that asked for none.
     """
 
     sent: Sent
@@ -69,6 +67,7 @@ class InFlight:
     answer_match: bool | None = None
     reading: Incoming | None = None
     ttft_ms: float | None = None
+    correction: Mapping[str, Any] | None = None
 
     def ended(self, status: AttemptStatus, error_type: str | None, facts: Mapping[str, Any] | None) -> Ended:
         """Return how it ended, for its line.
@@ -83,20 +82,21 @@ class InFlight:
             return Ended(
                 ended_us=self.ended_us, status=status, receipt=self.receipt, error_type=error_type, facts=facts
             )
-        return _make_ended(
-            ended_us=self.ended_us,
-            status=status,
-            receipt=self.receipt,
-            usage=response.usage,
-            error_type=error_type,
-            confidence=self.confidence,
-            checks=self.checks,
-            response_model=response.response_model,
-            service_tier=response.service_tier,
-            ttft_ms=response.ttft_ms if self.ttft_ms is None else self.ttft_ms,
-            answer_match=self.answer_match,
-            facts=facts,
-        )
+        ended: Any = blank(Ended)
+        ended.ended_us = self.ended_us
+        ended.status = status
+        ended.receipt = self.receipt
+        ended.usage = response.usage
+        ended.error_type = error_type
+        ended.confidence = self.confidence
+        ended.checks = self.checks
+        ended.response_model = response.response_model
+        ended.service_tier = response.service_tier
+        ended.ttft_ms = response.ttft_ms if self.ttft_ms is None else self.ttft_ms
+        ended.answer_match = self.answer_match
+        ended.correction = self.correction
+        ended.facts = facts
+        return ended
 
 
 def unpaid(sent: Sent, response: Response) -> InFlight:
@@ -119,30 +119,33 @@ def record_of(request: InFlight, ended: Ended, message: str | None = None) -> At
     """Return the attempt as the caller may inspect it."""
     sent = request.sent
     answer = request.response if ended.status == "ok" else None
-    return _make_attempt(
-        attempt_id=sent.attempt_id,
-        request_id=sent.attempt_id,
-        n=sent.n,
-        role=sent.role,
-        tier=sent.tier,
-        model=sent.target.model,
-        status=ended.status,
-        error_type=ended.error_type,
-        message=message,
-        confidence=ended.confidence or NO_CONFIDENCE,
-        checks=ended.checks,
-        receipt=ended.receipt,
-        latency_ms=(ended.ended_us - sent.started_us) / 1000,
-        text=None if answer is None else answer.text,
-        parsed=None if answer is None else request.parsed,
-        about_attempt_id=sent.about_attempt_id,
-    )
+    pack = None if request.response is None else request.response.pack
+    made: Any = blank(AttemptRecord)
+    made.attempt_id = sent.attempt_id
+    made.request_id = sent.attempt_id if pack is None else pack.request_id
+    made.n = sent.n
+    made.role = sent.role
+    made.tier = sent.tier
+    made.model = sent.target.model
+    made.status = ended.status
+    made.error_type = ended.error_type
+    made.message = message
+    made.confidence = ended.confidence or NO_CONFIDENCE
+    made.checks = ended.checks
+    made.receipt = ended.receipt
+    made.latency_ms = (ended.ended_us - sent.started_us) / 1000
+    made.text = None if answer is None else answer.text
+    made.parsed = None if answer is None else request.parsed
+    made.about_attempt_id = sent.about_attempt_id
+    return made
 
 
 def receipt_of_answer(request: InFlight, response: Response, prices: PriceBook) -> Receipt:
     """Take in what came back and return what it cost, at the price of the service tier that answered."""
     sent = request.sent
     request.response = response
+    if response.pack is not None:
+        return response.pack.receipt
     if response.service_tier is not None:
         request.price = prices.price(sent.target.model, sent.started_us, service_tier=response.service_tier)
     got = receipt(response.usage, request.price, reported_nusd=response.cost_nusd, estimated=response.is_counted)
@@ -163,12 +166,17 @@ def _never_free(got: Receipt, sent: Sent) -> Receipt:
     return got
 
 
+def is_withheld(response: Response) -> bool:
+    """Return whether the provider has withheld an answer, in whole or in part."""
+    return response.finish_reason == _WITHHELD
+
+
 def refusal_of(model: str, response: Response) -> CallError | None:
     """Return the failure that an answer is if the provider has withheld it, in whole or in part; else None.
 
     A refusal that comes as an answer is still a refusal: another model must not be asked to get around it.
     """
-    if response.finish_reason != _WITHHELD:
+    if not is_withheld(response):
         return None
     text = f"{model}: answer withheld by the provider's content filter"
     return CallError(text, kind="content_policy", billed=None)

@@ -47,3 +47,12 @@ def maker(cls: Callable[P, T]) -> Callable[P, T]:
     source = [f"def make(*, {', '.join(takes)}):", "    self = new(cls)", *does, "    return self"]
     exec("\n".join(source), names)  # noqa: S102 - from the names of fields alone
     return names["make"]
+
+
+def blank(cls: type[Any]) -> Any:
+    """Return a record whose fields are still to be set, all of them, by whoever has asked for it.
+
+    For those of more than ten fields that every call makes, each at one place: passing so many arguments by name takes
+    as long again as all else about them, because each name is looked for among all others.
+    """
+    return object.__new__(cls)

@@ -51,23 +51,25 @@ class _Mean:
     def add(self, tokens: int) -> None:
         # the plain mean at first: one answer of an odd size is soon outweighed
         self.tokens += self.weight * (tokens - self.tokens)
-        self.weight = max(_NEWEST, self.weight / (1.0 + self.weight))
+        if self.weight > _NEWEST:
+            self.weight /= 1.0 + self.weight
 
 
 class Observed:
     """Sizes of answers; outlives a config change."""
 
     def __init__(self) -> None:
-        self._answers: dict[tuple[str, str | None], _Mean] = {}
-        self._shadows: dict[tuple[str, str | None], _Mean] = {}
+        self._answers: dict[tuple[str, str], _Mean] = {}
+        self._types: dict[str, _Mean] = {}
+        self._shadows: dict[tuple[str, str], _Mean] = {}
 
     def answered(self, payload_type: str, model: str, usage: Usage) -> None:
         """Take note of an answer."""
-        tokens, seen = usage.output_tokens, self._answers
+        tokens = usage.output_tokens
         if tokens is not None:
-            for key in ((payload_type, model), (payload_type, None)):
-                mean = seen.get(key) or seen.setdefault(key, _Mean())
-                mean.add(tokens)
+            (self._types.get(payload_type) or self._types.setdefault(payload_type, _Mean())).add(tokens)
+            key = payload_type, model
+            (self._answers.get(key) or self._answers.setdefault(key, _Mean())).add(tokens)
 
     def shadowed(self, payload_type: str, model: str, usage: Usage) -> None:
         """Take note of a shadow's answer, apart from the others: shadows change nothing for the calls beside them."""
@@ -85,10 +87,10 @@ class Observed:
             most: The caller's own limit; None = there is none.
             shadow: Whether nobody waits for the answer.
         """
-        seen, key = self._answers, (payload_type, target.model)
+        key = payload_type, target.model
         mean = self._shadows.get(key) if shadow else None
         # a model not seen yet on this type is compared at the size that the others gave
-        mean = mean or seen.get(key) or seen.get((payload_type, None))
+        mean = mean or self._answers.get(key) or self._types.get(payload_type)
         expected = _FIRST_OUTPUT_TOKENS if mean is None else round(mean.tokens)
         if most is not None and most < expected:
             expected = most

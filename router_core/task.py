@@ -14,8 +14,8 @@ from router_core.inflight import InFlight
 from router_core.labels import declares, label_field
 from router_core.lines import Sent
 from router_core.prechecks import PreCheckFunction, refuse_unusable_rule
-from router_core.record import maker, record
-from router_core.types import Message, Request
+from router_core.record import blank, record
+from router_core.types import CheckResult, Message, Request
 
 # what the client knows as arguments and the router decides by itself
 _ROUTED = frozenset({"model", "stream", "num_retries", "max_retries", "fallbacks", "api_base", "base_url", "timeout"})
@@ -30,8 +30,6 @@ MOST_TAGS: Final = 50
 T = TypeVar("T")
 ConfidenceFunction = Callable[[Any], float | None]
 """Gets the parsed answer (the text when no format was asked for); returns 0..1 or None."""
-
-_make_request = maker(Request)
 
 
 @record
@@ -70,7 +68,8 @@ def refuse_unusable(task: Task) -> None:
     Raises:
         TypeError, ValueError: One of its parts is not what ``Router.complete`` takes.
     """
-    _refuse_label("payload_type", task.payload_type)
+    if type(task.payload_type) is not str or len(task.payload_type) > MOST_LABEL:
+        _refuse_label("payload_type", task.payload_type)
     if task.run is not None:
         _refuse_label("run", task.run)
     if task.step is not None:
@@ -87,11 +86,14 @@ def refuse_unusable(task: Task) -> None:
             raise TypeError(f"confidence must be a function, not {type(task.confidence).__name__}")
         refuse_awaited("confidence", task.confidence)
     if task.params and not _ROUTED.isdisjoint(task.params):
-        if "stream" in task.params:
-            raise TypeError("stream: use router.stream(...), or router.astream(...) in an event loop")
-        routed = sorted(_ROUTED & task.params.keys())
-        raise TypeError(f"{', '.join(routed)}: the routing config decides this, not the call")
+        _refuse_routed(task.params)
     refuse_unusable_format(task.response_format)
+
+
+def _refuse_routed(params: Mapping[str, Any]) -> None:
+    if "stream" in params:
+        raise TypeError("stream: use router.stream(...), or router.astream(...) in an event loop")
+    raise TypeError(f"{', '.join(sorted(_ROUTED & params.keys()))}: the routing config decides this, not the call")
 
 
 def _refuse_messages(messages: Any) -> None:
@@ -129,24 +131,25 @@ def make_request(
 ) -> Request:
     """Return the request that a backend is given for one attempt of a call."""
     wanted = _logprobs(task, plan)
-    return _make_request(
-        request_id=sent.attempt_id,
-        call_id=call_id,
-        payload_type=task.payload_type,
-        model=sent.target.model,
-        messages=task.messages,
-        response_format=task.response_format,
-        timeout_s=timeout_s,
-        max_output_tokens=sent.target.max_output_tokens,
-        logprobs=wanted,
-        alternatives=wanted and label_field(task.response_format, plan.comparable) is not None,
-        only_known_logprobs=plan.confidence_source == "auto",
-        params=task.params,
-        api_base=sent.target.api_base,
-        api_key_env=sent.target.api_key_env,
-        role=sent.role,
-        total_s=total_s,
-    )
+    request: Any = blank(Request)
+    request.request_id = sent.attempt_id
+    request.call_id = call_id
+    request.payload_type = task.payload_type
+    request.model = sent.target.model
+    request.messages = task.messages
+    request.response_format = task.response_format
+    request.timeout_s = timeout_s
+    request.max_output_tokens = sent.target.max_output_tokens
+    request.logprobs = wanted
+    request.alternatives = wanted and label_field(task.response_format, plan.comparable) is not None
+    request.only_known_logprobs = plan.confidence_source == "auto"
+    request.params = task.params
+    request.api_base = sent.target.api_base
+    request.api_key_env = sent.target.api_key_env
+    request.role = sent.role
+    request.question = None
+    request.total_s = total_s
+    return request
 
 
 def _logprobs(task: Task, plan: Plan) -> bool:
@@ -159,6 +162,9 @@ def _logprobs(task: Task, plan: Plan) -> bool:
 def examine(task: Task, plan: Plan, request: InFlight) -> bool:
     """Run the free checks on a request's answer and measure its confidence; return whether the answer is valid."""
     response = request.response
+    if response is not None and response.pack is not None and response.pack.spoiled is not None:
+        request.checks = (CheckResult(name="pack", ms=0.0, verdict="failed", detail=response.pack.spoiled),)
+        return False
     text = response.text if response is not None else ""
     checked = run_checks(text, task.response_format, task.checks)
     request.parsed, request.checks = checked.parsed, checked.results
@@ -174,6 +180,7 @@ def examine(task: Task, plan: Plan, request: InFlight) -> bool:
             token_logprobs=response.token_logprobs,
             tokens=response.tokens,
             label=partial(label_field, task.response_format, plan.comparable) if response.tokens else None,
+            said=None if response.pack is None else response.pack.said,
         )
         confidence = measure(plan.confidence_source, signals, field=plan.confidence_field)
         if plan.calibration is not None:

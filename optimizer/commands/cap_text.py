@@ -1,18 +1,17 @@
 """Rehearsed limits, printed for a person and for a program."""
 
 import datetime as dt
-import textwrap
 from collections.abc import Iterator
+from dataclasses import fields
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-from optimizer.simulate.rehearsal import Effect, Rehearsal
+from optimizer.commands.money import interval_text, money, nusd_text
+from optimizer.simulate.harm import Harm
+from optimizer.simulate.rehearsal import Effect, Rehearsal, TypeEffect
 from optimizer.traffic.words import assumptions
-from router_core.call_log.terminal import safe, table
-from router_core.control.records import Interval
-from router_core.types import NANO
+from router_core.call_log.terminal import bullet, safe, table
 
-_LINE_WIDTH: Final = 100
 _MOST_DAYS_NAMED: Final = 14
 HEADERS = (
     "daily limit",
@@ -22,6 +21,7 @@ HEADERS = (
     "extra wrong (90 %)",
     "unknown calls",
     "net total cost saved (90 %)",
+    "steady saves",
 )
 
 
@@ -36,19 +36,26 @@ def cap_text(rehearsal: Rehearsal) -> str:
     effect = rehearsal.effects[0]
     lines = [
         f"SIMULATION of a daily limit on {head}, compared with what happened.",
-        f"Spent {_usd(effect.actual_nusd)}, of which {_usd(effect.critical_nusd)} critical."
-        f" Reserve for critical calls: {_usd(effect.limit.critical_reserve_nusd)}.",
+        f"Spent {_spent(effect)}, of which {nusd_text(effect.critical_nusd)} critical."
+        f" Reserve for critical calls: {nusd_text(effect.limit.critical_reserve_nusd)}.",
         "",
         table(HEADERS, [_row(each) for each in rehearsal.effects], left=0),
         "",
     ]
     if len(rehearsal.effects) == 1:
         lines += [*_details(rehearsal), ""]
-    return "\n".join([*lines, "What this assumes", *(_wrapped(words) for words in assumptions(rehearsal.effects))])
+    return "\n".join([*lines, "What this assumes", *(bullet(words) for words in assumptions(rehearsal.effects))])
 
 
-def _wrapped(sentence: str) -> str:
-    return textwrap.fill(sentence, _LINE_WIDTH, initial_indent="  - ", subsequent_indent="    ")
+def _spent(effect: Effect) -> str:
+    if effect.uncapped is None:
+        return nusd_text(effect.actual_nusd)
+    spent = effect.actual_nusd - int(effect.uncapped.extra_nusd.sum())
+    days = len(effect.uncapped.days)
+    return (
+        f"{nusd_text(spent)}; without the limit that was at work on {days} day{'s' * (days != 1)} it would have been "
+        f"about {nusd_text(effect.actual_nusd)}"
+    )
 
 
 def cap_json(rehearsal: Rehearsal) -> dict[str, Any]:
@@ -69,13 +76,14 @@ def _row(effect: Effect) -> tuple[object, ...]:
     degraded = f"{effect.degraded:,}" + (f" ({effect.already:,} were already)" if effect.already else "")
     judged = effect.harm.judged or effect.harm.same
     return (
-        _usd(effect.limit.limit_nusd),
+        nusd_text(effect.limit.limit_nusd),
         tripped,
-        _usd(effect.saved_nusd),
+        interval_text(effect.saved_usd, ",.2f", "$"),
         degraded,
-        _interval(effect.harm.extra_wrong, ",.1f") if judged or not effect.moved else "not known",
+        interval_text(effect.harm.extra_wrong, ",.1f") if judged or not effect.moved else "not known",
         f"{effect.harm.unknown:,}",
-        _interval(effect.net_usd, ",.2f", "$"),
+        interval_text(effect.net_usd, ",.2f", "$"),
+        "not known" if effect.steady is None else money(effect.steady.saved_usd),
     )
 
 
@@ -93,8 +101,8 @@ def _details(rehearsal: Rehearsal) -> Iterator[str]:
             f"{row.calls:,}",
             f"{row.moved + row.already:,}",
             ", ".join(row.tiers_capped) or "-",
-            _usd(row.saved_nusd),
-            _interval(row.harm.extra_wrong, ",.1f") if row.harm.judged or row.harm.same else "not known",
+            nusd_text(row.saved_nusd),
+            interval_text(row.harm.extra_wrong, ",.1f") if row.harm.judged or row.harm.same else "not known",
             f"{row.harm.unknown:,}",
         )
         for row in rehearsal.by_type(0)
@@ -121,30 +129,32 @@ def _effect_json(rehearsal: Rehearsal, place: int) -> dict[str, Any]:
         "calls_degraded": effect.degraded,
         "calls_degraded_already": effect.already,
         "alternative_cost": dict(zip(("own", "scaled", "repriced", "unknown"), effect.moved_by_basis, strict=True)),
-        "harm": effect.harm,
+        "harm": _harm_json(effect.harm),
+        "saved_usd": effect.saved_usd,
         "net_usd": effect.net_usd,
+        "steady": effect.steady,
+        "uncapped": _uncapped_json(effect),
         "days": [
             {"day": day, "actual_nusd": int(actual), "capped_nusd": int(capped)}
             for day, actual, capped in zip(
                 rehearsal.traffic.days, swept.actual_nusd, swept.capped_nusd[place], strict=True
             )
         ],
-        "by_type": rehearsal.by_type(place),
+        "by_type": [_type_json(row) for row in rehearsal.by_type(place)],
     }
 
 
-def _usd(nusd: int) -> str:
-    return _money(nusd / NANO)
+def _type_json(row: TypeEffect) -> dict[str, Any]:
+    plain = {each.name: getattr(row, each.name) for each in fields(row)}
+    return plain | {"harm": _harm_json(row.harm)}
 
 
-def _money(usd: float, form: str = ",.2f") -> str:
-    digits = form if abs(usd) >= 1 or usd == 0 else ",.4f"
-    return f"{'−' if usd < 0 else ''}${abs(usd):{digits}}"
+def _harm_json(harm: Harm) -> dict[str, Any]:
+    return {each.name: getattr(harm, each.name) for each in fields(harm) if each.name != "impact_draws"}
 
 
-def _interval(interval: Interval, form: str, unit: str = "") -> str:
-    if unit:
-        return f"{_money(interval.mean)} ({_money(interval.low)} to {_money(interval.high)})"
-    if interval.low == interval.high:
-        return f"{interval.mean:{form}}".replace("-", "−")
-    return f"{interval.mean:{form}} ({interval.low:{form}} to {interval.high:{form}})".replace("-", "−")
+def _uncapped_json(effect: Effect) -> dict[str, Any] | None:
+    if effect.uncapped is None:
+        return None
+    extra = int(effect.uncapped.extra_nusd.sum())
+    return {"days": effect.uncapped.days, "calls": effect.uncapped.calls, "spent_nusd": effect.actual_nusd - extra}

@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from optimizer.lifecycle import PublishReport
     from optimizer.propose import Sheet
     from router_core.call_log.home import Home
-    from router_core.config import RoutingConfig
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
@@ -52,6 +51,7 @@ def propose(
     """
     import orjson
 
+    from optimizer.commands.options import end_of_log
     from optimizer.propose import propose as look
     from optimizer.sheet_text import sheet_data, sheet_text
     from router_core.control.config_file import load
@@ -64,7 +64,7 @@ def propose(
     sheet = look(
         found,
         routing,
-        now_us=_end(as_of, found, routing),
+        now_us=end_of_log(as_of, found, routing, time.time_ns() // 1000),
         window_days=window_days,
         seed=seed,
         error_cost_usd=error_cost_usd,
@@ -89,22 +89,6 @@ def _config_path(given: Path | None, home: "Home") -> Path:
     raise ConfigError(CONFIG_NAME, [Problem(path="", message=message)])
 
 
-def _end(as_of: str | None, home: "Home", config: "RoutingConfig") -> int:
-    """Return the end of the window, microseconds since the epoch."""
-    import datetime as dt
-
-    from optimizer.propose import newest_us
-    from router_core.call_log.instants import find_zone, parse_instant
-
-    now_us = time.time_ns() // 1000
-    if as_of is None:
-        # a demo's clock stands still at its last call
-        return (newest_us(home) or now_us) if home.is_demo else now_us
-    now = dt.datetime.fromtimestamp(now_us / 1e6, dt.UTC)
-    instant = parse_instant(as_of, find_zone(config.timezone), now, "--as-of")
-    return now_us if instant is None else round(instant.timestamp() * 1e6)
-
-
 def _publish(home: "Home", config: Path, sheet: "Sheet") -> "PublishReport":
     from optimizer.lifecycle import Desk
     from router_core.control.access import account_name
@@ -113,4 +97,11 @@ def _publish(home: "Home", config: Path, sheet: "Sheet") -> "PublishReport":
     desk = Desk(home, config, lambda: time.time_ns() // 1000)
     name = account_name()
     actor = Actor(name=name, role=desk.access().role_of(name, local=True), auth="command")
-    return desk.publish(sheet.drafts, sheet.verdicts, actor, window_us=sheet.window_us, portfolio=sheet.totals())
+    return desk.publish(
+        sheet.drafts,
+        sheet.verdicts,
+        actor,
+        window_us=sheet.window_us,
+        portfolio=sheet.totals(),
+        calibrations=sheet.calibrations,
+    )

@@ -1,4 +1,4 @@
-"""Commands that rehearse: ``simulate cap``."""
+"""Commands that rehearse: ``simulate cap`` and ``simulate policy``."""
 
 import datetime as dt
 from pathlib import Path
@@ -11,7 +11,6 @@ from router_core.commands import HomeOption, JsonOption, examples, existing_home
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
 
-    from router_core.call_log.home import Home
     from router_core.config import RoutingConfig
     from router_core.decide.guard import Limit
 
@@ -23,7 +22,6 @@ app = typer.Typer(
 )
 _MOST_LIMITS = 200
 _MOST_DAYS = 3_700
-_MOST_USD = 1_000_000_000
 
 
 @app.callback()
@@ -63,13 +61,14 @@ def cap(
     import time
 
     from optimizer.commands.cap_text import cap_json, cap_text
+    from optimizer.commands.options import config_of
     from optimizer.simulate.rehearsal import rehearse
     from optimizer.traffic.reading import read_traffic
     from router_core.call_log.read import reading
     from router_core.watch import ensure_ingested
 
     found = existing_home(home)
-    routing = _config_of(found, config)
+    routing = config_of(found, config)
     now = dt.datetime.fromtimestamp(time.time(), dt.UTC)
     first, end = _days(since, until, routing, now)
     limits = _limits(daily, reserve, routing)
@@ -85,26 +84,72 @@ def cap(
         typer.echo(cap_text(rehearsal))
 
 
-def _config_of(home: "Home", path: Path | None) -> "RoutingConfig":
-    from router_core.control.config_file import config_of, load
-    from router_core.errors import ConfigError, Problem
+@app.command(
+    epilog=examples(
+        "tierwise simulate policy candidate.yaml",
+        "tierwise simulate policy candidate.yaml --since 56d --json",
+    )
+)
+def policy(
+    other: Annotated[Path, typer.Argument(metavar="OTHER.yaml", help="The routing config to try.")],
+    since: Annotated[
+        str, typer.Option(help="First day: 2026-11-01, or how long ago: 56d. Days are whole, in that config's zone.")
+    ] = "56d",
+    until: Annotated[str | None, typer.Option(help="Day that no longer counts. Default: everything up to now.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of all draws.")] = 0,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Replay the whole log under another routing config: cost, escalations, latency, wrong answers.
 
-    config = config_of(home) if path is None else load(path)
-    if config is None:
-        message = (
-            "there is no routing.yaml in it or beside it; name the config that has tiers and prices: --config FILE"
+    What the log cannot tell is said and counted in nothing. Beside it: each of that config's tiers for everything.
+    """
+    import time
+
+    import numpy as np
+
+    from optimizer.commands.policy_text import policy_json, policy_text
+    from optimizer.rules import RULES
+    from optimizer.simulate.policy import simulate_policy
+    from optimizer.traffic.answers import read_policy_log
+    from router_core.call_log.read import reading
+    from router_core.control.config_file import load
+    from router_core.decide.guard import midnight_us
+    from router_core.watch import ensure_ingested
+
+    found = existing_home(home)
+    config = load(other)
+    first, end = _days(since, until, config, dt.datetime.fromtimestamp(time.time(), dt.UTC))
+    ensure_ingested(found)
+    zone = _zone(config)
+    bounds = [
+        dt.datetime.fromtimestamp(midnight_us(day, zone) / 1e6, dt.UTC).replace(tzinfo=None) for day in (first, end)
+    ]
+    with reading(found) as log:
+        replayable = read_policy_log(log, config, bounds[0], bounds[1])
+    outcome = simulate_policy(replayable.facts, replayable.asks, np.random.default_rng(seed), RULES)
+    baselines = {
+        f"everything on {tier} ({model})": simulate_policy(
+            replayable.facts, replayable.everything_on(place), np.random.default_rng(seed), RULES
         )
-        raise ConfigError(str(home.root), [Problem(path="config", message=message)])
-    return config
+        for place, (tier, model) in enumerate(zip(replayable.tiers, replayable.models, strict=True))
+    }
+    last = end - dt.timedelta(days=1)
+    if as_json:
+        import orjson
+
+        data = policy_json(outcome, baselines, replayable, str(other), (str(first), str(last)))
+        typer.echo(orjson.dumps(data, option=orjson.OPT_INDENT_2).decode())
+    else:
+        window = f"{first} to {last} ({config.timezone})"
+        typer.echo(policy_text(outcome, baselines, replayable, str(other), window))
 
 
 def _days(since: str, until: str | None, config: "RoutingConfig", now: dt.datetime) -> tuple[dt.date, dt.date]:
-    from zoneinfo import ZoneInfo
-
     from router_core.call_log.instants import parse_instant
     from router_core.errors import ConfigError, Problem
 
-    zone = ZoneInfo(config.timezone)
+    zone = _zone(config)
     first = _day(parse_instant(since, zone, now, "--since"), zone)
     end = _day(parse_instant(until, zone, now, "--until"), zone) if until is not None else None
     # today counts as far as it is
@@ -119,38 +164,28 @@ def _days(since: str, until: str | None, config: "RoutingConfig", now: dt.dateti
     return first, end
 
 
+def _zone(config: "RoutingConfig") -> "ZoneInfo":
+    from zoneinfo import ZoneInfo
+
+    return ZoneInfo(config.timezone)
+
+
 def _day(instant: dt.datetime | None, zone: "ZoneInfo") -> Any:
     return instant.astimezone(zone).date() if instant is not None else None
 
 
 def _limits(daily: str, reserve: str | None, config: "RoutingConfig") -> list["Limit"]:
-    from router_core.decide.compile import compile_plans
+    from optimizer.commands.options import amount, daily_limit
     from router_core.decide.guard import Limit
     from router_core.errors import ConfigError, Problem
 
-    present = compile_plans(config).limit
+    present = daily_limit(config)
     kept = present.critical_reserve_nusd if present is not None else 0
     if reserve is not None:
-        kept = _amount(reserve, "--reserve")
-    amounts = [_amount(text, "--daily") for text in daily.split(",")]
+        kept = amount(reserve, "--reserve")
+    amounts = [amount(text, "--daily") for text in daily.split(",")]
     if len(amounts) > _MOST_LIMITS:
         message = f"{len(amounts)} limits; try {_MOST_LIMITS} at most"
         raise ConfigError("--daily", [Problem(path="value", message=message)])
     name = present.name if present is not None else "daily"
     return [Limit(name=name, limit_nusd=amount, critical_reserve_nusd=kept) for amount in amounts]
-
-
-def _amount(text: str, option: str) -> int:
-    from decimal import Decimal, InvalidOperation
-
-    from router_core.errors import ConfigError, Problem
-    from router_core.types import usd_to_nusd
-
-    try:
-        usd = Decimal(text.strip().removeprefix("$"))
-        if not 0 <= usd <= _MOST_USD:
-            raise InvalidOperation
-    except InvalidOperation as error:
-        message = f"{text.strip()!r} is no amount of USD from 0 to 1,000,000,000; write it as 50 or 49.90"
-        raise ConfigError(option, [Problem(path="value", message=message)]) from error
-    return usd_to_nusd(usd)

@@ -31,6 +31,7 @@ Flags = npt.NDArray[np.bool_]
 
 UNLIMITED_NUSD: Final = 2**62
 """Largest limit and largest reserve, nano-dollars: 4.6 billion USD."""
+_EXACT_FLOATS: Final = 2.0**52
 NEVER: Final = -1
 """Stands in ``Sweep.trip_us`` for a day on which the limit is not reached."""
 
@@ -90,6 +91,8 @@ class Sweep:
         already: Calls that it moves and that a limit had moved before, shape ``(n_limits, n_kinds)``.
         moved_by_basis: ``moved`` by how the alternative's cost is known, shape ``(n_limits, BASES)``.
         saved_nusd: Spend as it happened minus spend under the limit, signed, shape ``(n_limits, n_kinds)``.
+        doubtful_nusd: What moved calls cost under the limit where that is ``SCALED`` and where it is ``REPRICED``,
+            shape ``(n_limits, n_kinds, 2)``.
     """
 
     limits: tuple[Limit, ...]
@@ -102,6 +105,7 @@ class Sweep:
     already: Ints
     moved_by_basis: Ints
     saved_nusd: Ints
+    doubtful_nusd: Ints
 
 
 def sweep(calls: Calls, limits: Sequence[Limit]) -> Sweep:
@@ -115,30 +119,117 @@ def sweep(calls: Calls, limits: Sequence[Limit]) -> Sweep:
             raise ValueError(f"limit {limit.name}: a limit and its reserve are not negative")
         if max(limit.limit_nusd, limit.critical_reserve_nusd) > UNLIMITED_NUSD:
             raise ValueError(f"limit {limit.name}: above {UNLIMITED_NUSD} nano-dollars")
-    edges = np.searchsorted(calls.day, np.arange(calls.n_days + 1)).astype(np.int64)
-    spend = calls.cost_nusd + calls.shadow_nusd
-    movable = ~(calls.critical | calls.degraded)
-    capped = np.where(movable, calls.cheapest_nusd, calls.cost_nusd)
-    before, after = _running(spend), _running(capped)
-    switch = _switches(calls, spend, edges, limits)
-    first_degraded = _first_of_day(calls.degraded, edges)
-    left = (first_degraded < edges[1:]) & (switch > first_degraded)
-    switch = np.where(left, edges[1:], switch)
-    tripped = switch < edges[1:]
-    at_us = np.append(calls.at_us, NEVER)
-    moved, already, by_basis, saved = _sums_by_kind(calls, spend - capped, movable, switch, edges, limits)
-    return Sweep(
-        limits=tuple(limits),
-        actual_nusd=np.diff(before[edges]),
-        critical_nusd=np.diff(_running(np.where(calls.critical, calls.cost_nusd, 0))[edges]),
-        capped_nusd=before[switch] - before[edges[:-1]] + after[edges[1:]] - after[switch],
-        trip_us=np.where(tripped, at_us[np.where(tripped, switch, -1)], NEVER),
-        left=left,
-        moved=moved,
-        already=already,
-        moved_by_basis=by_basis,
-        saved_nusd=saved,
-    )
+    found = _Found(calls, limits)
+    edges = np.searchsorted(calls.day, np.arange(calls.n_days + 1))
+    for day in range(calls.n_days):
+        # one day at a time: what is worked on stays small, and in the processor's cache
+        found.add(day, _Day(calls, slice(int(edges[day]), int(edges[day + 1]))))
+    return found.sweep()
+
+
+class _Day:
+    """The calls of one day, with the sums that every limit needs."""
+
+    def __init__(self, calls: Calls, rows: slice) -> None:
+        self.at_us, self.kind, self.basis = calls.at_us[rows], calls.kind[rows], calls.basis[rows]
+        self.degraded = calls.degraded[rows]
+        critical, cost = calls.critical[rows], calls.cost_nusd[rows]
+        spend = cost + calls.shadow_nusd[rows]
+        self.movable = ~(critical | self.degraded)
+        self.again = self.degraded & ~critical
+        self.capped = np.where(self.movable, calls.cheapest_nusd[rows], cost)
+        self.saving = spend - self.capped
+        self.before, self.after = _running(spend), _running(self.capped)
+        self.of_critical = int(cost[critical].sum())
+        of_critical = np.where(critical, spend, 0)
+        self._noncritical, self._critical = _running(spend - of_critical)[:-1], _running(of_critical)[:-1]
+
+    def switches(self, bounds: Ints, reserve: int) -> Ints:
+        """Return the index of the first call that finds each limit reached, the number of calls where none does."""
+        found = self._noncritical + np.maximum(self._critical, reserve)
+        # a limit latches: once reached it stays reached, also where a refund lowers the sum again
+        np.maximum.accumulate(found, out=found)
+        return np.searchsorted(found, bounds)
+
+
+class _Found:
+    """Sums over the days so far."""
+
+    def __init__(self, calls: Calls, limits: Sequence[Limit]) -> None:
+        self._limits, self._n_kinds = tuple(limits), calls.n_kinds
+        self._groups = [
+            (reserve, np.array(places), np.array([limits[place].limit_nusd for place in places], dtype=np.int64))
+            for reserve, places in _by_reserve(limits)
+        ]
+        table = (len(limits), calls.n_days)
+        self._actual, self._critical = (np.zeros(calls.n_days, dtype=np.int64) for _ in range(2))
+        self._capped, self._trip = np.zeros(table, dtype=np.int64), np.full(table, NEVER, dtype=np.int64)
+        self._left = np.zeros(table, dtype=np.bool_)
+        # by how many limits have moved a call, and its kind: see _from_the_top
+        self._moved, self._already, self._saved, self._doubtful = (
+            [np.zeros((len(places) + 1) * calls.n_kinds * width, dtype=np.int64) for _, places, _ in self._groups]
+            for width in (1, 1, 1, 2)
+        )
+        self._basis = [np.zeros((len(places) + 1) * BASES, dtype=np.int64) for _, places, _ in self._groups]
+
+    def add(self, day: int, of: _Day) -> None:
+        """Take in a day."""
+        n = len(of.kind)
+        self._actual[day], self._critical[day] = of.before[-1], of.of_critical
+        first_degraded = int(of.degraded.argmax()) if of.degraded.any() else n
+        for number, (reserve, places, bounds) in enumerate(self._groups):
+            switch = of.switches(bounds, reserve)
+            left = (first_degraded < n) & (switch > first_degraded)
+            switch = np.where(left, n, switch)
+            tripped = np.flatnonzero(switch < n)
+            self._left[places, day] = left
+            self._trip[places[tripped], day] = of.at_us[switch[tripped]]
+            self._capped[places, day] = of.before[switch] + of.after[-1] - of.after[switch]
+            if tripped.size:
+                self._count(number, of, switch)
+
+    def _count(self, number: int, of: _Day, switch: Ints) -> None:
+        # a lower limit is reached no later, so the limits that have moved a call are the first ones: how many?
+        begin, n = int(switch.min()), len(of.kind)
+        hit = np.cumsum(np.bincount(switch[switch < n] - begin, minlength=n - begin))
+        movable, again = of.movable[begin:], of.again[begin:]
+        by_kind = hit * self._n_kinds + of.kind[begin:]
+        self._moved[number] += np.bincount(by_kind[movable], minlength=len(self._moved[number]))
+        if again.any():
+            self._already[number] += np.bincount(by_kind[again], minlength=len(self._already[number]))
+        of_basis = hit[movable] * BASES + of.basis[begin:][movable]
+        self._basis[number] += np.bincount(of_basis, minlength=len(self._basis[number]))
+        _add_exactly(self._saved[number], by_kind, of.saving[begin:])
+        basis = of.basis[begin:]
+        doubtful = movable & ((basis == SCALED) | (basis == REPRICED))
+        if doubtful.any():
+            cell = by_kind[doubtful] * 2 + (basis[doubtful] == REPRICED)
+            _add_exactly(self._doubtful[number], cell, of.capped[begin:][doubtful])
+
+    def sweep(self) -> Sweep:
+        """Return what came of all days."""
+        n, kinds = len(self._limits), self._n_kinds
+        moved, already, saved = (np.zeros((n, kinds), dtype=np.int64) for _ in range(3))
+        by_basis, doubtful = np.zeros((n, BASES), dtype=np.int64), np.zeros((n, kinds * 2), dtype=np.int64)
+        for number, (_, places, _) in enumerate(self._groups):
+            moved[places] = _from_the_top(self._moved[number], len(places), kinds)
+            already[places] = _from_the_top(self._already[number], len(places), kinds)
+            saved[places] = _from_the_top(self._saved[number], len(places), kinds)
+            doubtful[places] = _from_the_top(self._doubtful[number], len(places), kinds * 2)
+            by_basis[places] = _from_the_top(self._basis[number], len(places), BASES)
+        return Sweep(
+            limits=self._limits,
+            actual_nusd=self._actual,
+            critical_nusd=self._critical,
+            capped_nusd=self._capped,
+            trip_us=self._trip,
+            left=self._left,
+            moved=moved,
+            already=already,
+            moved_by_basis=by_basis,
+            saved_nusd=saved,
+            doubtful_nusd=doubtful.reshape(n, kinds, 2),
+        )
 
 
 def _running(values: Ints) -> Ints:
@@ -148,29 +239,6 @@ def _running(values: Ints) -> Ints:
     return sums
 
 
-def _first_of_day(flags: Flags, edges: Ints) -> Ints:
-    """Return the index of each day's first set flag, the day's end where none is, shape ``(n_days,)``."""
-    set_at = np.append(np.flatnonzero(flags), len(flags))
-    return np.minimum(set_at[np.searchsorted(set_at, edges[:-1])], edges[1:])
-
-
-def _switches(calls: Calls, spend: Ints, edges: Ints, limits: Sequence[Limit]) -> Ints:
-    """Return the index of the first call of each day that finds each limit reached, the day's end where none does."""
-    noncritical = _running(np.where(calls.critical, 0, spend))
-    critical = _running(np.where(calls.critical, spend, 0))
-    switch = np.empty((len(limits), calls.n_days), dtype=np.int64)
-    for reserve, places in _by_reserve(limits):
-        bounds = np.array([limits[place].limit_nusd for place in places], dtype=np.int64)
-        for day in range(calls.n_days):
-            begin, end = int(edges[day]), int(edges[day + 1])
-            found = noncritical[begin:end] - noncritical[begin]
-            found += np.maximum(critical[begin:end] - critical[begin], reserve)
-            # a limit latches: once reached it stays reached, also where a refund lowers the sum again
-            np.maximum.accumulate(found, out=found)
-            switch[places, day] = begin + np.searchsorted(found, bounds)
-    return switch
-
-
 def _by_reserve(limits: Sequence[Limit]) -> Iterator[tuple[int, list[int]]]:
     """Yield each reserve with the places of its limits, lowest limit first."""
     order = sorted(range(len(limits)), key=lambda place: limits[place].limit_nusd)
@@ -178,31 +246,12 @@ def _by_reserve(limits: Sequence[Limit]) -> Iterator[tuple[int, list[int]]]:
         yield reserve, [place for place in order if limits[place].critical_reserve_nusd == reserve]
 
 
-def _sums_by_kind(
-    calls: Calls, saving: Ints, movable: Flags, switch: Ints, edges: Ints, limits: Sequence[Limit]
-) -> tuple[Ints, Ints, Ints, Ints]:
-    """Return moved, already moved and saved per limit and kind, and moved per limit and basis (third)."""
-    moved, already, saved = (np.zeros((len(limits), calls.n_kinds), dtype=np.int64) for _ in range(3))
-    by_basis = np.zeros((len(limits), BASES), dtype=np.int64)
-    again = calls.degraded & ~calls.critical
-    for _, places in _by_reserve(limits):
-        # a lower limit is reached no later, so the limits that have moved a call are the first ones: how many?
-        hit = _how_many(switch[places], calls.day, edges)
-        by_kind, size = hit * calls.n_kinds + calls.kind, (len(places) + 1) * calls.n_kinds
-        moved[places] = _from_the_top(np.bincount(by_kind[movable], minlength=size), len(places), calls.n_kinds)
-        already[places] = _from_the_top(np.bincount(by_kind[again], minlength=size), len(places), calls.n_kinds)
-        of_basis = hit[movable] * BASES + calls.basis[movable]
-        by_basis[places] = _from_the_top(np.bincount(of_basis, minlength=(len(places) + 1) * BASES), len(places), BASES)
-        sums = np.zeros(size, dtype=np.int64)
-        np.add.at(sums, by_kind, saving)
-        saved[places] = _from_the_top(sums, len(places), calls.n_kinds)
-    return moved, already, by_basis, saved
-
-
-def _how_many(switch: Ints, day: Small, edges: Ints) -> Ints:
-    """Return how many limits are reached by each call or earlier on its day, shape ``(n_calls,)``."""
-    reached = _running(np.bincount(switch[switch < edges[1:]], minlength=len(day)))
-    return reached[1:] - reached[edges[:-1]][day]
+def _add_exactly(sums: Ints, cell: Ints, values: Ints) -> None:
+    """Add values to their cells; quicker by way of floats where these hold every sum exactly."""
+    if float(np.abs(values).sum(dtype=np.float64)) < _EXACT_FLOATS:
+        sums += np.rint(np.bincount(cell, values, len(sums))).astype(np.int64)
+    else:
+        np.add.at(sums, cell, values)
 
 
 def _from_the_top(sums: Ints, n_limits: int, width: int) -> Ints:

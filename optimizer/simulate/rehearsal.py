@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from optimizer.simulate.caps import NEVER, Calls, Sweep, sweep
-from optimizer.simulate.harm import Harm, Labels, harm
+from optimizer.simulate.caps import NEVER, Calls, Flags, Ints, Sweep, sweep
+from optimizer.simulate.harm import Changes, Floats, Harm, Labels, draw_changes, harm, interval_of
+from optimizer.simulate.steady import Steady, SteadyWay, steady_way
 from router_core.control.records import Interval
 from router_core.decide.guard import Limit
 from router_core.types import NANO
@@ -29,6 +30,36 @@ class Kind:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class CostDoubt:
+    """How far off the cost of a kind's alternative may be, as a share of it: standard deviations, shape ``(n_kinds,)``.
+
+    One error holds for all calls of a payload type.
+
+    Attributes:
+        scaled: Where it is scaled by what was measured on both targets.
+        repriced: Where it is the served answer's tokens at another price.
+    """
+
+    scaled: Floats
+    repriced: Floats
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Uncapped:
+    """Calls that a limit had degraded, put back to what they would have cost without it.
+
+    Attributes:
+        days: The days on which there are any.
+        calls: How many.
+        extra_nusd: By how much spend is higher so, per day of the traffic, shape ``(n_days,)``.
+    """
+
+    days: tuple[dt.date, ...]
+    calls: int
+    extra_nusd: Ints
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Traffic:
     """Logged calls, ready to be replayed.
 
@@ -38,6 +69,8 @@ class Traffic:
         calls: The calls.
         kinds: What their kinds are.
         labels: What labels say about the kinds.
+        doubt: How sure the cost of the alternative is; None = as if it were exact.
+        uncapped: What was put back to its cost without a limit; None = nothing was.
     """
 
     zone: str
@@ -45,6 +78,14 @@ class Traffic:
     calls: Calls
     kinds: tuple[Kind, ...]
     labels: Labels
+    doubt: CostDoubt | None = None
+    uncapped: Uncapped | None = None
+
+    @property
+    def type_of_kind(self) -> Ints:
+        """Index of the payload type of each kind, shape ``(n_kinds,)``: in order of first appearance."""
+        names = {name: place for place, name in enumerate(dict.fromkeys(kind.payload_type for kind in self.kinds))}
+        return np.array([names[kind.payload_type] for kind in self.kinds], dtype=np.int64)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +112,11 @@ class Effect:
         already: Calls degraded that were degraded in the log too.
         moved_by_basis: ``moved`` by how the cost of the alternative is known, in the order of ``caps.OWN`` ...
         harm: What moving ``moved`` does to answers.
+        saved_usd: What the limit saves, with the 90 % interval that comes of not knowing the alternative's cost.
         net_usd: Saved minus what further wrong answers cost, as far as that is known: total cost saved, signed.
+        steady: What another way of moving calls would have saved at as many further wrong answers; None = no labels
+            speak for any call.
+        uncapped: What was put back to its cost without a limit; None = nothing was.
     """
 
     limit: Limit
@@ -85,7 +130,10 @@ class Effect:
     already: int
     moved_by_basis: tuple[int, ...]
     harm: Harm
+    saved_usd: Interval
     net_usd: Interval
+    steady: Steady | None
+    uncapped: Uncapped | None
 
     @property
     def saved_nusd(self) -> int:
@@ -110,6 +158,7 @@ class TypeEffect:
         already: Calls degraded that were degraded in the log too.
         saved_nusd: Spend saved, signed.
         harm: What moving ``moved`` does to answers.
+        net_usd: Saved minus what further wrong answers cost, signed.
     """
 
     payload_type: str | None
@@ -119,11 +168,7 @@ class TypeEffect:
     already: int
     saved_nusd: int
     harm: Harm
-
-    @property
-    def net_usd(self) -> Interval:
-        """Saved minus what further wrong answers cost, signed."""
-        return _net(self.saved_nusd, self.harm)
+    net_usd: Interval
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -134,11 +179,13 @@ class Rehearsal:
         traffic: The traffic.
         sweep: Exact sums of each limit.
         effects: One per limit, in the order given.
+        odds: Draws of what is not known, the same for all limits.
     """
 
     traffic: Traffic
     sweep: Sweep
     effects: tuple[Effect, ...]
+    odds: "Odds"
 
     def by_type(self, place: int) -> tuple[TypeEffect, ...]:
         """Return what the limit at this place does to each payload type, most degraded first."""
@@ -147,37 +194,75 @@ class Rehearsal:
         places: dict[str | None, list[int]] = {}
         for index, kind in enumerate(kinds):
             places.setdefault(kind.payload_type, []).append(index)
-        found = [
-            TypeEffect(
-                payload_type=payload_type,
-                calls=int(calls[own].sum()),
-                tiers_capped=tuple(dict.fromkeys(filter(None, (kinds[index].tier_capped for index in own)))),
-                moved=int(swept.moved[place, own].sum()),
-                already=int(swept.already[place, own].sum()),
-                saved_nusd=int(swept.saved_nusd[place, own].sum()),
-                harm=_harm_of(swept.moved[place], own, self.traffic.labels),
+        found: list[TypeEffect] = []
+        for payload_type, own in places.items():
+            some = np.zeros(len(kinds), dtype=np.bool_)
+            some[own] = True
+            drawn, done = self.odds.outcome(self.traffic, swept, place, some)
+            saved = int(swept.saved_nusd[place, own].sum())
+            found.append(
+                TypeEffect(
+                    payload_type=payload_type,
+                    calls=int(calls[own].sum()),
+                    tiers_capped=tuple(dict.fromkeys(filter(None, (kinds[index].tier_capped for index in own)))),
+                    moved=int(swept.moved[place, own].sum()),
+                    already=int(swept.already[place, own].sum()),
+                    saved_nusd=saved,
+                    harm=done,
+                    net_usd=_net(drawn, done, saved / NANO),
+                )
             )
-            for payload_type, own in places.items()
-        ]
         return tuple(sorted(found, key=lambda row: (-row.moved - row.already, row.payload_type or "")))
 
 
-def rehearse(traffic: Traffic, limits: Sequence[Limit]) -> Rehearsal:
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Odds:
+    """Draws of what is not known.
+
+    Attributes:
+        changes: Of the change of the wrong rate in each sample.
+        cost: Errors of the alternative's cost in standard deviations, shape ``(n_draws, n_kinds)``: one per type.
+    """
+
+    changes: Changes
+    cost: Floats
+
+    def outcome(self, traffic: Traffic, swept: Sweep, place: int, kinds: Flags) -> tuple[Floats, Harm]:
+        """Return draws of what a limit saves on some kinds of calls, USD, and what it does to their answers."""
+        saved = np.full(len(self.cost), float(swept.saved_nusd[place, kinds].sum()) / NANO)
+        if traffic.doubt is not None:
+            off = swept.doubtful_nusd[place] * np.column_stack([traffic.doubt.scaled, traffic.doubt.repriced])
+            saved -= self.cost[:, kinds] @ (off[kinds].sum(axis=1) / NANO)
+        return saved, harm(np.where(kinds, swept.moved[place], 0), traffic.labels, self.changes)
+
+
+def rehearse(traffic: Traffic, limits: Sequence[Limit], *, seed: int = 0, n_draws: int = 400) -> Rehearsal:
     """Return what each limit would have done to the traffic.
+
+    Args:
+        traffic: The calls.
+        limits: The limits.
+        seed: Seed of all draws.
+        n_draws: How many joint draws the intervals rest on.
 
     Raises:
         ValueError: A limit or a reserve is out of range; see ``caps.sweep``.
     """
     swept = sweep(traffic.calls, limits)
-    effects = tuple(_effect(traffic, swept, place) for place in range(len(limits)))
-    return Rehearsal(traffic=traffic, sweep=swept, effects=effects)
+    rng = np.random.default_rng(seed)
+    changes = draw_changes(traffic.labels, n_draws, rng)
+    of_type = rng.standard_normal((n_draws, int(traffic.type_of_kind.max(initial=-1)) + 1))
+    odds = Odds(changes=changes, cost=of_type[:, traffic.type_of_kind])
+    way = steady_way(traffic.calls, traffic.labels, changes)
+    effects = tuple(_effect(traffic, swept, place, odds, way) for place in range(len(limits)))
+    return Rehearsal(traffic=traffic, sweep=swept, effects=effects, odds=odds)
 
 
-def _effect(traffic: Traffic, swept: Sweep, place: int) -> Effect:
+def _effect(traffic: Traffic, swept: Sweep, place: int, odds: Odds, way: SteadyWay) -> Effect:
     limit = swept.limits[place]
-    done = harm(swept.moved[place], traffic.labels)
+    saved, done = odds.outcome(traffic, swept, place, np.ones(len(traffic.kinds), dtype=np.bool_))
     capped = swept.capped_nusd[place]
-    saved = int(swept.saved_nusd[place].sum())
+    saved_usd = int(swept.saved_nusd[place].sum()) / NANO
     return Effect(
         limit=limit,
         trips=tuple(
@@ -194,16 +279,12 @@ def _effect(traffic: Traffic, swept: Sweep, place: int) -> Effect:
         already=int(swept.already[place].sum()),
         moved_by_basis=tuple(int(number) for number in swept.moved_by_basis[place]),
         harm=done,
-        net_usd=_net(saved, done),
+        saved_usd=interval_of(saved, saved_usd),
+        net_usd=_net(saved, done, saved_usd),
+        steady=way.at(swept, place),
+        uncapped=traffic.uncapped,
     )
 
 
-def _harm_of(moved: np.ndarray, own: Sequence[int], labels: Labels) -> Harm:
-    some = np.zeros_like(moved)
-    some[own] = moved[own]
-    return harm(some, labels)
-
-
-def _net(saved_nusd: int, done: Harm) -> Interval:
-    saved, impact = saved_nusd / NANO, done.impact_usd
-    return Interval(mean=saved - impact.mean, low=saved - impact.high, high=saved - impact.low)
+def _net(saved: Floats, done: Harm, mean: float) -> Interval:
+    return interval_of(saved - done.impact_draws, mean - done.impact_usd.mean)

@@ -17,14 +17,16 @@ import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 import numpy as np
 
 from optimizer.simulate.caps import OWN, REPRICED, SCALED, UNKNOWN, Bytes, Calls, Flags, Ints
-from optimizer.simulate.rehearsal import Kind, Traffic
+from optimizer.simulate.ratios import ratios_of
+from optimizer.simulate.rehearsal import CostDoubt, Kind, Traffic
 from optimizer.simulate.repricing import Tokens, reprice
+from optimizer.simulate.uncapping import uncapped
 from optimizer.traffic.labels import read_labels
 from optimizer.traffic.price_slots import prices_by_slot
 from optimizer.traffic.rows import KindRow, TargetName, read_calls, read_kinds
@@ -39,8 +41,6 @@ if TYPE_CHECKING:
     from router_core.config import RoutingConfig
     from router_core.types import Price
 
-FEWEST_PAIRS: Final = 30
-"""Calls measured on both targets from which their cost ratio is used."""
 _NO_COST = np.iinfo(np.int64).max
 
 
@@ -97,14 +97,14 @@ def read_traffic(connection: "DuckDBPyConnection", config: "RoutingConfig", firs
     columns = _Columns()
     for batch in read_calls(connection, rows, market.targets, window):
         _add(columns, batch, market)
-    calls, capped = _calls(columns, market, types, starts)
+    calls, capped, doubt = _calls(columns, market, types, starts)
     kinds = tuple(
         Kind(payload_type=row.payload_type, tier_served=row.tier_served, tier_capped=capped.get(row.payload_type))
         for row in rows
     )
     prices = [_error_cost(row, plans) for row in rows]
     labels = read_labels(connection, kinds, np.array(prices, dtype=np.float64), window)
-    return Traffic(zone=config.timezone, days=days, calls=calls, kinds=kinds, labels=labels)
+    return uncapped(Traffic(zone=config.timezone, days=days, calls=calls, kinds=kinds, labels=labels, doubt=doubt))
 
 
 def _instant(at_us: Any) -> dt.datetime:
@@ -190,8 +190,8 @@ def _own_cost(target: Ints, asked: Ints, shadows: Ints, targets: Sequence[Target
 
 def _calls(
     columns: _Columns, market: _Market, types: Sequence[str | None], starts: Ints
-) -> tuple[Calls, dict[str | None, str]]:
-    """Return the calls in order, and the tier that calls of each payload type are mostly moved to."""
+) -> tuple[Calls, dict[str | None, str], CostDoubt]:
+    """Return the calls in order, the tier that each payload type is mostly moved to, and how sure the cost there is."""
     at_us = _joined(columns.at_us, np.int64)
     order = np.lexsort((_joined(columns.tie, np.int64), _joined(columns.seq, np.int64), at_us))
     kind = _joined(columns.kind, np.int64)[order]
@@ -201,15 +201,19 @@ def _calls(
     names = list(dict.fromkeys(types))
     of_type = np.array([names.index(name) for name in types], dtype=np.int64)
     # one group per payload type and target
+    n_groups = len(names) * len(market.targets)
     group = np.where(target >= 0, of_type[kind] * len(market.targets) + target, 0) if len(kind) else kind
-    ratio = _ratios(group, _joined(columns.pair, np.bool_)[order], own, repriced, len(names) * len(market.targets))
-    cheapest, basis = _alternatives(cost, own, repriced, ratio[group])
-    uses = np.bincount(group[target >= 0], minlength=len(names) * len(market.targets))
+    ratios = ratios_of(group, _joined(columns.pair, np.bool_)[order], own, repriced, n_groups)
+    cheapest, basis = _alternatives(cost, own, repriced, ratios.ratio[group])
+    uses = np.bincount(group[target >= 0], minlength=n_groups).reshape(len(names), len(market.targets))
+    mostly = uses.argmax(axis=1)
     capped = {
-        name: market.targets[int(row.argmax())].tier
-        for name, row in zip(names, uses.reshape(len(names), len(market.targets)), strict=True)
-        if row.any()
+        name: market.targets[int(place)].tier for name, row, place in zip(names, uses, mostly, strict=True) if row.any()
     }
+    doubt = CostDoubt(
+        scaled=ratios.spread[of_type * len(market.targets) + mostly[of_type]],
+        repriced=np.full(len(types), ratios.unmeasured),
+    )
     at_us = at_us[order]
     calls = Calls(
         n_days=len(starts) - 1,
@@ -224,20 +228,11 @@ def _calls(
         cheapest_nusd=cheapest,
         basis=basis,
     )
-    return calls, capped
+    return calls, capped, doubt
 
 
 def _joined(parts: Sequence[Any], kind: Any) -> Any:
     return np.concatenate(parts) if parts else np.empty(0, dtype=kind)
-
-
-def _ratios(group: Ints, pair: Flags, own: Ints, repriced: Ints, n_groups: int) -> np.ndarray:
-    """Return per group what its pairs did cost over what repricing says of them; NaN where there are too few."""
-    pairs = np.bincount(group[pair], minlength=n_groups)
-    measured = np.bincount(group[pair], own[pair].astype(np.float64), n_groups)
-    computed = np.bincount(group[pair], repriced[pair].astype(np.float64), n_groups)
-    ratios = np.full(n_groups, np.nan)
-    return np.divide(measured, computed, out=ratios, where=pairs >= FEWEST_PAIRS)
 
 
 def _alternatives(cost: Ints, own: Ints, repriced: Ints, ratio: np.ndarray) -> tuple[Ints, Bytes]:

@@ -4,9 +4,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from optimizer.simulate.caps import OWN, REPRICED, SCALED, UNKNOWN
+from optimizer.simulate.ratios import FEWEST_PAIRS
 from optimizer.simulate.rehearsal import Effect
 from optimizer.traffic.labels import FEWEST_LABELS
-from optimizer.traffic.reading import FEWEST_PAIRS
+from router_core.types import NANO
 
 RULE: Final = (
     "Capped from the call that finds non-critical spend + max(critical spend, reserve) at the limit, until local "
@@ -36,20 +37,40 @@ def assumptions(effects: Sequence[Effect]) -> Iterator[str]:
     yield (
         "Extra wrong answers: the wrong rate of the cheapest tier minus that of what was served, per payload type, "
         f"from {FEWEST_LABELS} labelled answers or more on each side, taken as a fair sample. Calls of types without "
-        "them are unknown: they are in no figure of wrong answers, impact or net."
+        "them are unknown: they are in no figure of wrong answers, impact or net. Intervals come from joint draws: one "
+        "error holds for all calls of a sample."
     )
+    yield from _uncapped(effects)
     left = max((len(effect.left) for effect in effects), default=0)
     if left:
         yield (
-            f"On {_up_to(effects)}{left} day{'s' * (left != 1)} a limit had degraded calls already, and what those "
-            "would have cost without it is in no log: such a day is left as it was, unless the limit is reached before "
-            "its first degraded call."
+            f"On {_up_to(effects)}{left} day{'s' * (left != 1)} a limit had degraded calls already, and too few "
+            "other calls tell what those would have cost without it: such a day is left as it was, unless the limit is "
+            "reached before its first degraded call."
+        )
+    steady = next((effect.steady for effect in effects if effect.steady is not None), None)
+    if steady is not None:
+        yield (
+            "Steady: what it would have saved to move, from morning to evening, the payload types that save most per "
+            "wrong answer, until there are as many further wrong answers as under the limit; unknown calls stay where "
+            "they are."
         )
     unpriced = max((effect.harm.unpriced for effect in effects), default=0)
     if unpriced:
         yield (
             f"Wrong answers of {_up_to(effects)}{unpriced:,} degraded calls have no error price; impact and net leave "
             "them out."
+        )
+
+
+def _uncapped(effects: Sequence[Effect]) -> Iterator[str]:
+    put_back = next((effect.uncapped for effect in effects if effect.uncapped is not None), None)
+    if put_back is not None:
+        days, extra = len(put_back.days), int(put_back.extra_nusd.sum()) / NANO
+        yield (
+            f"On {days} day{'s' * (days != 1)} a limit had degraded {put_back.calls:,} calls. What they would have "
+            "cost without it is modelled, by what other calls of their type cost beside the cheapest target, and "
+            f"stands for what happened: ${extra:,.2f} more than was spent."
         )
 
 

@@ -6,8 +6,9 @@ is integer nano-dollars, prices are integer nano-dollars per million tokens, ``t
 nested JSON. Absent keys are NULL. Unknown keys are kept in ``extra``.
 
 ``started`` lines carry ``request_id``, ``at`` and ``items``, a list with one object per call in the request; each holds
-the attempt columns known by then plus ``step``, ``tier_planned``, ``holdback``, ``error_cost_nusd``, ``tags`` and
-``reserved_nusd``. They are never stored as rows: they only tell what was in flight when a process died.
+the attempt columns known by then plus ``step``, ``tier_planned``, ``holdback``, ``error_cost_nusd``, ``tags``,
+``reserved_nusd`` and ``budgets``, what its money is counted under. They are never stored as rows: they only tell what
+was in flight when a process died.
 """
 
 from typing import Final

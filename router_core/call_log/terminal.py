@@ -40,6 +40,11 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[object]], *, left: int
     return "\n".join(lines)
 
 
+def bullet(sentence: str, width: int = 100) -> str:
+    """Return a sentence as an entry of a list, on as many lines as it takes."""
+    return textwrap.fill(sentence, width, initial_indent="  - ", subsequent_indent="    ")
+
+
 def usd(nusd: int | None, digits: int = 2) -> str:
     """Return nano-dollars as ``$1,234.56``, or ``-`` when unknown."""
     return "-" if nusd is None else f"{'-' if nusd < 0 else ''}${abs(nusd) / 1e9:,.{digits}f}"

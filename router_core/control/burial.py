@@ -1,8 +1,8 @@
 """What dead workers have spent, by their own log; it takes the place of what they have told, and their leases end.
 
-Every ``started`` line names what its request is counted under. So the spend of a worker is a sum over its segments: the
-cost of each attempt, and the amount set aside for a request whose end nobody logged, which is what that becomes in the
-log as well.
+Every item of a ``started`` line names what it is counted under. So the spend of a worker is a sum over its segments:
+the cost of each attempt, and the amount set aside for a request whose end nobody logged, which is what that becomes in
+the log as well.
 """
 
 import gzip
@@ -66,9 +66,9 @@ class _Tally:
         self.open.clear()
 
     def _started(self, line: Mapping[str, Any]) -> None:
-        keys = [Key(*key) for key in line.get("budgets") or ()]
-        if keys:
-            for item in line["items"]:
+        for item in line["items"]:
+            keys = [Key(*key) for key in item.get("budgets") or ()]
+            if keys:
                 reserved = item.get("reserved_nusd") or 0
                 self.open[item["attempt_id"]] = keys, slice_of(line["at"]), bool(item.get("critical")), reserved
 

@@ -25,6 +25,7 @@ from router_core.config.document import MAX_BYTES
 from router_core.config.model import content_hash
 from router_core.control.calibrations import Calibrations, calibrations_beside
 from router_core.errors import ConfigError, Problem, place_of
+from router_core.forks import FORKS
 
 POLL_S = 0.25
 _MISSES_TO_TELL = 2
@@ -129,7 +130,7 @@ class ConfigFile:
     def current(self) -> RoutingConfig:
         """The config that the next call uses. After a fork the child goes on following the file from here."""
         follower = self._follower
-        if follower is not None and follower.pid != os.getpid():
+        if follower is not None and follower.forks != FORKS.count:
             self._polling = threading.Lock()
             self._follower = _Follower(self)
         return self._current
@@ -231,7 +232,7 @@ class _Follower:
     """One thread that polls a config file; it does not keep the file's object alive."""
 
     def __init__(self, file: ConfigFile) -> None:
-        self.pid = os.getpid()
+        self.forks = FORKS.count
         self._stopping = threading.Event()
         thread = threading.Thread(
             target=_follow, args=(weakref.ref(file), self._stopping), name="tierwise-config", daemon=True
@@ -241,7 +242,7 @@ class _Follower:
 
     def stop(self) -> None:
         self._stopping.set()
-        if self.pid == os.getpid() and self._thread is not threading.current_thread():
+        if self.forks == FORKS.count and self._thread is not threading.current_thread():
             self._thread.join(timeout=5)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, cast
 
 from router_core.decide.plan import PlanStep, PlanTarget
-from router_core.record import record
+from router_core.record import maker, record
 from router_core.types import Capability, Message
 
 # so many characters of ordinary text make at least one token: a window is called too small only when it surely is,
@@ -13,7 +13,7 @@ _MOST_CHARS_PER_TOKEN: Final = 6
 _CHARS_PER_TOKEN: Final = 4
 _PICTURES: Final = frozenset({"image_url", "image", "input_image"})
 # what the clients of providers call the largest completion
-_OUTPUT_LIMITS: Final = ("max_tokens", "max_completion_tokens", "max_output_tokens")
+OUTPUT_LIMITS: Final = ("max_tokens", "max_completion_tokens", "max_output_tokens")
 # response formats that ask for no schema
 _WITHOUT_SCHEMA: Final = frozenset({"json_object", "text"})
 _WORDS: Final[Mapping[Capability, str]] = {
@@ -49,7 +49,9 @@ class Needs:
         return self.characters // _CHARS_PER_TOKEN
 
 
+_make_needs = maker(Needs)
 _NOTHING: Final[frozenset[Capability]] = frozenset()
+_SCHEMA: Final = frozenset[Capability](("schema",))
 _NOBODY: Final[frozenset[str]] = frozenset()
 
 
@@ -70,8 +72,9 @@ def needs_of(messages: Sequence[Message], params: Mapping[str, Any], response_fo
             for part in _parts(content):
                 characters += len(str(part.get("text", "")))
                 is_pictured |= part.get("type") in _PICTURES
-    if response_format is None and not params and not is_pictured:
-        return Needs(capabilities=_NOTHING, characters=characters)
+    if not params and not is_pictured:
+        is_free = response_format is None or _is_plain(response_format)
+        return _make_needs(capabilities=_NOTHING if is_free else _SCHEMA, characters=characters)
     asked: tuple[tuple[Capability, object], ...] = (
         ("tools", params.get("tools") or params.get("functions")),
         ("logprobs", params.get("logprobs") or params.get("top_logprobs")),
@@ -81,7 +84,7 @@ def needs_of(messages: Sequence[Message], params: Mapping[str, Any], response_fo
     return Needs(
         capabilities=frozenset([name for name, is_asked in asked if is_asked]),
         characters=characters,
-        most_output_tokens=_most_output_tokens(params) if params else None,
+        most_output_tokens=_most_output_tokens(params),
     )
 
 
@@ -98,14 +101,18 @@ def shortfall(needs: Needs, target: PlanTarget) -> str | None:
 
 def can_take(needs: Needs, target: PlanTarget) -> bool:
     """Return whether a target can take a request, as far as anyone knows."""
-    if needs.capabilities and needs.capabilities & target.lacks:
+    if target.lacks and needs.capabilities & target.lacks:
         return False
     return target.context_tokens is None or needs.least_tokens <= target.context_tokens
 
 
 def unfit(needs: Needs, steps: Iterable[PlanStep]) -> frozenset[str]:
     """Return the models of these steps that cannot take a request."""
-    found = [target.name for step in steps for target in step.targets if not can_take(needs, target)]
+    found: list[str] = []
+    for step in steps:
+        for target in step.targets:
+            if (target.lacks or target.context_tokens is not None) and not can_take(needs, target):
+                found.append(target.name)
     return frozenset(found) if found else _NOBODY
 
 
@@ -123,7 +130,7 @@ def no_larger(steps: Iterable[PlanStep], full: PlanTarget) -> frozenset[str]:
 
 
 def _most_output_tokens(params: Mapping[str, Any]) -> int | None:
-    limits = [params.get(name) for name in _OUTPUT_LIMITS]
+    limits = [params.get(name) for name in OUTPUT_LIMITS]
     return min((limit for limit in limits if isinstance(limit, int) and limit > 0), default=None)
 
 
@@ -137,6 +144,7 @@ def _parts(content: object) -> list[Mapping[str, object]]:
 
 def _is_plain(response_format: object) -> bool:
     """Return whether a response format is satisfied by any model: text, or JSON of no certain shape."""
-    if not isinstance(response_format, Mapping):
+    # an abstract class is asked more slowly than a real one
+    if isinstance(response_format, type) or not isinstance(response_format, Mapping):
         return False
     return cast("Mapping[str, object]", response_format).get("type") in _WITHOUT_SCHEMA

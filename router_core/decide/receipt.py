@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 TOKENS_PER_PRICE: Final = 1_000_000
 _HALF: Final = TOKENS_PER_PRICE // 2
+_PESSIMISTIC: Final = "pessimistic"
 _CLASSES: Final = ("input", "cached", "write_5m", "write_1h", "output", "reasoning")
 
 
@@ -146,6 +147,16 @@ def computed_nusd(tokens: TokenClasses, row: "Price") -> int:
     return _round_half_even(sum(map(mul, _counts(tokens), _rates(row))))
 
 
+def exact_micro(usage: Usage, price: "Price") -> int:
+    """Return what a usage costs in millionths of a nano-dollar, not rounded: the weight of an item's share.
+
+    Args:
+        usage: The item's tokens.
+        price: The row that holds for the request.
+    """
+    return sum(map(mul, _counts(token_classes(usage)), _rates(price)))
+
+
 def split_nusd(total: int, weights: Sequence[int]) -> tuple[int, ...]:
     """Return a whole amount split by weight into whole shares that add up to it exactly, in the weights' order.
 
@@ -188,6 +199,9 @@ def receipt(
         reported_nusd: The cost the provider itself reported, nano-dollars.
         estimated: Whether the token counts are an estimate.
     """
+    if reported_nusd is None and price is not None and not estimated and _is_plain(usage, price):
+        cost = estimate(usage.input_tokens or 0, usage.output_tokens or 0, price)
+        return _make_receipt(cost_nusd=cost, cost_status="exact", price=price)
     tokens = token_classes(usage)
     row = price if price is None or price.long_price is None else row_for(price, tokens.input)
     if reported_nusd is not None:
@@ -237,9 +251,24 @@ def _rates(row: "Price") -> tuple[int, ...]:
     )
 
 
+def _is_plain(usage: Usage, row: "Price") -> bool:
+    """Return whether there is nothing but fresh input and output, at one certain price each: as mostly."""
+    return (
+        usage.input_tokens is not None
+        and usage.output_tokens is not None
+        and usage.input_tokens >= 0
+        and usage.output_tokens >= 0
+        and not (usage.cached_tokens or usage.reasoning_tokens or usage.media_tokens or usage.web_searches)
+        and not (usage.cache_write_5m_tokens or usage.cache_write_1h_tokens)
+        and row.long_price is None
+        and not row.is_stand_in
+        and row.source != _PESSIMISTIC
+    )
+
+
 def _is_guess(usage: Usage, row: "Price") -> bool:
     beside = usage.web_searches > 0 or (usage.media_tokens > 0 and row.is_text_only)
-    return beside or row.is_stand_in or row.source == "pessimistic"
+    return beside or row.is_stand_in or row.source == _PESSIMISTIC
 
 
 def _round_half_even(micro: int) -> int:

@@ -1,8 +1,11 @@
 """What a rehearsal of limits costs, beside a loop over the router's rule and a SQL query per limit. Prints figures."""
 
 import datetime as dt
+import multiprocessing
+import resource
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import duckdb
@@ -11,7 +14,7 @@ import pytest
 
 from optimizer.simulate.caps import REPRICED, Calls, Sweep, sweep
 from optimizer.simulate.harm import Labels
-from optimizer.simulate.rehearsal import Kind, Traffic, rehearse
+from optimizer.simulate.rehearsal import CostDoubt, Kind, Traffic, rehearse
 from optimizer.traffic.reading import read_traffic
 from router_core.call_log.home import Home
 from router_core.call_log.ingest import ingest_once
@@ -23,7 +26,8 @@ from tests.traffic import CAPPED_CONFIG
 
 pytestmark = pytest.mark.bench
 
-N_CALLS, N_DAYS, N_TYPES, N_LIMITS = 1_000_000, 90, 300, 40
+N_CALLS, N_DAYS, N_TYPES, N_LIMITS, N_DRAWS = 1_000_000, 90, 300, 40, 200
+MANY_CALLS = 10_000_000
 LOGGED_CALLS, LOGGED_DAYS = 100_000, 30
 # spend before each call, the first that finds the limit reached, and what each side of it costs
 SQL = """
@@ -54,21 +58,21 @@ def _best_s(run: Callable[[], object], times: int = 3) -> float:
     return min(taken)
 
 
-def _make_calls() -> Calls:
+def _make_calls(n_calls: int = N_CALLS) -> Calls:
     chance = np.random.default_rng(1)
-    cost = chance.integers(10_000, 5_000_000, N_CALLS)
+    cost = chance.integers(10_000, 5_000_000, n_calls)
     return Calls(
         n_days=N_DAYS,
         n_kinds=N_TYPES,
-        day=np.sort(chance.integers(0, N_DAYS, N_CALLS)).astype(np.int32),
-        at_us=np.arange(N_CALLS, dtype=np.int64),
-        kind=chance.integers(0, N_TYPES, N_CALLS).astype(np.int32),
-        critical=chance.random(N_CALLS) < 0.1,
-        degraded=np.zeros(N_CALLS, dtype=np.bool_),
+        day=np.sort(chance.integers(0, N_DAYS, n_calls, dtype=np.int32)),
+        at_us=np.arange(n_calls, dtype=np.int64),
+        kind=chance.integers(0, N_TYPES, n_calls, dtype=np.int32),
+        critical=chance.random(n_calls, dtype=np.float32) < np.float32(0.1),
+        degraded=np.zeros(n_calls, dtype=np.bool_),
         cost_nusd=cost,
-        shadow_nusd=np.zeros(N_CALLS, dtype=np.int64),
+        shadow_nusd=np.zeros(n_calls, dtype=np.int64),
         cheapest_nusd=cost // 7,
-        basis=np.full(N_CALLS, REPRICED, dtype=np.uint8),
+        basis=np.full(n_calls, REPRICED, dtype=np.uint8),
     )
 
 
@@ -124,8 +128,9 @@ def test_a_million_calls_under_forty_limits() -> None:
             **{name: np.full(N_TYPES, 50.0) for name in ("cheap", "now")},
             **{name: np.full(N_TYPES, 3.0) for name in ("cheap_wrong", "now_wrong")},
         ),
+        doubt=CostDoubt(scaled=np.full(N_TYPES, 0.05), repriced=np.full(N_TYPES, 0.25)),
     )
-    whole = _best_s(lambda: rehearse(traffic, limits))
+    whole = _best_s(lambda: rehearse(traffic, limits, n_draws=N_DRAWS))
     middle = N_LIMITS // 2
     before = time.perf_counter()
     looped = _loop(calls, limits[middle])
@@ -143,10 +148,29 @@ def test_a_million_calls_under_forty_limits() -> None:
     assert _of(swept, middle) == looped == found
     print()
     _show("measure", "target", "here")
-    _show(f"{N_CALLS:,} calls x {N_LIMITS} limits, s", "1", f"{ours:.2f}")
-    _show("  with wrong answers, intervals and net, s", "1", f"{whole:.2f}")
+    _show(f"{N_CALLS:,} calls x {N_LIMITS} limits, s", "-", f"{ours:.2f}")
+    _show(f"  with wrong answers, net and steady of {N_DRAWS} joint draws, s", "0.5", f"{whole:.2f}")
     _show("  the same by a loop over the rule, s / times slower", "-", f"{loop:.0f}", f"{loop / ours:.0f}")
     _show("  the same by a SQL query per limit, s / times slower", "-", f"{sql:.1f}", f"{sql / ours:.0f}")
+
+
+def test_ten_million_calls() -> None:
+    """In a process of its own, so that its peak memory is that of this and nothing else."""
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        one, many, busy, peak = pool.submit(_sweep_many).result()
+    _show(f"{MANY_CALLS:,} calls, one limit, row-exact, s", "1.5", f"{one:.2f}")
+    _show(f"  {N_LIMITS} limits, s / processor time, s", "5", f"{many:.2f}", f"{busy:.2f}")
+    _show("  the process's largest memory, its calls included, MB", "1,000", f"{peak:.0f}")
+
+
+def _sweep_many() -> tuple[float, float, float, float]:
+    calls = _make_calls(MANY_CALLS)
+    limits = _make_limits(calls)
+    one = _best_s(lambda: sweep(calls, limits[N_LIMITS // 2 :][:1]))
+    many = _best_s(lambda: sweep(calls, limits))
+    before = time.process_time()
+    sweep(calls, limits)
+    return one, many, time.process_time() - before, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
 
 
 def test_a_logged_month(tmp_path: Path) -> None:

@@ -11,8 +11,10 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from optimizer.simulate.caps import OWN, REPRICED, SCALED, UNKNOWN
+from optimizer.simulate.ratios import FEWEST_PAIRS
 from optimizer.simulate.rehearsal import Effect, Rehearsal, Traffic, rehearse
-from optimizer.traffic.reading import FEWEST_PAIRS, read_traffic
+from optimizer.traffic.reading import read_traffic
+from optimizer.traffic.words import assumptions
 from router_core import CallError, RouteExhaustedError
 from router_core.call_log.home import Home
 from router_core.call_log.ingest import ingest_once
@@ -126,11 +128,17 @@ def test_a_replayed_limit_does_what_the_real_one_did_to_the_same_calls(free: Mad
     assert effect.actual_nusd == sum(free.spend_nusd.values())
 
 
-def test_the_log_of_a_limited_router_replays_its_own_limit_as_it_happened(limited: Made) -> None:
+def test_the_log_of_a_limited_router_replays_its_own_limit_as_it_happened(free: Made, limited: Made) -> None:
     rehearsal = replayed(limited, SINGLE, LIMIT)
     (effect,) = rehearsal.effects
     assert first_moved(limited, effect) == limited.first_degraded
-    assert (effect.moved, effect.already, effect.saved_nusd, effect.left) == (0, limited.degraded, 0, ())
+    assert (effect.moved, effect.already, effect.left) == (limited.degraded, 0, ())
+    assert by_day(rehearsal) == limited.spend_nusd
+    # what would have happened without it is modelled, and said to be
+    assert effect.actual_nusd == pytest.approx(sum(free.spend_nusd.values()), rel=0.05)
+    assert effect.uncapped is not None
+    assert (len(effect.uncapped.days), effect.uncapped.calls) == (3, limited.degraded)
+    assert any("is modelled" in words for words in assumptions([effect]))
 
 
 def test_a_lower_limit_is_replayed_exactly_on_days_on_which_a_limit_was_at_work(free: Made, limited: Made) -> None:
@@ -141,11 +149,14 @@ def test_a_lower_limit_is_replayed_exactly_on_days_on_which_a_limit_was_at_work(
     assert limited_run.effects[0].degraded == free_run.effects[0].moved
 
 
-def test_a_higher_limit_leaves_days_on_which_a_limit_was_at_work_as_they_were(limited: Made) -> None:
+def test_a_higher_limit_is_replayed_on_what_would_have_happened_without_the_one_at_work(
+    free: Made, limited: Made
+) -> None:
     higher = Limit(name="daily", limit_nusd=30_000_000, critical_reserve_nusd=4_000_000)
-    (effect,) = replayed(limited, SINGLE, higher).effects
-    assert len(effect.left) == 3
-    assert (effect.trips, effect.degraded, effect.saved_nusd) == ((), 0, 0)
+    (found,), (truth,) = replayed(limited, SINGLE, higher).effects, replayed(free, SINGLE, higher).effects
+    assert [trip.day for trip in found.trips] == [trip.day for trip in truth.trips]
+    assert found.moved == pytest.approx(truth.moved, rel=0.15)
+    assert found.saved_nusd == pytest.approx(truth.saved_nusd, rel=0.15)
 
 
 def test_with_escalations_the_trip_is_the_same_and_spend_differs_by_the_crossing_calls_only(tmp_path: Path) -> None:

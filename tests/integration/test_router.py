@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import random
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -302,9 +303,9 @@ async def later(given: Any) -> float:
         ({"checks": "abc"}, "checks must be a list, not str"),
         ({"checks": ["abc"]}, "checks must be functions, patterns"),
         ({"checks": len}, "checks must be a list, not builtin"),
-        ({"checks": [later]}, "checks must be plain functions, not async ones"),
-        ({"confidence": later}, "confidence must be plain functions, not async ones"),
-        ({"pre_checks": [later]}, "pre_checks must be plain functions, not async ones"),
+        ({"checks": [later]}, "checks takes plain functions, not async ones"),
+        ({"confidence": later}, "confidence takes plain functions, not async ones"),
+        ({"pre_checks": [later]}, "pre_checks takes plain functions, not async ones"),
         ({"confidence": 0.9}, "confidence must be a function"),
         ({"pre_checks": ["abc"]}, "pre_checks must be functions"),
         ({"run": 42}, "run must be text"),
@@ -361,6 +362,12 @@ def test_callers_confidence_function_decides(tmp_path: Path) -> None:
     answer = bench.ask(confidence=lambda parsed: 0.1 if "confidence" in parsed else 1.0)
     assert answer.tier == "top"
     assert bench.lines("attempt")[0]["confidence_source"] == "caller"
+
+
+def test_answer_lacks_nothing(tmp_path: Path) -> None:
+    answer = open_bench(tmp_path).ask()
+    assert [each.name for each in fields(answer) if not hasattr(answer, each.name)] == []
+    assert replace(answer) == answer
 
 
 def test_logprob_confidence_is_the_geometric_mean_of_the_tokens(tmp_path: Path) -> None:

@@ -5,8 +5,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +14,7 @@ from router_core.call_log.home import Home
 from router_core.call_log.ingest import ingest_once
 from router_core.call_log.read import reading
 from tests.routers import MESSAGES, ROUTING, bounded
+from tests.timing import wait_until
 
 ANY_JSON = {"type": "json_object"}
 ACCEPTING = ROUTING.replace("{accept_at: 0.8}", "{accept_at: 0}")
@@ -60,15 +59,6 @@ def rows(home: Home, query: str) -> list[tuple[Any, ...]]:
         return log.execute(query).fetchall()
 
 
-def wait_for(condition: Callable[[], bool], limit_s: float = 20.0) -> float:
-    """Wait until it holds; return how long that took."""
-    began = time.monotonic()
-    while not condition():
-        assert time.monotonic() - began < limit_s, "it never came true"
-        time.sleep(0.01)
-    return time.monotonic() - began
-
-
 def ask(router: Router, name: str = "one") -> Any:
     return router.complete("x.extract", messages=MESSAGES, response_format=ANY_JSON, run=name)
 
@@ -79,7 +69,7 @@ def test_running_router_takes_a_saved_edit_up_and_its_next_rows_carry_the_new_ve
         before = router.config_version
         assert ask(router, "before").tier == "cheap"
         path.write_text(ACCEPTING.replace("[cheap, mid, top]", "[mid, top]"))
-        wait_for(lambda: router.config_version != before)
+        wait_until(lambda: router.config_version != before, "the edit is taken up")
         assert ask(router, "after").tier == "mid"
         after = router.config_version
     found = rows(Home(tmp_path / ".tierwise"), "SELECT run, config_version FROM calls ORDER BY ts")
@@ -90,7 +80,7 @@ def test_running_router_refuses_an_unusable_edit_and_goes_on(tmp_path: Path) -> 
     path = write_routing(tmp_path)
     unusable = {
         "unknown tier": ACCEPTING.replace("[cheap, mid, top]", "[cheep, mid]"),
-        "not built yet": ACCEPTING.replace("error_cost_usd: 0.5", "error_cost_usd: 0.5, escalation: correct"),
+        "not built yet": f"{ACCEPTING}storage: {{sink: ducklake}}\n",
         "unpriced": ACCEPTING.replace("a/medium}", "nobody/knows-this}"),
     }
     home = Home(tmp_path / ".tierwise")
@@ -98,7 +88,7 @@ def test_running_router_refuses_an_unusable_edit_and_goes_on(tmp_path: Path) -> 
         before = router.config_version
         for count, text in enumerate(unusable.values(), start=1):
             path.write_text(text)
-            wait_for(lambda count=count: rows(home, REFUSED) == [(count,)])
+            wait_until(lambda count=count: rows(home, REFUSED) == [(count,)], "the edit is refused")
             assert ask(router).tier == "cheap"
         assert router.config_version == before
 
@@ -135,7 +125,10 @@ def test_forked_child_logs_beside_its_parent(tmp_path: Path) -> None:
 def test_request_in_flight_of_a_killed_router_is_unknown_and_its_call_interrupted(tmp_path: Path) -> None:
     path, home = write_routing(tmp_path), Home(tmp_path / ".tierwise")
     with subprocess.Popen([sys.executable, "-c", HANGING, str(path)]) as process:
-        wait_for(lambda: any('"k":"started"' in segment.read_text() for segment in home.spool.glob("*.jsonl")))
+        wait_until(
+            lambda: any('"k":"started"' in segment.read_text() for segment in home.spool.glob("*.jsonl")),
+            "a request is sent",
+        )
         assert rows(home, "SELECT count(*) FROM calls") == [(0,)]  # its process lives: nothing is settled yet
         os.kill(process.pid, signal.SIGKILL)
     assert rows(home, "SELECT run, status, cost_nusd > 0 FROM calls") == [("doomed", "interrupted", True)]
