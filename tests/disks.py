@@ -84,17 +84,21 @@ def read_only(folder: Path) -> dict[str, Any]:
     """Log into a folder that cannot be written, then make it writable."""
     _mount(folder, "size=64m")
     home = Home(folder / "home").create()
+    ingest_once(home)
     _mount(folder, "remount", "ro")
     spool = Spool(home.spool)
     for n in range(10):
         spool.write(make_call_line(call_id=f"c-{n}"))
     before = spool.pending
+    doctor = {
+        finding.name: [finding.state, finding.text] for finding in diagnose(home, folder / "none.yaml", time.time())
+    }
     _mount(folder, "remount", "rw")
     wait_until(lambda: not spool.pending, "nothing waits")
     waiting = spool.pending
     spool.close()
     ingest_once(home)
-    return {"before": before, "pending": waiting, **_found(home)}
+    return {"before": before, "pending": waiting, "doctor": doctor, **_found(home)}
 
 
 def full_in_commit(folder: Path) -> dict[str, Any]:

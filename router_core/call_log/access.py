@@ -126,9 +126,9 @@ def elected(home: Home) -> Generator[Election]:
 
 
 def is_watched(home: Home) -> bool:
-    """Return whether a process holds the election, without keeping it."""
+    """Return whether a process holds the election, without keeping it; of a home that cannot be written, too."""
     try:
-        descriptor = os.open(home.watch_lock, os.O_RDWR | os.O_CLOEXEC)
+        descriptor = os.open(home.watch_lock, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         return False
     try:

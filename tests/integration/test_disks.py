@@ -77,6 +77,9 @@ def test_lines_of_a_folder_that_cannot_be_written_wait_for_it(tmp_path: Path) ->
     assert (found["before"], found["pending"]) == (10, 0)
     assert found["calls"] == [f"c-{n}" for n in range(10)]
     assert len([text for text in found["warnings"] if "Read-only file system" in text]) == 1
+    doctor = found["doctor"]
+    assert (doctor["home"][0], "cannot be written" in doctor["home"][1]) == ("wrong", True)
+    assert (doctor["watch"][0], doctor["log"][0]) == ("note", "ok")
 
 
 @pytest.mark.parametrize("torn", [0, 40])
