@@ -62,12 +62,12 @@ def is_lock_error(error: Exception) -> bool:
     return "Could not set lock on file" in str(error)
 
 
-def is_disk_error(error: Exception) -> bool:
-    """Return whether a DuckDB error says that the disk did not take what was written: it is full, or fails."""
+def is_disk_error(error: BaseException) -> bool:
+    """Return whether an error says that the disk did not take what was written: it is full, or fails."""
     return any(words in str(error) for words in _DISK)
 
 
-def first_line(error: Exception) -> str:
+def first_line(error: BaseException) -> str:
     """Return what DuckDB says, as one line that is not endless."""
     return next(iter(str(error).splitlines()), "no reason given")[:300]
 
