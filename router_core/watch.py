@@ -231,5 +231,5 @@ def _ingest_in_subprocess(home: Home, timeout_s: float = _ONE_SHOT_TIMEOUT_S) ->
         message = f"the log is far behind: {timeout_s:g} s did not suffice to catch up; run: tierwise ingest"
         raise IngestFailedError(message) from error
     if done.returncode != 0:
-        message = done.stderr.strip() or f"tierwise ingest ended with {done.returncode}"
+        message = done.stderr.strip().removeprefix("tierwise: ") or f"tierwise ingest ended with {done.returncode}"
         raise IngestFailedError(message)

@@ -26,6 +26,7 @@ from router_core.commands.options import (
     existing_home,
     find_home,
     print_json,
+    progress_bar,
 )
 
 if TYPE_CHECKING:
@@ -148,7 +149,7 @@ def ingest(
     from router_core.call_log.report_text import ingest_text
 
     found = existing_home(home)
-    with typer.progressbar(length=100, label="Ingesting", file=sys.stderr) as bar:
+    with progress_bar("Ingesting", 100) as bar:
         report = ingest_once(
             found,
             progress=lambda done, total: bar.update(100 * done // total - bar.pos),
@@ -199,7 +200,7 @@ def doctor(
     if verify:
         from router_core.call_log.verify import prove
 
-        with typer.progressbar(length=100, label="Verifying", file=sys.stderr) as bar:
+        with progress_bar("Verifying", 100) as bar:
             findings += prove(found, lambda done, total: bar.update(100 * done // total - bar.pos))
     if as_json:
         print_json(findings)
