@@ -12,6 +12,7 @@ import pytest
 from router_core.backends.keys import _KEYS
 from router_core.backends.litellm import LiteLLMBackend
 from router_core.backends.litellm_response import response_of
+from router_core.cache import can_keep
 from router_core.decide.receipt import receipt
 from router_core.errors import CallError, ErrorKind
 from router_core.prices import PriceBook
@@ -359,6 +360,23 @@ def test_arguments_of_the_caller_reach_the_model(send: Send, server: OpenAIServe
     hit = next(hit for hit in server.hits if hit.request_id == request.request_id)
     sent = {key: hit.body[key] for key in ("temperature", "seed", "max_tokens")}
     assert (sent, hit.headers["x-team"]) == ({"temperature": 0, "seed": 7, "max_tokens": 50}, "ap")
+
+
+def test_tools_reach_the_model_and_what_it_calls_comes_back(send: Send, server: OpenAIServer) -> None:
+    tool = {"type": "function", "function": {"name": "book", "parameters": {"type": "object", "properties": {}}}}
+    call = {"id": "call_1", "type": "function", "function": {"name": "book", "arguments": "{}"}}
+    message = {"role": "assistant", "content": None, "tool_calls": [call]}
+    usage = {"prompt_tokens": 12, "completion_tokens": 3, "total_tokens": 15}
+    choice = {"index": 0, "finish_reason": "stop", "message": message}  # as OpenAI ends it where the tool was forced
+    reply = Reply(body={"choices": [choice], "usage": usage})
+    params = {"tools": [tool], "tool_choice": {"type": "function", "function": {"name": "book"}}}
+    request = make_request(server, reply, params=params)
+    response = send(request)
+    sent = body(server, request)
+    assert sorted(sent) == ["messages", "model", "tool_choice", "tools"]
+    assert sent["tools"] == [tool]
+    assert response.raw.choices[0].message.tool_calls[0].function.name == "book"
+    assert (response.text, can_keep(response)) == ("", False)
 
 
 @pytest.mark.parametrize(("asked", "sent"), [(20, 20), (500, 50)])

@@ -149,7 +149,8 @@ def test_tool_calls_are_handed_out_counted_and_put_together(read: Read, server: 
         part(function={"arguments": " 12}"}),
         chunk(finish="tool_calls"),
     )
-    reader = read(make_request(server, Reply(events=(*events, b"data: [DONE]\n\n"))))
+    tool = {"type": "function", "function": {"name": "book", "parameters": {"type": "object", "properties": {}}}}
+    reader = read(make_request(server, Reply(events=(*events, b"data: [DONE]\n\n")), params={"tools": [tool]}))
     first = reader.next()
     assert first is not None
     assert (first.text, first.raw.choices[0].delta.tool_calls[0].function.name) == ("", "book")
