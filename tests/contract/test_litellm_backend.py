@@ -96,6 +96,16 @@ def test_withheld_answer_comes_with_its_reason(send: Send, server: OpenAIServer)
     assert (response.finish_reason, response.usage.output_tokens) == ("content_filter", 3)
 
 
+def test_refusal_to_fill_a_schema_is_an_answer_withheld(send: Send, server: OpenAIServer) -> None:
+    message = {"role": "assistant", "content": None, "refusal": "I cannot help with that."}
+    usage = {"prompt_tokens": 12, "completion_tokens": 3, "total_tokens": 15}
+    reply = Reply(body={"choices": [{"index": 0, "finish_reason": "stop", "message": message}], "usage": usage})
+    response = send(make_request(server, reply, response_format=Invoice))
+    assert (response.text, response.finish_reason) == ("", "content_filter")
+    empty = Reply(body={"choices": [{"index": 0, "finish_reason": "stop", "message": message | {"refusal": None}}]})
+    assert send(make_request(server, empty, response_format=Invoice)).finish_reason == "stop"
+
+
 @pytest.mark.parametrize(("header", "wait_s"), [("7", 7.0), ("0", 0.0), ("1.5", 1.5), (None, None), ("soon", None)])
 def test_retry_after_is_handed_on(header: str | None, wait_s: float | None, send: Send, server: OpenAIServer) -> None:
     with pytest.raises(CallError) as caught:
