@@ -57,6 +57,7 @@ class Calls:
         cheapest_nusd: What it would have cost on its cheapest allowed target; of no account for critical and degraded
             calls, which a limit would not change.
         basis: How ``cheapest_nusd`` is known: ``OWN``, ``SCALED``, ``REPRICED`` or ``UNKNOWN``.
+        ended_us: When it was answered, microseconds since the epoch; None = nobody asks.
     """
 
     n_days: int
@@ -70,6 +71,7 @@ class Calls:
     shadow_nusd: Ints
     cheapest_nusd: Ints
     basis: Bytes
+    ended_us: Ints | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -64,6 +64,7 @@ class _Columns:
     """Columns of all calls, gathered batch by batch."""
 
     at_us: list[Ints] = field(default_factory=list[Ints])
+    ended_us: list[Ints] = field(default_factory=list[Ints])
     seq: list[Ints] = field(default_factory=list[Ints])
     tie: list[Ints] = field(default_factory=list[Ints])
     kind: list[Ints] = field(default_factory=list[Ints])
@@ -143,6 +144,7 @@ def _add(columns: _Columns, batch: "pa.RecordBatch", market: _Market) -> None:
         market.targets,
     )
     columns.at_us.append(found["at_us"])
+    columns.ended_us.append(found["ended_us"])
     columns.seq.append(found["seq"])
     columns.tie.append(found["tie"])
     columns.kind.append(kind)
@@ -227,6 +229,7 @@ def _calls(
         shadow_nusd=_joined(columns.shadow_nusd, np.int64)[order],
         cheapest_nusd=cheapest,
         basis=basis,
+        ended_us=_joined(columns.ended_us, np.int64)[order],
     )
     return calls, capped, doubt
 

@@ -147,7 +147,14 @@ def _plan(config: "RoutingConfig", name: str, rule: "PayloadType", tiers: dict[s
         shadows=tuple(ShadowRule(tier=each.tier, on=each.on, rate=each.rate) for each in rule.shadow),
         comparable=rule.comparable,
         holdback_rule=held,
-        pack=None if rule.pack is None else PackRule(max_items=rule.pack.max_items, max_wait_s=rule.pack.max_wait_s),
+        pack=None
+        if rule.pack is None
+        else PackRule(
+            max_items=rule.pack.max_items,
+            max_wait_s=rule.pack.max_wait_s,
+            confidence_source=confidence.source,
+            confidence_field=confidence.field,
+        ),
     )
 
 

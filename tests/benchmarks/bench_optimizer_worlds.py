@@ -62,10 +62,8 @@ def test_estimates_of_what_the_cheap_tier_would_get_wrong(shadow_rate: float) ->
 @pytest.mark.parametrize("name", VARIANTS)
 def test_twelve_weekly_looks(name: str) -> None:
     world, looks = VARIANTS[name]
-    found = [
-        look(weekly_world(seed, **world), seed, **{"rules": replace(GUARDED, n_draws=QUICK), **looks})
-        for seed in range(SEEDS)
-    ]
+    arguments: dict[str, Any] = {"rules": replace(GUARDED, n_draws=QUICK), **looks}
+    found = [look(weekly_world(seed, **world), seed, **arguments) for seed in range(SEEDS)]
     print(f"\n  {name}: {_text(found)}")
 
 

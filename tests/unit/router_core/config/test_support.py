@@ -28,7 +28,6 @@ payload_types:
     path: [{{tier: cheap, accept_at: 0.5, straight_to_last_below: 0.2}}, mid, top]
     critical: true
     escalation: correct
-    pack: {{max_items: 5, max_wait_s: 0.01}}
     holdback: {{path: [top], rate: 0.1, unit: run, until: 2026-12-07, proposal: P-0001}}
     error_cost_usd: 3
     confidence: {{source: logprob}}
@@ -45,7 +44,7 @@ payload_types:
       - {{name: rules, callable: "billing.rules:classify"}}
   judged: {{path: [cheap, top], confidence: {{source: judge}}}}
   sampled: {{path: [cheap, top], confidence: {{source: agreement, samples: 1}}, comparable: exact}}
-  checked: {{path: [cheap, top], confidence: {{source: check}}}}
+  checked: {{path: [cheap, top], confidence: {{source: check}}, pack: {{max_items: 5, max_wait_s: 0.01}}}}
   "*": {{path: [cheap], confidence: {{source: caller}}}}
 judge: {{tier: mid, same_family: true, prompt: Judge it.}}
 budgets: [{BUDGET}, on_limit: cheapest, critical_reserve_usd: 5, on_store_failure: closed, switch_at: call}}]
