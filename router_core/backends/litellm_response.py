@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
 from typing import Any, Final, cast
 
-from router_core.types import NANO, Response, Token, Usage
+from router_core.types import NANO, WITHHELD, Response, Token, Usage
 
 _SCHEMA_FORMATS: Final = frozenset({"json_schema", "json_object", "text"})
 _NAME: Final = 64
@@ -31,12 +31,18 @@ def response_of(raw: object) -> Response | None:
         usage=usage_of(usage),
         response_model=text_of(field_of(raw, "model")),
         service_tier=service_tier_of(raw),
-        finish_reason=text_of(field_of(choice, "finish_reason")),
+        finish_reason=WITHHELD if _refuses(message) else text_of(field_of(choice, "finish_reason")),
         cost_nusd=reported_nusd(usage),
         token_logprobs=tuple(token.logprob for token in tokens),
         tokens=told_tokens(tokens),
         raw=raw,
     )
+
+
+def _refuses(message: object) -> bool:
+    """Return whether the model refuses for the sake of safety; OpenAI ends such an answer to a schema with "stop"."""
+    places = (message, field_of(message, "provider_specific_fields"))
+    return any(text_of(field_of(place, "refusal")) is not None for place in places)
 
 
 def usage_of(usage: object) -> Usage:
