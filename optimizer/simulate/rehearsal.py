@@ -34,14 +34,14 @@ class Kind:
 class CostDoubt:
     """How far off the cost of a kind's alternative may be, as a share of it: standard deviations, shape ``(n_kinds,)``.
 
-    One error holds for all calls of a payload type.
-
     Attributes:
-        scaled: Where it is scaled by what was measured on both targets.
-        repriced: Where it is the served answer's tokens at another price.
+        scaled: Where it is scaled by what was measured on both targets; one error holds for all calls of a type.
+        scatter: What one call by itself is off there.
+        repriced: Where it is the served answer's tokens at another price; one error holds for all calls of a type.
     """
 
     scaled: Floats
+    scatter: Floats
     repriced: Floats
 
 
@@ -267,10 +267,12 @@ class Odds:
     Attributes:
         changes: Of the change of the wrong rate in each sample.
         cost: Errors of the alternative's cost in standard deviations, shape ``(n_draws, n_kinds)``: one per type.
+        chance: The same for what single calls are off, shape ``(n_draws,)``.
     """
 
     changes: Changes
     cost: Floats
+    chance: Floats
 
     def outcome(self, traffic: Traffic, swept: Sweep, place: int, kinds: Flags) -> tuple[Floats, Harm]:
         """Return draws of what a limit saves on some kinds of calls, USD, and what it does to their answers."""
@@ -278,6 +280,10 @@ class Odds:
         if traffic.doubt is not None:
             off = swept.doubtful_nusd[place] * np.column_stack([traffic.doubt.scaled, traffic.doubt.repriced])
             saved -= self.cost[:, kinds] @ (off[kinds].sum(axis=1) / NANO)
+            # independent errors of so many calls add up as their squares do
+            alone = (swept.doubtful_nusd[place, :, 0] / NANO * traffic.doubt.scatter) ** 2
+            moved = np.maximum(swept.moved[place], 1)
+            saved -= self.chance * float(np.sqrt((alone / moved)[kinds].sum()))
         return saved, harm(np.where(kinds, swept.moved[place], 0), traffic.labels, self.changes)
 
 
@@ -297,7 +303,7 @@ def rehearse(traffic: Traffic, limits: Sequence[Limit], *, seed: int = 0, n_draw
     rng = np.random.default_rng(seed)
     changes = draw_changes(traffic.labels, n_draws, rng)
     of_type = rng.standard_normal((n_draws, int(traffic.type_of_kind.max(initial=-1)) + 1))
-    odds = Odds(changes=changes, cost=of_type[:, traffic.type_of_kind])
+    odds = Odds(changes=changes, cost=of_type[:, traffic.type_of_kind], chance=rng.standard_normal(n_draws))
     way = steady_way(traffic.calls, traffic.labels, changes)
     effects = tuple(_effect(traffic, swept, place, odds, way) for place in range(len(limits)))
     return Rehearsal(traffic=traffic, sweep=swept, effects=effects, odds=odds)

@@ -243,8 +243,10 @@ def _calls(
     capped = {
         name: market.targets[int(place)].tier for name, row, place in zip(names, uses, mostly, strict=True) if row.any()
     }
+    usual = of_type * len(market.targets) + mostly[of_type]
     doubt = CostDoubt(
-        scaled=ratios.spread[of_type * len(market.targets) + mostly[of_type]],
+        scaled=ratios.spread[usual],
+        scatter=ratios.scatter[usual],
         repriced=np.full(len(types), ratios.unmeasured),
     )
     at_us = at_us[order]

@@ -30,7 +30,7 @@ def assumptions(effects: Sequence[Effect]) -> Iterator[str]:
     yield from _severer(effects)
     yield (
         "A call's spend counts whole from its beginning. Reservations of requests in flight are not replayed, so with "
-        "many calls at once a real limit trips a few calls earlier."
+        "many calls at once a real limit trips a few calls earlier; nor are shadows left out that it might not cover."
     )
     for basis, words in BASIS_WORDS.items():
         number = max((effect.moved_by_basis[basis] for effect in effects), default=0)

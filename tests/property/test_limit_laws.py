@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from optimizer.simulate.caps import NEVER, UNLIMITED_NUSD, Calls, Ints
 from optimizer.simulate.limits import Asked, sweep_all
 from optimizer.simulate.states import CAPPED, STOPPED, TAPER, costs_of, states_of
-from router_core.decide.guard import Limit, Spend, is_back, judge, midnight_us, reached
+from router_core.decide.guard import Limit, Per, Spend, is_back, judge, midnight_us, reached
 from router_core.decide.periods import period_of
 
 KINDS = 3
@@ -113,7 +113,7 @@ maybe = st.one_of(st.none(), amounts)
 
 @st.composite
 def limits(draw: st.DrawFn) -> Limit:
-    per = draw(st.sampled_from(["day", "week", "month", "rolling"]))
+    per: Per = draw(st.sampled_from(["day", "week", "month", "rolling"]))
     return Limit(
         name="any",
         limit_nusd=draw(amounts),
