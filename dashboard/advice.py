@@ -130,6 +130,14 @@ def headline(draft: Draft) -> str:
     return f"run shadows to judge {change}" if draft.kind == "evidence" else change
 
 
+def in_short(entry: Entry) -> str:
+    """Return a proposal in a few words: where to, and what that brings or takes."""
+    draft = entry.proposal.draft
+    if draft.kind == "evidence":
+        return f"needs {fmt.plural(draft.shadow_calls or 0, 'shadow')}, about {fmt.usd(draft.shadow_cost_usd)}"
+    return f"→ {path(draft.path_proposed)}, {fmt.usd_signed(draft.net_usd_month.mean)} per month"
+
+
 def facts(draft: Draft, spend_usd_month: float | None = None) -> tuple[Fact, ...]:
     """Return the figures of a card.
 

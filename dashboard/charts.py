@@ -13,7 +13,7 @@ from dashboard.sums import NO_NAME, Point, Sums
 
 Theme = Literal["light", "dark"]
 HEIGHT_PX: Final = 320
-CONFIG: Final = {"displaylogo": False, "displayNotifier": False, "modeBarButtonsToRemove": ["lasso2d", "select2d"]}
+_CONFIG: Final = {"displaylogo": False, "displayNotifier": False, "modeBarButtonsToRemove": ["lasso2d", "select2d"]}
 FEW_LABELS: Final = 30
 NO_TIER: Final = "(no tier)"
 
@@ -25,6 +25,11 @@ _PATTERNS: Final = ("", "/", "x", ".", "\\", "+")
 _INK: Final = {"light": "#31333F", "dark": "#FAFAFA"}
 _PATTERN_INK: Final = {"light": "rgba(255,255,255,0.6)", "dark": "rgba(14,17,23,0.5)"}
 _PART_OPACITY = 0.45
+
+
+def config(stem: str) -> dict[str, object]:
+    """Return how a figure behaves in the browser: its picture is a PNG of twice the size, named ``stem``."""
+    return {**_CONFIG, "toImageButtonOptions": {"format": "png", "scale": 2, "filename": stem}}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,6 +131,45 @@ def _mark_limit_days(figure: go.Figure, points: Sequence[Point], days: Sequence[
         customdata=[fmt.plural(points[i].sums.degraded, "degraded call") for i in hit],
         hovertemplate="%{customdata}<extra>limit hit</extra>",
     )
+
+
+_IMPACT: Final = {"light": "#B3261E", "dark": "#F2A09A"}
+_SPEND: Final = {"light": "#2458A6", "dark": "#8FBFFF"}
+
+
+def total_cost_over_time(
+    points: Sequence[Point], theme: Theme, *, grain: Grain, price_nusd: int | None, parts: Sequence[int] = ()
+) -> go.Figure:
+    """Return stacked bars of spend and, above it, of the observed error impact.
+
+    Args:
+        points: One per day, week or month.
+        theme: The page's theme.
+        grain: What one bar stands for.
+        price_nusd: The reader's price of a wrong answer that carries none.
+        parts: Indices of points that the data do not fill; drawn pale.
+    """
+    days = [point.slice.first.isoformat() for point in points]
+    pale = [_PART_OPACITY if i in parts else 1.0 for i in range(len(points))]
+    figure = go.Figure()
+    for name, colour, pattern, amounts in (
+        ("spend", _SPEND[theme], "", [_usd(point.sums.spend_nusd) for point in points]),
+        ("observed impact", _IMPACT[theme], "x", [_usd(point.sums.impact_with(price_nusd)) for point in points]),
+    ):
+        figure.add_bar(
+            x=days,
+            y=amounts,
+            name=name,
+            marker={
+                "color": colour,
+                "opacity": pale,
+                "pattern": {"shape": pattern, "fillmode": "overlay", "fgcolor": _PATTERN_INK[theme], "size": 6},
+            },
+            customdata=[fmt.usd(amount) for amount in amounts],
+            hovertemplate="%{customdata}<extra>" + name + "</extra>",
+        )
+    figure.update_layout(barmode="stack", bargap=0.15, hovermode="x unified")
+    return finished(figure, y_title=f"USD per {grain}", dollars=True)
 
 
 _RATES: Final = (

@@ -7,6 +7,7 @@ import datetime as dt
 import importlib.util
 import json
 import os
+import re
 import subprocess
 import sys
 import traceback
@@ -23,6 +24,7 @@ from router_core.commands import CONFIG_NAME, HomeOption, examples, find_home
 
 if TYPE_CHECKING:
     from dashboard.demo import DemoReport
+    from dashboard.server import Proxy
     from router_core.call_log.home import Home
 
 DEBUG_VARIABLE = "TIERWISE_DEBUG"
@@ -107,7 +109,13 @@ def demo(
         _serve(report.home, port=port)
 
 
-@app.command(epilog=examples("tierwise dashboard", "tierwise dashboard --port 8600 --home .tierwise/demo"))
+@app.command(
+    epilog=examples(
+        "tierwise dashboard",
+        "tierwise dashboard --port 8600 --home .tierwise/demo",
+        "tierwise dashboard --trusted-header X-Forwarded-Email --public-host tierwise.example.com",
+    )
+)
 def dashboard(
     port: Annotated[
         int | None, typer.Option(min=1, max=65_535, help="Port. Default: 8501, or a free one where it is taken.")
@@ -117,11 +125,40 @@ def dashboard(
         bool,
         typer.Option("--insecure-no-auth", help="Bind an address that others reach; nobody is asked who they are."),
     ] = False,
+    trusted_header: Annotated[
+        str | None,
+        typer.Option(
+            "--trusted-header",
+            metavar="NAME",
+            help="A proxy on this machine says in this header who asks, such as X-Forwarded-Email; it must remove it "
+            "from what it is asked itself. Roles are in access.yaml.",
+        ),
+    ] = None,
+    public_host: Annotated[
+        str | None, typer.Option("--public-host", metavar="NAME", help="The name under which that proxy is reached.")
+    ] = None,
     home: HomeOption = None,
 ) -> None:
     """Show the log in the browser, and keep it up to date meanwhile."""
     _require_dashboard("")
-    _serve(find_home(home).create(), port=port, host=host, insecure_no_auth=insecure_no_auth)
+    found = find_home(home).create()
+    _serve(found, port=port, host=host, insecure_no_auth=insecure_no_auth, proxy=_proxy(trusted_header, public_host))
+
+
+def _proxy(header: str | None, public_host: str | None) -> "Proxy | None":
+    from router_core.errors import ConfigError, Problem
+
+    if header is None and public_host is None:
+        return None
+    if header is None:
+        message = "names the proxy's address; say in which header it tells who asks, with --trusted-header"
+        raise ConfigError("dashboard", [Problem(path="--public-host", message=message)])
+    for option, value in (("--trusted-header", header), ("--public-host", public_host)):
+        if value is not None and not re.fullmatch(r"[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?", value):
+            raise ConfigError("dashboard", [Problem(path=option, message=f"{value!r} is no name of one")])
+    from dashboard.server import Proxy
+
+    return Proxy(header=header, public_host=public_host or "")
 
 
 def _require_dashboard(alternative: str) -> None:
@@ -133,10 +170,17 @@ def _require_dashboard(alternative: str) -> None:
         raise RouterError(f"{message}; or {alternative}" if alternative else message)
 
 
-def _serve(home: "Home", *, port: int | None, host: str = "127.0.0.1", insecure_no_auth: bool = False) -> None:
+def _serve(
+    home: "Home",
+    *,
+    port: int | None,
+    host: str = "127.0.0.1",
+    insecure_no_auth: bool = False,
+    proxy: "Proxy | None" = None,
+) -> None:
     from dashboard.server import serve
 
-    code = serve(home, host=host, port=port, insecure_no_auth=insecure_no_auth)
+    code = serve(home, host=host, port=port, insecure_no_auth=insecure_no_auth, proxy=proxy)
     if code:
         raise typer.Exit(code)
 

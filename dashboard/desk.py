@@ -2,10 +2,12 @@
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from dashboard.sums import Source
 from router_core.control.records import Actor, AuditRow, ConfigVersion, Entry, ProposalState
+
+FORMATS: Final = ("auto", "table", "litellm-spend", "litellm-payload", "langfuse", "helicone", "otel", "outcomes")
 
 if TYPE_CHECKING:
     from router_core.control.reviews import Done, Head, Review, Run, UndoOffer
@@ -104,10 +106,45 @@ class Desk(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Search:
-    """How one run of ``tierwise propose`` ended: whether well, and what it said."""
+    """How one run of a command ended: whether well, and what it said."""
 
     ok: bool
     said: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportWish:
+    """How an uploaded file is to be read.
+
+    Attributes:
+        format: One of ``FORMATS``.
+        tiers: ``tier=model,...``; empty = as the routing config says.
+        maps: ``COLUMN=FIELD`` each.
+        payload_type_from: Places of the payload type, separated by commas; empty = found.
+        skip_bad: Whether bad rows are left out instead of refusing the file.
+    """
+
+    format: str = "auto"
+    tiers: str = ""
+    maps: tuple[str, ...] = ()
+    payload_type_from: str = ""
+    skip_bad: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workshop:
+    """How calls are brought into a home's log.
+
+    Attributes:
+        make_demo: Simulates the demo below the home.
+        import_upload: Imports an uploaded file, given its name, its bytes, how it is read, and whether that is only
+            tried.
+        reading: The home whose log the page shows, as a path.
+    """
+
+    make_demo: Callable[[], Search]
+    import_upload: Callable[[str, bytes, ImportWish, bool], Search]
+    reading: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -187,6 +187,12 @@ def markdown(text: str) -> str:
     return "".join(f"\\{char}" if char in _MARKDOWN_SPECIAL else char for char in unlinked)
 
 
+def file_stem(*parts: str) -> str:
+    """Return a file's name without its ending, made of words that any system takes: ``tierwise_spend_2026-11-01``."""
+    words = (re.sub(r"[^A-Za-z0-9.-]+", "-", part).strip("-.")[:60] for part in parts)
+    return "_".join(("tierwise", *(word for word in words if word)))
+
+
 def usd_signed(amount: float | None) -> str:
     """Return a change of USD with its sign: as ``usd``, ``+$4.20`` when it is more."""
     return f"+{usd(amount)}" if amount is not None and amount > 0 else usd(amount)

@@ -1,7 +1,8 @@
 """Who sits before a page, what they may do there, and why not.
 
 Nobody is asked for a password here. On loopback the person at this machine is meant, under their name in the operating
-system; with OIDC set up, whoever is signed in; else nobody, and nobody may only look.
+system; with OIDC set up, whoever is signed in; behind a trusted proxy, whom its header names; else nobody, and nobody
+may only look.
 """
 
 from collections.abc import Mapping
@@ -15,13 +16,15 @@ NOBODY: Final = Actor(name="nobody", role="viewer", auth="none")
 WRITES_PER_MINUTE: Final = 10
 _MINUTE_S = 60.0
 
-Action = Literal["claim", "dismiss", "snooze", "propose", "apply", "undo", "rollback"]
+Action = Literal["claim", "dismiss", "snooze", "propose", "import", "demo", "apply", "undo", "rollback"]
 
 _NEEDS: Final[Mapping[Action, Right]] = {
     "claim": "decide",
     "dismiss": "decide",
     "snooze": "decide",
     "propose": "decide",
+    "import": "decide",
+    "demo": "decide",
     "apply": "change",
     "undo": "change",
     "rollback": "change",
@@ -31,6 +34,8 @@ _DOING: Final[Mapping[Action, str]] = {
     "dismiss": "dismissing a proposal",
     "snooze": "snoozing a proposal",
     "propose": "looking for moves",
+    "import": "importing a log",
+    "demo": "making demo data",
     "apply": "applying a change",
     "undo": "undoing a change",
     "rollback": "rolling back",
@@ -45,6 +50,7 @@ class Session:
         local: Whether only this machine can reach the server.
         os_name: Name of the user who runs the server.
         user: Claims of the signed-in user; ``is_logged_in`` is there when signing in is set up.
+        proxied: Whether a proxy before the server says who asks, in a header that nobody else can set.
         now_s: Seconds since the epoch.
     """
 
@@ -52,6 +58,7 @@ class Session:
     os_name: str
     user: Mapping[str, Any]
     now_s: float
+    proxied: bool = False
 
     @property
     def can_sign_in(self) -> bool:
@@ -64,6 +71,12 @@ def identify(session: Session, access: Access) -> Actor:
     if session.can_sign_in:
         name = _signed_in(session)
         return NOBODY if name is None else Actor(name=name, role=access.role_of(name, local=False), auth="oidc")
+    if session.proxied:
+        # without the header nobody is meant: whoever came past the proxy is not the local user
+        name = session.user.get("email")
+        if not isinstance(name, str) or not name.strip():
+            return NOBODY
+        return Actor(name=name, role=access.role_of(name, local=False), auth="proxy")
     if session.local:
         return Actor(name=session.os_name, role=access.role_of(session.os_name, local=True), auth="local")
     return NOBODY

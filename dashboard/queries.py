@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from dashboard.periods import slices
-from dashboard.sums import NO_NAME, Filters, Overview, Point, Row, Span, Sums
+from dashboard.sums import NO_NAME, Cell, Filters, Overview, Point, Row, Span, Sums
 from router_core.call_log.backlog import read_offsets
 from router_core.call_log.edges import rollups_cut_at
 from router_core.call_log.rollups import bucket_quantile
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     import duckdb
 
 _MOST_NAMES = 2_000
-_Kind = Literal["total", "payload_type", "tier", "model", "slice", "slice_tier"]
-_Key = tuple[_Kind, str]
+_Kind = Literal["total", "payload_type", "tier", "model", "slice", "slice_tier", "type_tier"]
+_Key = tuple[_Kind, str | tuple[str, str]]
 
 # per rollup: where its tier and model stand, and what is summed
 _TIER_OF_CALL = "coalesce(tier_served, tier_planned)"
@@ -68,8 +68,9 @@ _KINDS: Final[dict[int, _Kind]] = {
     0b1101: "model",
     0b1110: "slice",
     0b1010: "slice_tier",
+    0b0011: "type_tier",
 }
-_SETS = "GROUPING SETS ((), (of_type), (of_tier), (of_model), (of_slice), (of_slice, of_tier))"
+_SETS = "GROUPING SETS ((), (of_type), (of_tier), (of_model), (of_slice), (of_slice, of_tier), (of_type, of_tier))"
 
 
 def read_span(connection: "duckdb.DuckDBPyConnection") -> Span:
@@ -131,6 +132,7 @@ def read_overview(connection: "duckdb.DuckDBPyConnection", filters: Filters) -> 
             Point(slice=piece, sums=found.sums("slice", str(i)), spend_by_tier_nusd=found.spend_by_tier(i))
             for i, piece in enumerate(pieces)
         ),
+        cells=found.cells(),
     )
 
 
@@ -175,20 +177,30 @@ class _Found:
         self._measures: dict[_Key, dict[str, Any]] = defaultdict(dict)
         self._spend: dict[int, dict[str, int]] = defaultdict(dict)
 
-    def add(self, kind: _Kind, name: str, measures: Mapping[str, Any]) -> None:
+    def add(self, kind: _Kind, name: str | tuple[str, str], measures: Mapping[str, Any]) -> None:
         self._measures[kind, name].update(measures)
 
     def add_spend(self, piece: int, tier: str, spend_nusd: int) -> None:
         self._spend[piece][tier] = spend_nusd
 
-    def sums(self, kind: _Kind, name: str = NO_NAME) -> Sums:
+    def sums(self, kind: _Kind, name: str | tuple[str, str] = NO_NAME) -> Sums:
         return Sums(**self._measures.get((kind, name), {}))
 
     def rows(self, kind: _Kind) -> tuple[Row, ...]:
-        named = [Row(name=name, sums=self.sums(kind, name)) for of, name in self._measures if of == kind]
+        named = [Row(name=str(name), sums=self.sums(kind, name)) for of, name in self._measures if of == kind]
         # the latency of an unanswered call has no tier, while the call counts where it was planned
         found = [row for row in named if row.sums.calls or row.sums.attempts]
         return tuple(sorted(found, key=lambda row: (-row.sums.spend_nusd, -row.sums.calls, row.name)))
+
+    def cells(self) -> tuple[Cell, ...]:
+        found = [
+            Cell(payload_type=name[0], tier=name[1], sums=self.sums("type_tier", name))
+            for _, name in self._measures
+            if isinstance(name, tuple)
+        ]
+        return tuple(
+            sorted(found, key=lambda cell: (-cell.sums.spend_nusd, -cell.sums.calls, cell.payload_type, cell.tier))
+        )
 
     def spend_by_tier(self, piece: int) -> Mapping[str, int]:
         return dict(self._spend.get(piece, {}))
@@ -217,7 +229,13 @@ def _read(connection: "duckdb.DuckDBPyConnection", filters: Filters, starts: Seq
                 if table == "rollup_attempts" and piece is not None:
                     found.add_spend(piece, tier_name, int(values[list(measures).index("spend_nusd")] or 0))
                 continue
-            name = {"payload_type": payload_type, "tier": tier_name, "model": model_name, "slice": str(piece)}
+            name = {
+                "payload_type": payload_type,
+                "tier": tier_name,
+                "model": model_name,
+                "slice": str(piece),
+                "type_tier": (payload_type, tier_name),
+            }
             found.add(
                 kind, name.get(kind, NO_NAME), {key: value or 0 for key, value in zip(measures, values, strict=True)}
             )

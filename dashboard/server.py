@@ -5,6 +5,7 @@ import signal
 import socket
 import sys
 from collections.abc import AsyncGenerator, Generator
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any, Final
@@ -14,7 +15,21 @@ from router_core.call_log.home import Home
 from router_core.errors import ConfigError, Problem
 
 DEFAULT_PORT: Final = 8501
+MOST_UPLOADED_MB: Final = 50
 _APP = Path(__file__).resolve().parent / "app.py"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proxy:
+    """A proxy on this machine that signs people in and passes on who they are.
+
+    Attributes:
+        header: The header in which it says so; it must remove the same header from what it is asked.
+        public_host: The name under which people reach it; empty = it passes on a name of this machine.
+    """
+
+    header: str
+    public_host: str = ""
 
 
 def serve(
@@ -25,6 +40,7 @@ def serve(
     port: int | None = None,
     open_browser: bool = False,
     insecure_no_auth: bool = False,
+    proxy: "Proxy | None" = None,
 ) -> int:
     """Show the log of ``home`` until SIGINT or SIGTERM, and return the exit code.
 
@@ -37,22 +53,26 @@ def serve(
         port: Port to bind; None = 8501, or any free one where that is taken.
         open_browser: Whether to open the page in the user's browser.
         insecure_no_auth: Whether everyone who reaches ``host`` may see the log; nobody can change anything from there.
+        proxy: The proxy before the server that says who asks; None = there is none.
 
     Raises:
         ConfigError: The host is not this machine's own, or the port is taken.
     """
-    _refuse_open_host(host, allowed=insecure_no_auth)
+    _refuse_open_host(host, allowed=insecure_no_auth, proxied=proxy is not None)
     bound = _free_port(host, port)
     address = f"http://{f'[{host}]' if ':' in host else host}:{bound}"
     arguments = ["--home", str(home.root.resolve()), *(["--config", str(config.resolve())] if config else [])]
     # whoever reaches a loopback address is the user of this machine; elsewhere nobody is, unless they sign in
-    arguments += ["--local"] if is_loopback(host) else []
+    arguments += ["--proxied"] if proxy is not None else ["--local"] if is_loopback(host) else []
     with _watched(home), _stoppable(), _arguments(arguments), contextlib.suppress(_StoppedError, KeyboardInterrupt):
-        _run(address, host=host, port=bound, open_browser=open_browser, is_demo=home.is_demo)
+        _run(address, host=host, port=bound, open_browser=open_browser, is_demo=home.is_demo, proxy=proxy)
     return 0
 
 
-def _refuse_open_host(host: str, *, allowed: bool) -> None:
+def _refuse_open_host(host: str, *, allowed: bool, proxied: bool) -> None:
+    if proxied and not is_loopback(host):
+        message = f"whoever reaches {host} could write the proxy's header themselves; bind 127.0.0.1, behind the proxy"
+        raise ConfigError("dashboard", [Problem(path="--trusted-header", message=message)])
     if is_loopback(host) or allowed:
         return
     message = f"{host} can be reached by others, and the dashboard asks nobody who they are; use 127.0.0.1 and a tunnel"
@@ -119,7 +139,9 @@ def _watched(home: Home) -> Generator[None]:
             child.wait(10)
 
 
-def _run(address: str, *, host: str, port: int, open_browser: bool, is_demo: bool) -> None:
+def _run(
+    address: str, *, host: str, port: int, open_browser: bool, is_demo: bool, proxy: "Proxy | None" = None
+) -> None:
     import streamlit as st
     from starlette.middleware import Middleware
 
@@ -136,9 +158,17 @@ def _run(address: str, *, host: str, port: int, open_browser: bool, is_demo: boo
 
     guards = [Middleware(SecurityHeaders)]
     if is_loopback(host):
-        guards.append(Middleware(KnownHosts, names=LOOPBACK_NAMES | {host}))
+        public = {proxy.public_host} if proxy is not None and proxy.public_host else set[str]()
+        guards.append(Middleware(KnownHosts, names=LOOPBACK_NAMES | {host} | public))
     app = st.App(_APP, lifespan=started, middleware=guards)
-    app.run(config=_options(host, port))
+    app.run(config=_options(host, port) | _proxy_options(proxy))
+
+
+def _proxy_options(proxy: "Proxy | None") -> dict[str, Any]:
+    if proxy is None:
+        return {}
+    origins = [f"https://{proxy.public_host}", f"http://{proxy.public_host}"] if proxy.public_host else []
+    return {"server.trustedUserHeaders": {proxy.header: "email"}, "server.corsAllowedOrigins": origins}
 
 
 def _options(host: str, port: int) -> dict[str, Any]:
@@ -149,6 +179,7 @@ def _options(host: str, port: int) -> dict[str, Any]:
         "server.fileWatcherType": "none",
         "server.showEmailPrompt": False,
         "server.enableStaticServing": False,
+        "server.maxUploadSize": MOST_UPLOADED_MB,
         "server.enableCORS": True,
         "server.enableXsrfProtection": True,
         "browser.gatherUsageStats": False,

@@ -45,6 +45,8 @@ class LogState:
         as_of: When lines last came into the log, UTC; None when none ever did.
         backlog_bytes: Bytes that routers have written and nobody has taken in yet.
         watched: Whether a process takes lines in as they come.
+        config_version: Hash of the routing config; empty when there is no readable one.
+        data_version: What changes whenever the log does, short.
     """
 
     exists: bool
@@ -55,6 +57,8 @@ class LogState:
     as_of: dt.datetime | None = None
     backlog_bytes: int = 0
     watched: bool = False
+    config_version: str = ""
+    data_version: str = ""
 
     @property
     def stale(self) -> bool:
@@ -161,10 +165,24 @@ class Sums:
         return wilson(self.wrong, self.labelled)
 
     @property
+    def answered(self) -> int:
+        """Calls that got an answer."""
+        return self.calls - self.unanswered
+
+    @property
+    def failed_interval(self) -> tuple[float, float] | None:
+        """The 95 % interval of ``failed_rate``."""
+        return wilson(self.failed, self.attempts)
+
+    @property
+    def invalid_interval(self) -> tuple[float, float] | None:
+        """The 95 % interval of ``invalid_rate``."""
+        return wilson(self.invalid, self.attempts)
+
+    @property
     def coverage(self) -> float | None:
         """Share of answered calls that have a label."""
-        answered = self.calls - self.unanswered
-        return self.labelled / answered if answered else None
+        return self.labelled / self.answered if self.answered else None
 
     def impact_with(self, price_nusd: int | None) -> int:
         """Return the observed impact, wrong answers without a price counted at ``price_nusd`` if given."""
@@ -176,6 +194,15 @@ class Row:
     """Sums of one payload type, tier or model; ``name`` is ``NO_NAME`` where the log has none."""
 
     name: str
+    sums: Sums
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """Sums of one payload type in one tier; either is ``NO_NAME`` where the log has none."""
+
+    payload_type: str
+    tier: str
     sums: Sums
 
 
@@ -205,6 +232,7 @@ class Overview:
         by_tier: One row per tier, dearest first.
         by_model: One row per model, dearest first.
         points: One per slice of the period, in order, without gaps; empty for undated evaluations.
+        cells: One per payload type and tier, dearest first, without latencies.
     """
 
     total: Sums
@@ -213,6 +241,7 @@ class Overview:
     by_tier: tuple[Row, ...]
     by_model: tuple[Row, ...]
     points: tuple[Point, ...]
+    cells: tuple[Cell, ...] = ()
 
 
 def wilson(successes: float, trials: float, z: float = _Z_95) -> tuple[float, float] | None:

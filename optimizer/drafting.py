@@ -6,7 +6,7 @@ from typing import Final
 from optimizer.facts import Facts
 from optimizer.judge import Judged
 from optimizer.missing import Wanted
-from optimizer.paths import Route
+from optimizer.paths import Option, Route
 from optimizer.rules import Rules
 from optimizer.solve import Decision, risk_of
 from router_core.control.records import ConfigEdit, Draft, Evidence, Identification, ProposalKind
@@ -110,6 +110,14 @@ def sentence(facts: Facts, decision: Decision, context: Context) -> str:
     return _hold(facts, decision, context)
 
 
+def fitted_thresholds(option: Option) -> tuple[float, ...]:
+    """Return the calibrated confidences at which an option with fitted thresholds serves each step but the last."""
+    for edit in option.edits:
+        if edit.path[-1] == "path":
+            return tuple(item["accept_at"] for item in edit.after[:-1])
+    return ()
+
+
 def path_text(names: tuple[str, ...]) -> str:
     """Return a path as text; arrows are for changes."""
     return " > ".join(names)
@@ -132,7 +140,15 @@ def _identification(judged: Judged) -> Identification:
 
 def _change(judged: Judged, context: Context) -> str:
     question = judged.question
-    return f"{path_text(context.names(question.now))} to {path_text(context.names(question.option.route))}"
+    now, then = path_text(context.names(question.now)), path_text(context.names(question.option.route))
+    if question.option.calibration is None:
+        return f"{now} to {then}"
+    cuts = ", ".join(f"{value:.2f}" for value in fitted_thresholds(question.option))
+    return (
+        f"{now} to {then}, accepted from a calibrated {cuts}"
+        if now != then
+        else f"{then}, accepted from a calibrated {cuts}"
+    )
 
 
 def _range(judged: Judged) -> str:
@@ -210,7 +226,15 @@ def _assumptions(facts: Facts, judged: Judged, context: Context, wanted: Wanted 
         (wanted is not None and not facts.labels, "labels are needed too: none of its calls has one"),
         (wanted is not None and context.shadow_budget_usd is not None, _budget(context, wanted)),
         (judged.unknown > 0, f"{judged.unknown:,} pairs whose label is only bounded count against the move"),
-        (is_cascade, "confidences are not calibrated: their thresholds mean what they meant in the window"),
+        (
+            is_cascade and question.option.calibration is None,
+            "the thresholds are what they are now: they mean what they meant in the window",
+        ),
+        (
+            question.option.calibration is not None,
+            f"thresholds are on the scale of calibration {question.option.calibration}; they were found on one half of"
+            " the pairs and judged on the other",
+        ),
         (
             judged.seen and judged.prior_weight >= _WORTH_SAYING,
             f"{borrowed} comes from other payload types or a weak prior",

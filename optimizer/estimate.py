@@ -1,9 +1,10 @@
 """Sums of pairs → what a change of path does per call, with joint draws over the payload types.
 
-Post-stratified pairs and covariate empirical Bayes (optimizer.md 2.2): the change of type k is seen as
-``d_k ~ N(delta_k, v_k)`` with ``delta_k ~ N(x_k' beta, tau^2)``; tau is integrated over a grid with a flat prior, beta
-has a flat prior and is drawn by generalised least squares at each tau. With few comparable types the spread between
-them cannot be told; then ``delta_k ~ N(0, weak_prior_sd^2)``.
+Post-stratified pairs and covariate empirical Bayes (optimizer.md 2.2): ``delta_k = r_k delta_k^up + (1 - r_k)
+delta_k^kept``, with ``r_k`` the share of calls that go up by themselves. Both parts are shrunk by themselves
+(``pooling``): calls that went up have both answers always, the others only where a shadow was drawn, and what is known
+of the former, the share and the confidences explain most of how types differ in the latter. With few comparable types
+the spread between them cannot be told; then ``delta_k ~ N(0, weak_prior_sd^2)``.
 """
 
 from dataclasses import dataclass
@@ -11,12 +12,36 @@ from typing import Final
 
 import numpy as np
 
+from optimizer.answers import ACCEPTED, ESCALATED
 from optimizer.evidence import Comparison
-from optimizer.replay import Flags, Floats
+from optimizer.pooling import pool
+from optimizer.replay import Flags, Floats, Ints
 from optimizer.rules import Rules
 
-_GRID: Final = 30
-_LEAST_SPREAD: Final = 0.02
+_LEAST: Final = 1e-12
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Strata:
+    """What pairs say of each stratum, from the group of calls of a type that says most; the last axis is the stratum.
+
+    Attributes:
+        calls: Calls of the group, shape ``(n_types,)``.
+        share: Share of the calls, shape ``(n_types, 2)``.
+        wrong: Change of the wrong rate.
+        wrong_var: Its sampling variance.
+        confidence: Mean logit of the confidence of the cheaper path's first answer; nan = not scored.
+        rest: Change of the wrong rate by all other groups of calls, shape ``(n_types,)``; nan = there are none.
+        rest_var: Its sampling variance.
+    """
+
+    calls: Floats
+    share: Floats
+    wrong: Floats
+    wrong_var: Floats
+    confidence: Floats
+    rest: Floats
+    rest_var: Floats
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +60,7 @@ class Effects:
         cost_var: Its sampling variance.
         cost_call_var: Variance of one call's change of cost.
         escalated: Share of calls that escalate by themselves.
+        strata: The same by stratum; None = it is not known.
     """
 
     seen: Flags
@@ -48,6 +74,7 @@ class Effects:
     cost_var: Floats
     cost_call_var: Floats
     escalated: Floats
+    strata: Strata | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +133,7 @@ def effects_of(found: Comparison, calls: Floats, rules: Rules) -> Effects:
         cost_var=cost_var,
         cost_call_var=np.maximum(cost_second - cost**2, 0.0),
         escalated=_over(calls[:, :, 1].sum(axis=1), calls.sum(axis=(1, 2))),
+        strata=_strata(found, differ * mean_d, cell_var, share, in_group, labelled),
     )
 
 
@@ -128,50 +156,99 @@ def posterior_of(effects: Effects, pairs: Floats, rng: np.random.Generator, rule
             weight[seen] = v / (v + rules.weak_prior_sd**2)
             sd = np.sqrt(v * (1 - weight[seen]))
             drawn = rng.normal((1 - weight[seen]) * d, sd, (rules.n_draws, seen.size))
+        elif effects.strata is None:
+            pooled = pool(d, v, effects.escalated[seen, None])
+            drawn, weight[seen] = pooled.draws(rng, rules.n_draws), pooled.prior_weight
         else:
-            drawn, weight[seen] = _shrunk(d, v, _covariates(effects.escalated[seen], rules), rng, rules.n_draws)
+            drawn, weight[seen] = _stratified(effects.strata, seen, rng, rules)
         centre = drawn.mean(axis=0)
         widen = np.where(pairs[seen] < rules.widen_below, rules.widen_by, 1.0)
         draws[:, seen] = centre + (drawn - centre) * widen
     return Posterior(draws=np.clip(draws, -1.0, 1.0), prior_weight=weight)
 
 
-def _shrunk(d: Floats, v: Floats, x: Floats, rng: np.random.Generator, n_draws: int) -> tuple[Floats, Floats]:
-    """Return joint posterior draws, shape ``(n_draws, n_types)``, and the weight of the prior in each type."""
-    spread = max(3.0 * float(np.std(d)), _LEAST_SPREAD)
-    # the middles of equal steps: 0 itself would let one value of the grid end all doubt
-    grid = (np.arange(_GRID) + 0.5) * spread / _GRID
-    log_weight, fits = np.empty(_GRID), []
-    for index, tau in enumerate(grid):
-        w = 1.0 / (v + tau**2)
-        information = (x * w[:, None]).T @ x
-        beta = np.linalg.solve(information, (x * w[:, None]).T @ d)
-        residual = d - x @ beta
-        log_weight[index] = 0.5 * (
-            np.log(w).sum() - np.linalg.slogdet(information).logabsdet - float((w * residual**2).sum())
-        )
-        fits.append((beta, np.linalg.inv(information)))
-    weight = np.exp(log_weight - log_weight.max())
-    weight /= weight.sum()
-    counts = rng.multinomial(n_draws, weight)
-    shares = v / (v + grid[:, None] ** 2)
-    parts: list[Floats] = []
-    for (beta, covariance), count, share in zip(fits, counts, shares, strict=True):
-        if not count:
+def _stratified(strata: Strata, seen: Ints, rng: np.random.Generator, rules: Rules) -> tuple[Floats, Floats]:
+    """Return joint draws of the types that were seen, shape ``(n_draws, n_seen)``, and the prior's share in each.
+
+    Calls that went up come first: they have the most pairs, and what they say helps with the others.
+    """
+    share = strata.share[seen]
+    drawn = np.zeros((rules.n_draws, seen.size))
+    # the share itself is only as well known as the calls are many
+    up = share[:, ESCALATED]
+    up_sd = np.sqrt(up * (1 - up) / np.maximum(strata.calls[seen], 1.0))
+    drawn_up = np.clip(up + up_sd * rng.standard_normal(drawn.shape), 0.0, 1.0)
+    prior, total = np.zeros(seen.size), np.zeros(seen.size)
+    known = share[:, ESCALATED, None]
+    for stratum in (ESCALATED, ACCEPTED):
+        there = np.flatnonzero(share[:, stratum] > 0)
+        if not there.size:
             continue
-        centre = rng.multivariate_normal(beta, covariance, size=count, method="cholesky") @ x.T
-        mean = share * centre + (1 - share) * d
-        parts.append(mean + np.sqrt(v * (1 - share)) * rng.standard_normal(mean.shape))
-    # in random order: draws of different comparisons are added up one by one
-    return rng.permutation(np.concatenate(parts)), weight @ shares
+        rows = seen[there]
+        d, v = strata.wrong[rows, stratum], np.maximum(strata.wrong_var[rows, stratum], _LEAST)
+        x = np.column_stack((known[there], _filled(strata.confidence[rows, stratum])))
+        if there.size < rules.few_types:
+            alone = v / (v + rules.weak_prior_sd**2)
+            part = rng.normal((1 - alone) * d, np.sqrt(v * (1 - alone)), (rules.n_draws, there.size))
+            mean = (1 - alone) * d
+        else:
+            pooled = pool(d, v, x)
+            part, alone, mean = pooled.draws(rng, rules.n_draws), pooled.prior_weight, pooled.mean
+        of_type = share[there, stratum]
+        drawn_share = drawn_up if stratum == ESCALATED else 1 - drawn_up
+        drawn[:, there] += drawn_share[:, there] * part
+        # how much each stratum has to say in what is uncertain of the whole
+        prior[there] += of_type**2 * v * alone
+        total[there] += of_type**2 * v
+        if stratum == ESCALATED:
+            column = np.full(seen.size, float(mean.mean()))
+            column[there] = mean
+            known = np.column_stack((known, column))
+    weight = _over(prior, total)
+    return _updated(drawn, strata.rest[seen], strata.rest_var[seen], rng), weight
 
 
-def _covariates(escalated: Floats, rules: Rules) -> Floats:
-    ones = np.ones((escalated.size, 1))
-    spread = float(np.std(escalated))
-    if escalated.size < rules.covariate_types or spread < _LEAST_SPREAD:
-        return ones
-    return np.column_stack((ones, (escalated - escalated.mean()) / spread))
+def _updated(drawn: Floats, rest: Floats, rest_var: Floats, rng: np.random.Generator) -> Floats:
+    """Return draws given independent measurements too: each moves by its gain (Evensen 1994)."""
+    measured = np.flatnonzero(~np.isnan(rest))
+    if not measured.size:
+        return drawn
+    out = drawn.copy()
+    variance = drawn[:, measured].var(axis=0)
+    gain = variance / (variance + np.maximum(rest_var[measured], _LEAST))
+    noise = rng.standard_normal((drawn.shape[0], measured.size)) * np.sqrt(rest_var[measured])
+    out[:, measured] += gain * (rest[measured] + noise - drawn[:, measured])
+    return out
+
+
+def _filled(values: Floats) -> Floats:
+    known = ~np.isnan(values)
+    return np.where(known, values, values[known].mean() if known.any() else 0.0)
+
+
+def _strata(
+    found: Comparison, mean: Floats, variance: Floats, share: Floats, in_group: Floats, covered: Flags
+) -> Strata:
+    """Return each type's strata in the group whose pairs say most, and what all its other groups say together."""
+    usable = (in_group > 0) & (covered | (share == 0)).all(axis=2)
+    group_mean = (share * np.where(share > 0, mean, 0.0)).sum(axis=2)
+    group_var = (share**2 * np.where(share > 0, variance, 0.0)).sum(axis=2)
+    precision = np.where(usable, 1.0 / np.maximum(group_var, 1e-18), 0.0)
+    first = precision.argmax(axis=1)
+    rows = np.arange(first.size)
+    others = precision.copy()
+    others[rows, first] = 0.0
+    left = others.sum(axis=1)
+    with_confidence = found.confidence_weight[rows, first]
+    return Strata(
+        calls=in_group[rows, first],
+        share=share[rows, first],
+        wrong=mean[rows, first],
+        wrong_var=variance[rows, first],
+        confidence=np.where(with_confidence > 0, _over(found.confidence[rows, first], with_confidence), np.nan),
+        rest=np.where(left > 0, _over((others * np.where(usable, group_mean, 0.0)).sum(axis=1), left), np.nan),
+        rest_var=_over(1.0, left),
+    )
 
 
 def _shares(calls: Floats, rules: Rules) -> tuple[Floats, Floats]:

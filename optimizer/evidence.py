@@ -12,9 +12,11 @@ shadow and of the label (Hajek).
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import logit
 
 from optimizer.answers import ACCEPTED, Table
 from optimizer.replay import NOBODY, Flags, Floats, Served, Way, replay
+from router_core.decide.calibration import EDGE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +43,8 @@ class Comparison:
         cost_weight_sq: Sum of their squared weights.
         cost_d: Weighted sum of cost(proposed) - cost(present), USD.
         cost_d_sq: Weighted sum of its square.
+        confidence: Weighted sum of the logit of the confidence of the cheaper path's first answer.
+        confidence_weight: Weights of the calls that have one.
         pairs: Calls labelled on both paths, those with the same answer included.
         pairs_accepted: Those of them that had not escalated.
         worse: Pairs on which the proposed path is more wrong.
@@ -67,6 +71,8 @@ class Comparison:
     cost_weight_sq: Floats
     cost_d: Floats
     cost_d_sq: Floats
+    confidence: Floats
+    confidence_weight: Floats
     pairs: Floats
     pairs_accepted: Floats
     worse: Floats
@@ -107,6 +113,8 @@ def compare(table: Table, now: Way, then: Way, shape: tuple[int, int], served: S
     costed = usable & ~np.isnan(cost)
     cost = np.where(costed, cost, 0.0)
     cost_weight = np.where(costed, weight, 0.0)
+    surety = _surety(table, min(now.tiers[0], first))
+    sure_weight = np.where(usable & ~np.isnan(surety), weight, 0.0)
     shadowed = (table.is_shadow & (present.asked | proposed.asked)).any(axis=1)
     return Comparison(
         calls=cells.sums(usable),
@@ -125,6 +133,8 @@ def compare(table: Table, now: Way, then: Way, shape: tuple[int, int], served: S
         cost_weight_sq=cells.sums(cost_weight**2),
         cost_d=cells.sums(cost_weight * cost),
         cost_d_sq=cells.sums(cost_weight * cost**2),
+        confidence=cells.sums(sure_weight * np.nan_to_num(surety)),
+        confidence_weight=cells.sums(sure_weight),
         pairs=cells.by_type(labelled),
         pairs_accepted=cells.by_type(labelled & (table.stratum == ACCEPTED)),
         worse=cells.by_type(d > 0),
@@ -134,6 +144,11 @@ def compare(table: Table, now: Way, then: Way, shape: tuple[int, int], served: S
         unknown=cells.by_type(slack > 0),
         p95_ms=cells.quantile(proposed.latency_ms, weight, 0.95),
     )
+
+
+def _surety(table: Table, tier: int) -> Floats:
+    """Return the logit of the confidence of a tier's answers, cut where the router cuts it; nan = not scored."""
+    return logit(np.clip(table.answers.confidence[:, tier], EDGE, 1 - EDGE))
 
 
 def _alone(table: Table, present: Served, first: int) -> Floats:

@@ -74,6 +74,7 @@ class Judged:
         impact_usd_month: Change of error impact, USD per month.
         net_usd_month: Saving - impact.
         p_net_positive: Probability that the net is above 0.
+        p_harm: Probability that the wrong rate rises by more than the rules' ``usual_margin``.
         p_inverted: Probability that the dearer path is worse by more than the rules' ``inversion_change``.
         p95_ms: p95 of latency on the proposed path; None = not known.
         samples: Draws behind it.
@@ -96,6 +97,7 @@ class Judged:
     impact_usd_month: Interval
     net_usd_month: Interval
     p_net_positive: float
+    p_harm: float
     p_inverted: float
     p95_ms: float | None
     samples: Samples
@@ -135,7 +137,7 @@ def judge(
     then = _way([question.option.route for question in questions], position, missing)
     found = compare(rows, now, then, (kinds.size, calls.shape[1]))
     effects = effects_of(found, calls[kinds], rules)
-    return _judged(questions, found, effects, rng, rules)
+    return judge_effects(questions, found, effects, rng, rules)
 
 
 def _way(routes: list[Route], position: Ints, missing: np.ndarray) -> Way:
@@ -148,12 +150,14 @@ def _way(routes: list[Route], position: Ints, missing: np.ndarray) -> Way:
         accept_at=accept[position],
         straight_below=straight[position],
         accepts_missing=missing,
+        on_raw=routes[0].on_raw,
     )
 
 
-def _judged(
+def judge_effects(
     questions: tuple[Question, ...], found: Comparison, effects: Effects, rng: np.random.Generator, rules: Rules
 ) -> tuple[Judged, ...]:
+    """Return the judgement of each question from what its pairs say, one type per question in their order."""
     posterior = posterior_of(effects, found.pairs, rng, rules)
     wrong = posterior.draws
     cost_sd = np.sqrt(np.where(effects.costed, effects.cost_var, 0.0))
@@ -173,6 +177,7 @@ def _judged(
     wrong_mean, cost_mean = wrong.mean(axis=0), cost.mean(axis=0)
     net_mean = -volume * (cost_mean + price * wrong_mean)
     p_net = (net > 0).mean(axis=0)
+    p_harm = (wrong > rules.usual_margin).mean(axis=0)
     dearer_worse = np.where(cost_mean < 0, -wrong, wrong) > rules.inversion_change
     p_inverted = np.where(effects.seen, dearer_worse.mean(axis=0), 0.0)
     judged: list[Judged] = []
@@ -198,6 +203,7 @@ def _judged(
                 impact_usd_month=Interval(mean=impact * float(wrong_mean[k]), low=impact * low, high=impact * high),
                 net_usd_month=_interval(net_mean[k], net_ends[:, k] + (0.0, impact * slack[k])),
                 p_net_positive=float(p_net[k]),
+                p_harm=float(p_harm[k]),
                 p_inverted=float(p_inverted[k]),
                 p95_ms=None if np.isnan(found.p95_ms[k]) else float(found.p95_ms[k]),
                 samples=Samples(

@@ -8,12 +8,14 @@ import uuid
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from router_core.call_log.home import Home
 from router_core.control import audit, deciding, history, plans, proposals
 from router_core.control.access import Access, Right, load_access
 from router_core.control.attempts import Attempt, attempted
+from router_core.control.calibrations import keep_calibration
 from router_core.control.changer import Changer, no_step
 from router_core.control.history import Kept, version_of
 from router_core.control.intents import ConfigAction, Intent
@@ -42,6 +44,9 @@ __all__ = [
     "StaleError",
     "UndoOffer",
 ]
+
+
+NO_FILES: Mapping[str, bytes] = MappingProxyType({})
 
 
 class Desk:
@@ -206,6 +211,7 @@ class Desk:
         *,
         window_us: tuple[int, int] | None = None,
         portfolio: Totals | None = None,
+        calibrations: Mapping[str, bytes] = NO_FILES,
     ) -> PublishReport:
         """Put a run's drafts on offer, and end what they replace. The same drafts again change nothing.
 
@@ -215,11 +221,14 @@ class Desk:
             actor: Who started the run.
             window_us: First and last instant of the run's evidence.
             portfolio: What the run's moves promise together; stored as it is.
+            calibrations: Files that drafts name, by id; they are written beside the config first.
 
         Raises:
             NotAllowedError: The actor's role does not allow it.
         """
         with self._attempted("propose", actor, "decide") as attempt:
+            for data in calibrations.values():
+                keep_calibration(self._site.config, data)
             return deciding.publish(self._site, attempt, drafts, verdicts, window_us, portfolio)
 
     def claim(self, proposal_id: str, actor: Actor) -> Entry:

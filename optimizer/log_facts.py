@@ -21,7 +21,7 @@ _CALLS: Final = f"""
     SELECT call_id, payload_type, ts IS NOT NULL AS dated, ts, tier_planned, served_attempt_id, status, cost_nusd,
            latency_ms, coalesce(degraded, false) AS degraded
     FROM calls
-    WHERE source IN ('router', 'import') AND status IN ('ok', 'failed', 'evaluation') AND {TOOK_ITS_PATH}
+    WHERE source IN ('router', 'import', 'logger') AND status IN ('ok', 'failed', 'evaluation') AND {TOOK_ITS_PATH}
           AND payload_type IS NOT NULL
           AND (ts IS NULL OR (ts >= make_timestamp($since) AND ts <= make_timestamp($until)))"""
 _VOLUMES: Final = """
@@ -52,6 +52,16 @@ _TIERS: Final = """
     WHERE NOT s.degraded AND a.status IN ('ok', 'invalid') AND a.tier IS NOT NULL
           AND a.role IN ('serve', 'retry', 'fallback', 'escalate', 'shadow')
     GROUP BY ALL ORDER BY ALL"""
+# a calibrated answer keeps what it had before
+_RAW: Final = "coalesce(TRY_CAST(json_extract_string(a.extra, '$.confidence_raw') AS DOUBLE), a.confidence)"
+_SCORED: Final = f"""
+    SELECT s.payload_type, s.dated, a.tier, a.request_model AS model, a.confidence_source AS source, {_RAW} AS raw,
+           a.correct, 1 / coalesce(CASE WHEN a.role = 'shadow' THEN nullif(a.propensity, 0) END, 1)
+           / coalesce(nullif(a.label_propensity, 0), 1) AS weight
+    FROM attempt_outcomes AS a JOIN seen AS s USING (call_id)
+    WHERE NOT s.degraded AND s.status <> 'failed' AND a.status = 'ok' AND a.correct IS NOT NULL
+          AND a.confidence IS NOT NULL AND a.confidence_source IS NOT NULL AND a.tier IS NOT NULL
+          AND a.request_model IS NOT NULL AND a.role IN ('serve', 'retry', 'fallback', 'escalate', 'shadow')"""
 _PAIRED: Final = """
     CREATE TEMP TABLE paired AS
     SELECT call_id FROM attempts
@@ -59,9 +69,9 @@ _PAIRED: Final = """
           AND role IN ('serve', 'retry', 'fallback', 'escalate', 'shadow')
     GROUP BY call_id HAVING count(DISTINCT tier) > 1"""
 # one row per call and tier: its retries and fallbacks add up, its last valid answer counts
-_ANSWERS: Final = """
+_ANSWERS: Final = f"""
     WITH kept AS (
-        SELECT a.*, s.payload_type AS kind, s.dated, s.tier_planned, s.served_attempt_id
+        SELECT a.*, {_RAW} AS raw, s.payload_type AS kind, s.dated, s.tier_planned, s.served_attempt_id
         FROM attempt_outcomes AS a JOIN paired USING (call_id) JOIN seen AS s USING (call_id)
         WHERE NOT s.degraded AND s.status <> 'failed' AND a.tier IS NOT NULL
               AND a.role IN ('serve', 'retry', 'fallback', 'escalate', 'shadow')
@@ -69,6 +79,7 @@ _ANSWERS: Final = """
     SELECT dense_rank() OVER (ORDER BY call_id) - 1 AS call, kind AS payload_type, dated, tier_planned, tier,
            bool_and(role = 'shadow') AS is_shadow, bool_or(attempt_id = served_attempt_id) AS is_served,
            bool_or(status = 'ok') AS valid, arg_max(confidence, n) FILTER (status = 'ok') AS confidence,
+           arg_max(raw, n) FILTER (status = 'ok') AS raw,
            CASE WHEN count(*) = count(cost_nusd) THEN CAST(sum(cost_nusd) AS DOUBLE) / 1e9 END AS cost_usd,
            CASE WHEN count(*) = count(latency_ms) THEN round(sum(latency_ms), 3) END AS latency_ms,
            min(propensity) FILTER (role = 'shadow') AS propensity,
@@ -92,6 +103,7 @@ class LogFacts:
         labels: Also per ``label_propensity``: labels, wrong (sum).
         tiers: One row per payload type, ``dated`` and tier: valid, invalid, scored, n_cost, cost_usd (sum), n_tokens,
             input_tokens and output_tokens (sums).
+        scored: One row per labelled answer with a confidence, in no order; see ``fitting.SCORED_COLUMNS``.
         answers: One row per call and tier of the calls with answers of several tiers; see ``answers.ANSWER_COLUMNS``.
     """
 
@@ -99,6 +111,7 @@ class LogFacts:
     ways: pl.DataFrame
     labels: pl.DataFrame
     tiers: pl.DataFrame
+    scored: pl.DataFrame
     answers: pl.DataFrame
 
 
@@ -117,6 +130,7 @@ def read_facts(log: "DuckDBPyConnection", since_us: int, until_us: int) -> LogFa
         ways=_frame(log, _WAYS),
         labels=_frame(log, _LABELS),
         tiers=_frame(log, _TIERS),
+        scored=_frame(log, _SCORED),
         answers=_frame(log, _ANSWERS),
     )
 

@@ -89,6 +89,29 @@ class Market:
             .select(pl.col(name).cast(kind) for name, kind in ANSWER_COLUMNS.items())
         )
 
+    def scored(self, log: LogFacts) -> pl.DataFrame:
+        """Return the labelled answers with a confidence of the judged types in their period."""
+        kinds = pl.DataFrame(
+            {"payload_type": list(self.facts), "dated": [name not in self.undated for name in self.facts]},
+            schema={"payload_type": pl.String, "dated": pl.Boolean},
+        )
+        return log.scored.join(kinds, on=["payload_type", "dated"])
+
+    def costs(self) -> Floats:
+        """Return the cost of one request by type and tier, USD, shape ``(n_types, n_tiers)``; nan = not known."""
+        found = np.full((len(self.names), len(self.tier_steps)), np.nan)
+        for name, facts in self.facts.items():
+            costs = [np.nan if tier.cost_usd is None else tier.cost_usd for tier in facts.tiers]
+            found[self.index[name]] = costs
+        return found
+
+    def prices(self) -> Floats:
+        """Return the price of a wrong answer by type, USD, shape ``(n_types,)``; 0 where it is not judged."""
+        found = np.zeros(len(self.names))
+        for name, facts in self.facts.items():
+            found[self.index[name]] = facts.error_cost_usd
+        return found
+
 
 def make_market(
     log: LogFacts,

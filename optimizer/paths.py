@@ -17,11 +17,13 @@ class Route:
         tiers: Its tiers, in order.
         accept_at: Confidence at which each step's answer is served.
         straight_below: Confidence below which the steps in between are left out; None = never.
+        on_raw: Whether these are confidences before any calibration.
     """
 
     tiers: tuple[int, ...]
     accept_at: tuple[float, ...]
     straight_below: tuple[float | None, ...]
+    on_raw: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,11 +34,30 @@ class Option:
         route: The path.
         direction: Where the first tier goes.
         edits: What to change in the config.
+        calibration: Id of the calibration that its thresholds are on the scale of; None = they are as they were.
     """
 
     route: Route
     direction: Direction
     edits: tuple[ConfigEdit, ...]
+    calibration: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cut:
+    """Thresholds of one path of one payload type, the last step left out.
+
+    Attributes:
+        accept_at: On the calibrated scale.
+        straight_below: The same; None = never.
+        raw_accept_at: The same cuts on raw confidences.
+        raw_straight_below: The same.
+    """
+
+    accept_at: tuple[float, ...]
+    straight_below: tuple[float | None, ...]
+    raw_accept_at: tuple[float, ...]
+    raw_straight_below: tuple[float | None, ...]
 
 
 def route_of(steps: tuple[PlanStep, ...], tiers: tuple[str, ...]) -> Route:
@@ -80,6 +101,57 @@ def options_of(config: RoutingConfig, name: str, plan: Plan, tiers: tuple[PlanSt
         )
         for steps in found
     )
+
+
+def fitted_option(
+    config: RoutingConfig, name: str, option: Option | None, cut: Cut, calibration: str, route: Route
+) -> Option:
+    """Return an option with fitted thresholds: of another path, or of the present one.
+
+    Args:
+        config: The config.
+        name: The payload type.
+        option: The other path; None = the present one.
+        cut: The thresholds.
+        calibration: The calibration that they are on the scale of.
+        route: The path.
+    """
+    location: Location = ("payload_types", name, "path")
+    before = config.written(location) or _plain(config, name)
+    after = before if option is None else _after(option, before)
+    fitted = [_with_cut(item, cut, step) for step, item in enumerate(after)]
+    there = config.written(("payload_types", name, "calibration"))
+    edits = [ConfigEdit(path=("payload_types", name, "calibration"), before=there, after=calibration)]
+    edits = [edit for edit in edits if edit.before != edit.after]
+    if fitted != before:
+        edits.append(ConfigEdit(path=location, before=before, after=fitted))
+    return Option(
+        route=Route(
+            tiers=route.tiers,
+            accept_at=(*cut.raw_accept_at, route.accept_at[-1]),
+            straight_below=(*cut.raw_straight_below, None),
+            on_raw=True,
+        ),
+        direction="threshold" if option is None else option.direction,
+        edits=tuple(edits),
+        calibration=calibration,
+    )
+
+
+def _after(option: Option, before: list[Any]) -> list[Any]:
+    """Return the path as an option's edit would have it written."""
+    (edit,) = option.edits
+    return [edit.after, *before[1:]] if edit.path[-1] == 0 else list(edit.after)
+
+
+def _with_cut(item: Any, cut: Cut, step: int) -> Any:
+    """Return a written step with its thresholds; the last step needs none."""
+    if step >= len(cut.accept_at):
+        return item
+    kept = {"tier": item} if isinstance(item, str) else dict(item)
+    kept.pop("straight_to_last_below", None)
+    low = cut.straight_below[step]
+    return {**kept, "accept_at": cut.accept_at[step], **({} if low is None else {"straight_to_last_below": low})}
 
 
 def shadow_edits(config: RoutingConfig, name: str, rule: dict[str, Any], budget_usd: float) -> tuple[ConfigEdit, ...]:

@@ -13,13 +13,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from optimizer.answers import tabulate
+from optimizer.answers import Table, tabulate
 from optimizer.drafting import Context, draft_of, sentence
 from optimizer.facts import Facts
+from optimizer.fitting import Calibrated, calibrations, cuts, halves, ladder_of
 from optimizer.judge import Judged, Question, Samples, judge
 from optimizer.log_facts import LogFacts, newest_call_us, read_facts
 from optimizer.market import Market, make_market
-from optimizer.paths import Option, options_of, shadow_edits
+from optimizer.paths import Cut, Option, fitted_option, options_of, shadow_edits
 from optimizer.portfolio import Portfolio, total
 from optimizer.replay import Floats
 from optimizer.rules import RULES, Rules
@@ -43,6 +44,7 @@ class Sheet:
         window_us: First and last instant of the window; None = there are no calls with times in it.
         seed: Seed of all draws.
         samples: Joint draws behind each move, by payload type.
+        calibrations: Files that drafts name, by id: they have to be there before the drafts are on offer.
     """
 
     drafts: tuple[Draft, ...]
@@ -50,6 +52,7 @@ class Sheet:
     window_us: tuple[int, int] | None
     seed: int
     samples: Mapping[str, Samples] = field(default_factory=dict[str, Samples], repr=False)
+    calibrations: Mapping[str, bytes] = field(default_factory=dict[str, bytes], repr=False)
 
     def portfolio(self, drafts: Iterable[Draft] | None = None, volumes: Mapping[str, float] | None = None) -> Portfolio:
         """Return totals over moves of this run, with 90 % predictive intervals from joint draws.
@@ -107,8 +110,9 @@ def propose(
         seed=seed,
         rules=rules,
     )
-    judged = _judge_all(facts, market, config, seed, rules)
-    return _Writer(market, config, context).sheet(judged)
+    found = calibrations(market.scored(facts), market.names, _judge_name(config), seed)
+    judged = _judge_all(facts, market, config, found, seed, rules)
+    return _Writer(market, config, context, found).sheet(judged)
 
 
 def newest_us(home: Home) -> int | None:
@@ -117,8 +121,19 @@ def newest_us(home: Home) -> int | None:
         return newest_call_us(log)
 
 
+def _judge_name(config: RoutingConfig) -> str | None:
+    """Return who judges, where there is one target that may; of several the log does not say which one did."""
+    targets = () if config.judge is None else config.tiers[config.judge.tier]
+    return targets[0].model if len(targets) == 1 else None
+
+
 def _judge_all(
-    facts: LogFacts, market: Market, config: RoutingConfig, seed: int, rules: Rules
+    facts: LogFacts,
+    market: Market,
+    config: RoutingConfig,
+    found: Mapping[str, Calibrated],
+    seed: int,
+    rules: Rules,
 ) -> dict[str, tuple[Judged, ...]]:
     """Return the judged options of each payload type that can be judged."""
     table = tabulate(market.answers(facts), len(config.tiers))
@@ -129,22 +144,58 @@ def _judge_all(
         for option in options_of(config, name, plan, market.tier_steps):
             if not _can_cascade(each, option):
                 continue
-            question = Question(
-                type=market.index[name],
-                now=each.now,
-                option=option,
-                accepts_missing=plan.on_missing == "accept",
-                calls_per_month=each.calls_per_month,
-                error_cost_usd=each.error_cost_usd,
-            )
-            asked[(each.now.tiers, option.route.tiers)].append(question)
-    found: defaultdict[int, list[Judged]] = defaultdict(list)
+            asked[(each.now.tiers, option.route.tiers)].append(_question(market, name, option))
+    judged: defaultdict[int, list[Judged]] = defaultdict(list)
     for (now, then), questions in sorted(asked.items()):
         # each comparison has draws of its own, whatever others there are
         rng = np.random.default_rng([seed, len(now), *now, *then])
         for each in judge(table, calls, tuple(questions), rng, rules):
-            found[each.question.type].append(each)
-    return {name: tuple(found[market.index[name]]) for name in market.facts}
+            judged[each.question.type].append(each)
+    first, second = halves(table)
+    for (now, then), questions in sorted(_fitted_questions(first, market, config, found).items()):
+        rng = np.random.default_rng([seed, 1, len(now), *now, *then])
+        for each in judge(second, calls, tuple(questions), rng, rules):
+            judged[each.question.type].append(each)
+    return {name: tuple(judged[market.index[name]]) for name in market.facts}
+
+
+def _fitted_questions(
+    table: Table, market: Market, config: RoutingConfig, found: Mapping[str, Calibrated]
+) -> dict[tuple[tuple[int, ...], tuple[int, ...]], list[Question]]:
+    """Return what to ask about thresholds that are fitted on these calls: of the present path and of others."""
+    kept = {name: each for name, each in found.items() if name in market.facts}
+    ladder = ladder_of(table, market.names, market.costs()) if kept else None
+    asked: defaultdict[tuple[tuple[int, ...], tuple[int, ...]], list[Question]] = defaultdict(list)
+    by_path: dict[tuple[int, ...], dict[str, Cut]] = {}
+    prices = market.prices()
+    for name, calibrated in kept.items() if ladder is not None else ():
+        facts, plan = market.facts[name], market.plans[name]
+        others: list[Option | None] = [None, *options_of(config, name, plan, market.tier_steps)]
+        for other in others:
+            route = facts.now if other is None else other.route
+            if ladder is None or len(route.tiers) == 1:
+                continue
+            if route.tiers not in by_path:
+                by_path[route.tiers] = cuts(ladder, route.tiers, prices, market.names, config.tier_names, kept)
+            cut = by_path[route.tiers].get(name)
+            if cut is None:
+                continue
+            option = fitted_option(config, name, other, cut, calibrated.calibration_id, route)
+            if option.edits:
+                asked[(facts.now.tiers, route.tiers)].append(_question(market, name, option))
+    return asked
+
+
+def _question(market: Market, name: str, option: Option) -> Question:
+    facts = market.facts[name]
+    return Question(
+        type=market.index[name],
+        now=facts.now,
+        option=option,
+        accepts_missing=market.plans[name].on_missing == "accept",
+        calls_per_month=facts.calls_per_month,
+        error_cost_usd=facts.error_cost_usd,
+    )
 
 
 def _can_cascade(facts: Facts, option: Option) -> bool:
@@ -167,13 +218,17 @@ def _cells(market: Market, kind: np.ndarray, group: np.ndarray, stratum: np.ndar
 class _Writer:
     """Turns judgements into the sheet."""
 
-    def __init__(self, market: Market, config: RoutingConfig, context: Context) -> None:
+    def __init__(
+        self, market: Market, config: RoutingConfig, context: Context, found: Mapping[str, Calibrated]
+    ) -> None:
         self._market = market
         self._config = config
         self._context = context
         self._drafts: list[Draft] = []
         self._verdicts: list[Verdict] = []
         self._samples: dict[str, Samples] = {}
+        self._found = found
+        self._named: dict[str, bytes] = {}
 
     def sheet(self, judged: Mapping[str, Sequence[Judged]]) -> Sheet:
         for name in self._market.names:
@@ -192,11 +247,15 @@ class _Writer:
             window_us=self._context.window_us if self._market.has_dated else None,
             seed=self._context.seed,
             samples=self._samples,
+            calibrations=self._named,
         )
 
     def _draft(self, facts: Facts, decision: Decision) -> None:
         if decision.verdict == "move" and decision.chosen is not None:
             self._samples[facts.name] = decision.chosen.samples
+            if decision.chosen.question.option.calibration is not None:
+                calibrated = self._found[facts.name]
+                self._named[calibrated.calibration_id] = calibrated.data
             self._drafts.append(draft_of(facts, decision.chosen, self._context))
         plan = decision.wanted
         if decision.verdict != "not_enough_evidence" or plan is None or not plan.is_worth(self._context.rules):

@@ -29,6 +29,7 @@ class Answers:
         confidence: 0..1; nan = not scored.
         cost_usd: All requests of the call to this tier, USD; nan = not known.
         latency_ms: The same in time; nan = not known.
+        raw: Confidence before any calibration; nan = not scored, None = nobody asks.
     """
 
     answered: Flags
@@ -36,6 +37,7 @@ class Answers:
     confidence: Floats
     cost_usd: Floats
     latency_ms: Floats
+    raw: Floats | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,12 +49,14 @@ class Way:
         accept_at: Confidence at which a step's answer is served, shape ``(n_calls, n_steps)``.
         straight_below: Confidence below which the steps up to the last are left out, same shape; nan = never.
         accepts_missing: Whether an unscored answer is served, shape ``(n_calls,)``.
+        on_raw: Whether thresholds are about confidences before any calibration.
     """
 
     tiers: tuple[int, ...]
     accept_at: Floats
     straight_below: Floats
     accepts_missing: Flags
+    on_raw: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +88,7 @@ def replay(answers: Answers, way: Way) -> Served:
     tier = np.full(n_calls, NOBODY, dtype=np.int64)
     asked_of = np.zeros_like(answers.answered)
     cost, latency = np.zeros(n_calls), np.zeros(n_calls)
+    confidences = answers.raw if way.on_raw and answers.raw is not None else answers.confidence
     for index, column in enumerate(way.tiers):
         asked = going if index == last else going & ~straight
         known &= ~(asked & ~answers.answered[:, column])
@@ -93,7 +98,7 @@ def replay(answers: Answers, way: Way) -> Served:
         valid = asked & answers.valid[:, column]
         # the latest valid answer is the one to fall back on
         tier = np.where(valid, column, tier)
-        confidence = answers.confidence[:, column]
+        confidence = confidences[:, column]
         scored = ~np.isnan(confidence)
         enough = np.where(scored, confidence >= way.accept_at[:, index], way.accepts_missing)
         straight |= valid & ~enough & scored & (confidence < way.straight_below[:, index])

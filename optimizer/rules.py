@@ -1,6 +1,6 @@
 """The numbers by which a proposal is made or not."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -11,6 +11,7 @@ class Rules:
         min_pairs: Labelled pairs without which nothing is moved.
         min_accepted_pairs: Of these, pairs from calls that had not escalated, for paths of several steps.
         p_net: Probability that a move's net must have of being above 0.
+        whole_interval: Whether the whole 90 % interval of the net must be above 0 as well.
         min_net_usd_month: Least net worth proposing, USD per month.
         min_net_share: The same as a share of the type's present total cost; the larger counts.
         max_unanswered: By how much the share of calls without a valid answer may grow, 0..1.
@@ -24,7 +25,9 @@ class Rules:
         widen_below: Below so many pairs intervals are widened (2.6) ...
         widen_by: ... by this factor.
         n_draws: Joint draws of every estimate.
-        usual_margin: Change of the wrong rate to tell apart where break-even is not known (8.2: 2 points).
+        usual_margin: Change of the wrong rate to tell apart where break-even is not known (8.2: 2 points); also the
+            change from which a move counts as harm.
+        most_harm: Largest probability of harm that a move may have, whatever it saves; None = dollars alone decide.
         certainty: (z_0.95 + z_0.80) squared: pairs = certainty x discordance / margin^2 (2.7).
         shadow_rate: Share of calls that an evidence proposal shadows, unless that takes longer than ``shadow_days``.
         max_shadow_rate: The largest share it asks for.
@@ -40,6 +43,7 @@ class Rules:
     min_pairs: int = 100
     min_accepted_pairs: int = 30
     p_net: float = 0.90
+    whole_interval: bool = True
     min_net_usd_month: float = 1.0
     min_net_share: float = 0.02
     max_unanswered: float = 0.01
@@ -54,6 +58,7 @@ class Rules:
     widen_by: float = 1.25
     n_draws: int = 2000
     usual_margin: float = 0.02
+    most_harm: float | None = None
     certainty: float = 6.18
     shadow_rate: float = 0.05
     max_shadow_rate: float = 0.50
@@ -67,3 +72,9 @@ class Rules:
 
 
 RULES = Rules()
+
+GUARDED = replace(RULES, most_harm=0.04, p_net=0.85, whole_interval=False, min_pairs=30)
+"""No move that may well be harmful, whatever it saves; in return, fewer pairs are asked for.
+
+With twelve weekly looks at types half of which lose nothing, a limit of 4 % keeps the share of harmful moves below 5 %.
+"""

@@ -14,7 +14,7 @@ from optimizer.paths import Option, Route
 from optimizer.rules import Rules
 from router_core.control.records import Risk
 
-Obstacle = Literal["unseen", "few", "invalid", "slow", "unsure", "small"]
+Obstacle = Literal["unseen", "few", "invalid", "slow", "unsure", "harmful", "small"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,8 +40,10 @@ def decide(facts: Facts, judged: tuple[Judged, ...], rules: Rules) -> Decision:
     moves = [each for each in judged if obstacles[id(each)] is None]
     if moves:
         return Decision(verdict="move", chosen=_best(facts, moves, rules))
-    unsettled = [each for each in judged if not is_settled(facts, each, rules)]
-    settled = [each for each in judged if is_settled(facts, each, rules) and each.seen]
+    # thresholds are no reason to ask for evidence: what they could win is known only once they are fitted
+    plain = [each for each in judged if each.question.option.calibration is None]
+    unsettled = [each for each in plain if not is_settled(facts, each, rules)]
+    settled = [each for each in plain if is_settled(facts, each, rules) and each.seen]
     if unsettled:
         best = max(unsettled, key=lambda each: potential(facts, each) or 0.0)
         plans = [plan for plan in (wanted(facts, each, rules) for each in unsettled) if plan is not None]
@@ -60,7 +62,8 @@ def obstacle(facts: Facts, judged: Judged, rules: Rules) -> Obstacle | None:
         ("few", not _has_pairs(judged, rules)),
         ("slow", is_slow(facts, judged)),
         ("small", net.high < facts.material_usd_month(rules)),
-        ("unsure", judged.p_net_positive < rules.p_net or net.low <= 0),
+        ("unsure", judged.p_net_positive < rules.p_net or (rules.whole_interval and net.low <= 0)),
+        ("harmful", rules.most_harm is not None and judged.p_harm > rules.most_harm),
         ("small", net.mean < facts.material_usd_month(rules)),
     )
     for name, holds in checks:
@@ -99,11 +102,15 @@ def risk_of(judged: Judged, rules: Rules) -> Risk:
 
 
 def _best(facts: Facts, moves: list[Judged], rules: Rules) -> Judged:
-    """Return the move with the largest net; fewer steps are preferred to a net that is not materially larger."""
+    """Return the move with the largest net; a smaller change is preferred to a net that is not materially larger."""
     least = max(_net(each) for each in moves) - facts.material_usd_month(rules)
     return min(
         (each for each in moves if _net(each) >= least),
-        key=lambda each: (len(each.question.option.route.tiers), -_net(each)),
+        key=lambda each: (
+            len(each.question.option.route.tiers),
+            each.question.option.calibration is not None,
+            -_net(each),
+        ),
     )
 
 

@@ -8,9 +8,10 @@ from router_core.decide.moves import (
     Checked,
     Fact,
     Facts,
+    Merged,
 )
 from router_core.decide.plan import Plan
-from router_core.decide.trace import facts_extra, opened_extra
+from router_core.decide.trace import ON_PATH, facts_extra, opened_extra
 from router_core.free import Recalled
 from router_core.inflight import InFlight, receipt_of_answer, receipt_of_failure, record_of
 from router_core.lines import CallFacts, Closed, Line, Sent, attempt_line, call_line, started_line
@@ -67,8 +68,10 @@ class Books:
     def take_line(self, fact: Fact, action: Action) -> Line | None:
         """Return the line of the answer that was just checked, now that its consequence is known."""
         request = self.unlogged
-        if request is None or not isinstance(fact, Checked):
+        if request is None or not isinstance(fact, Checked | Merged):
             return None
+        if isinstance(fact, Checked) and fact.corrects is not None:
+            return None  # corrections go on record once it is known what became of them
         status, error_type = ("ok", None) if fact.valid else ("invalid", "invalid")
         return self.take(request, status, error_type, facts=facts_extra(fact, action))
 
@@ -121,11 +124,13 @@ class Books:
         self.is_closed = True
         recalled = self._recalled
         escalations = fallbacks = 0
+        tier = None
         for made in self.records:
             if made.role == "fallback":
                 fallbacks += 1
-            elif made.role in UPWARDS:
+            elif made.role == "escalate" or (made.role == "correct" and made.tier != tier):
                 escalations += 1
+            tier = made.tier if made.role in ON_PATH else tier
         closed = _make_closed(
             status=status,
             reason=reason,

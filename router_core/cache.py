@@ -51,7 +51,9 @@ _FILLED: Final = 0.9
 _NOT_IN_TEXT: Final = frozenset({"tool_calls", "function_call"})
 
 # of a kept answer: the client's own object is none to keep, and nobody waits for its first token again
-_KEPT_FIELDS: Final = tuple(field.name for field in fields(Response) if field.name not in ("raw", "usage", "ttft_ms"))
+_KEPT_FIELDS: Final = tuple(
+    field.name for field in fields(Response) if field.name not in ("raw", "usage", "ttft_ms", "pack")
+)
 
 EventFunction = Callable[[str, dict[str, object], int], None]
 

@@ -142,7 +142,7 @@ def refuse_awaited(name: str, function: object) -> None:
         TypeError: It has to be awaited.
     """
     if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function) or _is_async_object(function):
-        raise TypeError(f"{name} must be plain functions, not async ones: nothing awaits what they return")
+        raise TypeError(f"{name} takes plain functions, not async ones: nothing awaits what they return")
 
 
 def _is_async_object(function: object) -> bool:

@@ -1,15 +1,25 @@
 """Does what a call's flow asks for: in a thread, or in an event loop."""
 
+from typing import TypeVar
+
 from router_core.backends import Backend
 from router_core.clock import Clock
-from router_core.effects import Effect, Flow, Pause, Send
-from router_core.types import Answer
+from router_core.effects import Driven, Effect, Pause, Send
+
+T = TypeVar("T")
 
 
-def drive(flow: Flow, backend: Backend, clock: Clock) -> Answer:
-    """Return the answer of a call, made in this thread; raises what the call raises."""
+def drive(flow: Driven[T], backend: Backend, clock: Clock, effect: Effect | None = None) -> T:
+    """Return the answer of a call, made in this thread; raises what the call raises.
+
+    Args:
+        flow: The call.
+        backend: Model client.
+        clock: Time.
+        effect: What it asks for now; None = it has not begun.
+    """
     try:
-        effect = next(flow)
+        effect = next(flow) if effect is None else effect
         while True:
             try:
                 response = (
@@ -23,10 +33,10 @@ def drive(flow: Flow, backend: Backend, clock: Clock) -> Answer:
         return stop.value
 
 
-async def adrive(flow: Flow, backend: Backend, clock: Clock) -> Answer:
-    """Return the answer of a call without blocking the event loop; raises what the call raises."""
+async def adrive(flow: Driven[T], backend: Backend, clock: Clock, effect: Effect | None = None) -> T:
+    """Return the answer of a call without blocking the event loop; see ``drive``."""
     try:
-        effect = next(flow)
+        effect = next(flow) if effect is None else effect
         while True:
             try:
                 response = (

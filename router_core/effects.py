@@ -1,6 +1,7 @@
 """What a call's flow asks of whoever drives it."""
 
 from collections.abc import Generator
+from typing import TypeVar
 
 from router_core.backends import AsyncReading, Reading
 from router_core.record import record
@@ -54,5 +55,7 @@ class Disowned(BaseException):
     """The call is another process's: it ends here without a word."""
 
 
+T = TypeVar("T")
 Effect = Send | Pause | Open | Relay
-Flow = Generator[Effect, Response | Begun | None, Answer]
+Driven = Generator[Effect, Response | Begun | None, T]
+Flow = Driven[Answer]

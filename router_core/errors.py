@@ -36,6 +36,7 @@ ErrorKind = Literal[
     "content_policy",
     "bad_request",
     "missing_key",
+    "spoiled",  # not this task's request, but one that it shared with others
     "internal",
 ]
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from router_core.books import UPWARDS, Books
 from router_core.clock import CallTime
+from router_core.correcting import Correcting
 from router_core.decide.capable import Needs
 from router_core.decide.compare import Given
 from router_core.decide.moves import (
@@ -105,6 +106,7 @@ class CallFlow:
         self._trace: list[Fact] = []
         self._answers: dict[int, InFlight] = {}
         self._scoring: Scoring | None = None
+        self._correcting = Correcting(task, plan)
         self._partial_text = ""
 
     def run(self) -> Flow:
@@ -153,12 +155,14 @@ class CallFlow:
                     if line is not None:
                         self._state.log(line)
                     yield from self._score(action)
+                case Check(n=n):
+                    self._check(n)
                 case Accept(n=n, reason=reason):
                     return self._serve(n, reason, line)
                 case Exhausted(reason=reason):
                     raise self._exhausted(reason, line)
-                case Check() | Merge():  # answers are checked when they come; corrections are refused with the config
-                    raise NotImplementedError(type(action).__name__)
+                case Merge(n=n, draft=draft):
+                    self._merge(n, draft)
 
     def _recall(self, recalled: Recalled) -> None:
         """Go on from an answer that an earlier run has paid for."""
@@ -212,11 +216,16 @@ class CallFlow:
             target=target,
             started_us=started_us,
             reserved_nusd=state.estimate_nusd(
-                plan.payload_type, target, self._needs.about_tokens, price, most=self._needs.most_output_tokens
+                self._correcting.kind(action.draft),
+                target,
+                self._needs.about_tokens,
+                price,
+                most=self._needs.most_output_tokens,
             ),
             step=action.step,
             target_index=action.target,
             draft=action.draft,
+            propensity=plan.propensity,
         )
         request = self._books.begin(sent, price)
         try:
@@ -224,7 +233,7 @@ class CallFlow:
                 response = yield from self._read(request, action.timeout_us)
             else:
                 response = yield _make_send(
-                    request=make_request(self._task, plan, self._call.call_id, sent, action.timeout_us / 1e6)
+                    request=self._correcting.wire(sent, self._call.call_id, action.timeout_us / 1e6)
                 )
         except CallError as error:
             self._failed(request, error)
@@ -288,17 +297,30 @@ class CallFlow:
         state, sent = self._state, request.sent
         got = receipt_of_answer(request, response, state.prices)
         self._books.settle(request, got, self._now_us())
-        state.answered(self._task.payload_type, sent.target, response.usage, request.ended_us - sent.started_us)
+        kind = self._correcting.kind(sent.draft)
+        state.answered(kind, sent.target, response.usage, request.ended_us - sent.started_us)
         self._answers[sent.n] = request
         self._trace.append(_make_returned(n=sent.n, step=sent.step, target=sent.target_index))
         self._check(sent.n)
 
     def _check(self, n: int) -> None:
         request = self._answers[n]
-        valid = examine(self._task, self._plan, request)
-        if valid and self._start.keeping is not None and not self._plan.degraded and request.sent.draft is None:
-            self._start.keeping.keep(self._call.call_id, request, self._now_us())
+        valid = request.sent.draft is not None or examine(self._task, self._plan, request)
+        if valid and request.sent.draft is None:
+            self._keep(request)
         self._trace.append(self._checked(n, request, valid=valid))
+
+    def _merge(self, n: int, draft: int) -> None:
+        request = self._answers[n]
+        fact = self._correcting.merged(request, draft, self._facts(self._now_us()))
+        if fact.valid:
+            self._keep(request, fact.confidence)
+        self._trace.append(fact)
+
+    def _keep(self, request: InFlight, told: Confidence | None = None) -> None:
+        """Keep a valid answer for a run that comes after this one."""
+        if self._start.keeping is not None and not self._plan.degraded:
+            self._start.keeping.keep(self._call.call_id, request, self._now_us(), told)
 
     def _checked(self, n: int, request: InFlight, *, valid: bool) -> Checked:
         # what is served anyway needs no look at the world
@@ -318,6 +340,8 @@ class CallFlow:
             confidence=request.confidence,
             corrects=request.sent.draft,
             streamed=streamed,
+            correctable=valid and not settled and self._correcting.note(n, request),
+            packed=request.response is not None and request.response.pack is not None,
             facts=_NOTHING_ASKED if settled else self._facts(self._now_us()),
         )
 
@@ -403,6 +427,9 @@ class CallFlow:
         answer.latency_ms = (ended_us - self._call.opened_us) / 1000
         answer.raw = None if response is None else response.raw
         answer.cache_hit = recalled is not None and served is recalled.request.sent
+        answer.fields = self._correcting.fields(
+            served.n, self._books.records, None if recalled is None else recalled.request
+        )
         return answer
 
     def _shadow(self, served: Sent, answer: Given) -> None:

@@ -1,7 +1,7 @@
 """Answers that cost nothing, kept from an earlier run or given by a pre-check; and the keeping of those that did."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any, Final
 
 from router_core.cache import Kept, RetryCache, can_keep
@@ -58,7 +58,7 @@ class Keeping:
                 request = unpaid(sent, found.response)
                 if examine(task, plan, request):
                     if found.confidence is not None and _still_holds(plan, found.confidence):
-                        request.confidence = found.confidence
+                        request.confidence = replace(found.confidence, fields=request.confidence.fields)
                     return Recalled(call_id=found.call_id, request=request)
         return None
 
@@ -69,10 +69,12 @@ class Keeping:
             call_id: The call that has paid for it.
             request: The answer.
             at_us: When, microseconds since the epoch.
-            told: What a judge or samples have told about it, which is kept with it.
+            told: What requests of their own have told about it, or how sure a merged answer is, which is kept with it.
         """
         sent, response = request.sent, request.response
         if response is not None and can_keep(response):
+            if told is None and response.pack is not None and response.pack.said is not None:
+                told = request.confidence  # it stands beside the text
             kept = Kept(call_id=call_id, attempt_id=sent.attempt_id, response=response, confidence=told)
             self._cache.keep(self._key, target_of(sent.target), kept, at_us)
 
@@ -80,7 +82,8 @@ class Keeping:
 def _still_holds(plan: Plan, told: Confidence) -> bool:
     """Return whether the config still takes its confidence from there, and on that scale."""
     scale = None if plan.calibration is None else plan.calibration.calibration_id
-    return told.source == plan.confidence_source and told.calibration in (None, scale)
+    from_fields = told.source == "field" and plan.confidence_source == "auto"
+    return (from_fields or told.source == plan.confidence_source) and told.calibration in (None, scale)
 
 
 def keeping_for(cache: RetryCache, task: Task) -> Keeping | None:

@@ -52,6 +52,7 @@ class InFlight:
         answer_match: Whether it is the served answer too; None = not compared.
         reading: Its answer while that comes in piece by piece.
         ttft_ms: Time to the first of these pieces.
+        correction: What became of the corrections it has brought; None of a request that asked for none.
     """
 
     sent: Sent
@@ -66,6 +67,7 @@ class InFlight:
     answer_match: bool | None = None
     reading: Incoming | None = None
     ttft_ms: float | None = None
+    correction: Mapping[str, Any] | None = None
 
     def ended(self, status: AttemptStatus, error_type: str | None, facts: Mapping[str, Any] | None) -> Ended:
         """Return how it ended, for its line.
@@ -92,6 +94,7 @@ class InFlight:
         ended.service_tier = response.service_tier
         ended.ttft_ms = response.ttft_ms if self.ttft_ms is None else self.ttft_ms
         ended.answer_match = self.answer_match
+        ended.correction = self.correction
         ended.facts = facts
         return ended
 
@@ -116,9 +119,10 @@ def record_of(request: InFlight, ended: Ended, message: str | None = None) -> At
     """Return the attempt as the caller may inspect it."""
     sent = request.sent
     answer = request.response if ended.status == "ok" else None
+    pack = None if request.response is None else request.response.pack
     made: Any = blank(AttemptRecord)
     made.attempt_id = sent.attempt_id
-    made.request_id = sent.attempt_id
+    made.request_id = sent.attempt_id if pack is None else pack.request_id
     made.n = sent.n
     made.role = sent.role
     made.tier = sent.tier
@@ -140,6 +144,8 @@ def receipt_of_answer(request: InFlight, response: Response, prices: PriceBook) 
     """Take in what came back and return what it cost, at the price of the service tier that answered."""
     sent = request.sent
     request.response = response
+    if response.pack is not None:
+        return response.pack.receipt
     if response.service_tier is not None:
         request.price = prices.price(sent.target.model, sent.started_us, service_tier=response.service_tier)
     got = receipt(response.usage, request.price, reported_nusd=response.cost_nusd, estimated=response.is_counted)
@@ -160,12 +166,17 @@ def _never_free(got: Receipt, sent: Sent) -> Receipt:
     return got
 
 
+def is_withheld(response: Response) -> bool:
+    """Return whether the provider has withheld an answer, in whole or in part."""
+    return response.finish_reason == _WITHHELD
+
+
 def refusal_of(model: str, response: Response) -> CallError | None:
     """Return the failure that an answer is if the provider has withheld it, in whole or in part; else None.
 
     A refusal that comes as an answer is still a refusal: another model must not be asked to get around it.
     """
-    if response.finish_reason != _WITHHELD:
+    if not is_withheld(response):
         return None
     text = f"{model}: answer withheld by the provider's content filter"
     return CallError(text, kind="content_policy", billed=None)

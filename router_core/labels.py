@@ -12,6 +12,18 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
 
+def schema_of(response_format: Any) -> Mapping[str, Any] | None:
+    """Return the JSON schema of a wanted format; None where it says nothing of its answers' fields."""
+    if isinstance(response_format, type):
+        return _schema_of_model(cast("type[BaseModel]", response_format))
+    return json_schema(response_format)
+
+
+@lru_cache(maxsize=256)
+def _schema_of_model(model: "type[BaseModel]") -> dict[str, Any]:
+    return model.model_json_schema()
+
+
 def declares(response_format: Any, field: str) -> bool:
     """Return whether a wanted format has a field of this name at its top."""
     if isinstance(response_format, type):

@@ -84,6 +84,7 @@ class Ended:
         service_tier: The provider's service tier.
         ttft_ms: Time to the first token.
         answer_match: Whether the answer is the served one too, of a shadow that can be compared.
+        correction: What became of the corrections it has brought, of a request that asked for some.
         facts: What a replay needs beyond the columns.
     """
 
@@ -98,6 +99,7 @@ class Ended:
     service_tier: str | None = None
     ttft_ms: float | None = None
     answer_match: bool | None = None
+    correction: Mapping[str, Any] | None = None
     facts: Mapping[str, Any] | None = None
 
 
@@ -128,6 +130,8 @@ def started_line(plan: Plan, call: CallFacts, sent: Sent) -> Line:
         item["step"] = call.step
     if call.tags:
         item["tags"] = call.tags
+    if plan.holdback is not None:
+        item["holdback"] = plan.holdback
     if sent.propensity is not None:
         item["propensity"] = sent.propensity
     if sent.about_attempt_id is not None:
@@ -206,6 +210,8 @@ def _attempt_extra(ended: Ended) -> Line:
     if ended.confidence is not None and ended.confidence.raw is not None:
         # what the next calibration is fitted on
         extra["confidence_raw"] = ended.confidence.raw
+    if ended.correction is not None:
+        extra["correction"] = ended.correction
     return extra if ended.facts is None else {"facts": ended.facts} | extra
 
 
@@ -319,6 +325,8 @@ def call_line(plan: Plan, call: CallFacts, closed: Closed) -> Line:
         line["run"] = call.run
     if call.step is not None:
         line["step"] = call.step
+    if plan.holdback is not None:
+        line["holdback"] = plan.holdback
     if closed.paid_by is not None:
         line["linked_call_id"] = closed.paid_by
     _add_served(line, plan, closed)

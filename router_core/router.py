@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from router_core.admission import admit
@@ -15,14 +15,16 @@ from router_core.background import Inline, Threads
 from router_core.cache import Limits, RetryCache
 from router_core.call_log.filesystems import NETWORK_VARIABLE, refuse_network
 from router_core.call_log.home import HOME_VARIABLE, Home, home_beside
+from router_core.call_log.outcome_lines import outcome_line
 from router_core.call_log.spool import Spool
-from router_core.checks import Check
+from router_core.checks import Check, refuse_awaited
 from router_core.clock import CallTime, Clock, SystemClock, VirtualClock
 from router_core.control.budgets import Guardrail
 from router_core.course import Streams
 from router_core.decide.breaker import Cause, Tally, Usual
 from router_core.decide.capable import needs_of
-from router_core.decide.plan import Plan, as_judged, under_guard
+from router_core.decide.holdback import held_back
+from router_core.decide.plan import PackRule, Plan, as_judged, under_guard
 from router_core.driving import adrive, drive
 from router_core.effects import Flow
 from router_core.errors import RequestRejectedError
@@ -31,23 +33,23 @@ from router_core.free import start_of
 from router_core.health import Breakers, Care, Health
 from router_core.lifetime import close_at_exit, follow_forks
 from router_core.lines import CallFacts, Closed, call_line
+from router_core.packer import ManyCalls, Packer, Seating
 from router_core.prechecks import PreCheckFunction, Rules, compile_rules
 from router_core.record import maker
 from router_core.shadow import AnswerFunction, Shadows
 from router_core.state import Observed, RouterState
 from router_core.streaming import StreamedCalls
 from router_core.task import ConfidenceFunction, Task, refuse_unusable, several, template_hash
-from router_core.types import NANO, Answer, Message, OutcomeSource
+from router_core.types import Answer, Message, OutcomeSource
 
-# beyond this an amount is a slip of the keyboard, and would overflow the log's nano-dollars
-_MOST_USD = 1e9
+# of one write to the log; others may write in between
+_LINES_AT_ONCE = 1_000
 if TYPE_CHECKING:  # the config brings pydantic: loaded when a router is opened
+    from router_core.call_log.outcome_intake import OutcomeReport
     from router_core.config import RoutingConfig
     from router_core.control.config_file import ConfigFile
     from router_core.control.recorder import Recorder
     from router_core.decide.compile import Plans
-
-_OUTCOME_SOURCES = frozenset[str](get_args(OutcomeSource))
 
 _make_task = maker(Task)
 _make_call = maker(CallFacts)
@@ -63,7 +65,7 @@ class _Routing:
     rules: Rules
 
 
-class Router(StreamedCalls):
+class Router(StreamedCalls, ManyCalls):
     """Routes each payload type to a tier, escalates, falls back, keeps to the limit, and logs every attempt.
 
     One router serves any number of threads and tasks. Use ``Router.open``.
@@ -98,6 +100,7 @@ class Router(StreamedCalls):
             on_event=self._event,
             on_answer=on_shadow,
         )
+        self._packer = Packer(self._begin, backend, clock)
         self._streams = Streams()
         self._recorder: Recorder | None = None
         self._routing = self._make_routing(config_file.current)
@@ -129,10 +132,13 @@ class Router(StreamedCalls):
 
         Raises:
             ConfigError: The config or the home cannot be used; lists everything that is wrong.
+            TypeError: ``on_shadow`` is async.
         """
         from router_core.control.config_file import ConfigFile
         from router_core.control.recorder import Recorder
 
+        if on_shadow is not None:
+            refuse_awaited("on_shadow", on_shadow)
         file = Path(path)
         chosen = str(home) if home is not None else os.environ.get(HOME_VARIABLE)
         now_us = (clock or SystemClock()).now_us
@@ -232,11 +238,14 @@ class Router(StreamedCalls):
             tags=tags,
             params=params,
         )
+        rule = self._pack_rule(payload_type)
+        if rule is not None:
+            return await self._packer.acomplete(task, rule)
         return await adrive(self._begin(task), self._backend, self._clock)
 
     def outcome(
         self,
-        call_id: str,
+        call_id: str | None = None,
         *,
         correct: bool | float | None = None,
         error_usd: float | None = None,
@@ -247,7 +256,7 @@ class Router(StreamedCalls):
         """Log what was learned about an answer, any time later and from any process.
 
         Args:
-            call_id: The call, ``answer.call_id``.
+            call_id: The call, ``answer.call_id``; may be left out when ``attempt_id`` is given.
             correct: True, False or a grade 0..1; may be left out when ``error_usd`` is given (then 0).
             error_usd: What the mistake cost, USD; default the payload type's ``error_cost_usd``.
             source: Who says so; gold beats user beats judge beats transfer, then the latest wins.
@@ -257,29 +266,44 @@ class Router(StreamedCalls):
         Raises:
             ValueError: A value is out of its range, or there is nothing to log.
         """
-        if correct is None and error_usd is None:
-            raise ValueError("outcome: give correct, error_usd or both")
-        grade = 0.0 if correct is None else float(correct)
-        if not 0 <= grade <= 1:
-            raise ValueError(f"outcome: correct must be True, False or within 0..1, not {correct!r}")
-        if error_usd is not None and not 0 <= error_usd < _MOST_USD:
-            raise ValueError(f"outcome: error_usd must be a number of USD >= 0, not {error_usd!r}")
-        if source not in _OUTCOME_SOURCES:
-            raise ValueError(f"outcome: source must be one of {', '.join(sorted(_OUTCOME_SOURCES))}, not {source!r}")
-        if label_propensity is not None and not 0 < label_propensity <= 1:
-            raise ValueError(f"outcome: label_propensity must be within 0..1, not {label_propensity!r}")
-        self._spool.write(
-            {
-                "k": "outcome",
-                "call_id": call_id,
-                "attempt_id": attempt_id,
-                "received_at": self._clock.now_us(),
-                "correct": grade,
-                "error_nusd": None if error_usd is None else round(error_usd * NANO),
-                "source": source,
-                "label_propensity": label_propensity,
-            }
-        )
+        if call_id is None and attempt_id is None:
+            raise ValueError("outcome: give the call_id or the attempt_id")
+        try:
+            line = outcome_line(
+                # the router's attempts are named after their call
+                str(attempt_id).rpartition("-")[0] if call_id is None else call_id,
+                attempt_id=attempt_id,
+                received_us=self._clock.now_us(),
+                correct=correct,
+                error_usd=error_usd,
+                source=source,
+                label_propensity=label_propensity,
+            )
+        except ValueError as error:
+            raise ValueError(f"outcome: {error}") from error
+        self._spool.write(line)
+
+    def outcomes(self, labels: object, *, source: OutcomeSource = "user") -> "OutcomeReport":
+        """Log many labels at once, and return what they have met.
+
+        Each row has ``correct`` (0..1) or ``error_usd`` or both, and names its answer: ``call_id``, or ``attempt_id``,
+        or ``run``, which means every served call of the job that is on record by now, with ``payload_type`` those of
+        that type and with ``step`` the newest of that step. It may have ``source``, ``label_propensity`` and
+        ``received_at``; other columns are left alone. Labels that are there already are not written again.
+
+        Args:
+            labels: Path of a CSV, JSON lines or Parquet file; a data frame of pandas, Polars or Arrow; or mappings.
+            source: Who says so where a row does not.
+
+        Raises:
+            ConfigError: Rows cannot be used; says which and why. Nothing was logged then.
+        """
+        from router_core.call_log.outcome_intake import outcome_lines
+
+        report, lines = outcome_lines(self._home, labels, default_source=source, now_us=self._clock.now_us())
+        for start in range(0, len(lines), _LINES_AT_ONCE):
+            self._spool.write(*lines[start : start + _LINES_AT_ONCE])
+        return report
 
     def reload(self) -> None:
         """Look at the config file now instead of within a second; needs two looks, as every reload does."""
@@ -314,12 +338,17 @@ class Router(StreamedCalls):
     ) -> None:
         self.close()
 
-    def _begin(self, task: Task) -> Flow:
+    def _pack_rule(self, payload_type: str) -> PackRule | None:
+        plan = None if self._closed else self._current().plans.plan_for(payload_type)
+        return None if plan is None else plan.pack
+
+    def _begin(self, task: Task, seating: Seating | None = None) -> Flow:
         if self._closed:
             raise RequestRejectedError("the router is closed")
         refuse_unusable(task)
         routing, time = self._current(), CallTime(self._clock)
-        state, now_us = routing.state, time.start_us
+        state = routing.state if seating is None else seating(routing.state)
+        now_us = time.start_us
         call = _make_call(
             call_id=self._clock.new_id(now_us),
             opened_us=now_us,
@@ -332,6 +361,8 @@ class Router(StreamedCalls):
         plan = routing.plans.plan_for(task.payload_type)
         if plan is None:
             raise self._rejected(routing, call)
+        if plan.holdback_rule is not None:
+            plan = held_back(plan, task.run, call.call_id, now_us)
         needs = needs_of(task.messages, task.params, task.response_format)
         start = start_of(self._cache, routing.rules.of(plan), task, plan, now_us)
         if start.is_answered:
@@ -372,8 +403,8 @@ class Router(StreamedCalls):
 
         prices = PriceBook(config.prices, config.on_unpriced, version=config.content_hash)
         now_us = self._clock.now_us()
-        plans = compile_plans(config, lambda model: prices.abilities(model, now_us))
         zone = ZoneInfo(config.timezone)
+        plans = compile_plans(config, lambda model: prices.abilities(model, now_us), zone)
         self._guardrail.keep_to(plans.limit, zone)
         self._shadow_budget.keep_to(plans.shadow_limit, zone)
         self._spool.keep_to(config.log.durability)
@@ -422,6 +453,7 @@ class Router(StreamedCalls):
         for part in self.store_users():
             part.after_fork()
         self._streams.after_fork()
+        self._packer.after_fork()
         self._shadows.after_fork()
         self._health.after_fork()
         self._breakers.after_fork()

@@ -15,7 +15,7 @@ from router_core.labels import declares, label_field
 from router_core.lines import Sent
 from router_core.prechecks import PreCheckFunction, refuse_unusable_rule
 from router_core.record import blank, record
-from router_core.types import Message, Request
+from router_core.types import CheckResult, Message, Request
 
 # what the client knows as arguments and the router decides by itself
 _ROUTED = frozenset({"model", "stream", "num_retries", "max_retries", "fallbacks", "api_base", "base_url", "timeout"})
@@ -162,6 +162,9 @@ def _logprobs(task: Task, plan: Plan) -> bool:
 def examine(task: Task, plan: Plan, request: InFlight) -> bool:
     """Run the free checks on a request's answer and measure its confidence; return whether the answer is valid."""
     response = request.response
+    if response is not None and response.pack is not None and response.pack.spoiled is not None:
+        request.checks = (CheckResult(name="pack", ms=0.0, verdict="failed", detail=response.pack.spoiled),)
+        return False
     text = response.text if response is not None else ""
     checked = run_checks(text, task.response_format, task.checks)
     request.parsed, request.checks = checked.parsed, checked.results
@@ -177,6 +180,7 @@ def examine(task: Task, plan: Plan, request: InFlight) -> bool:
             token_logprobs=response.token_logprobs,
             tokens=response.tokens,
             label=partial(label_field, task.response_format, plan.comparable) if response.tokens else None,
+            said=None if response.pack is None else response.pack.said,
         )
         confidence = measure(plan.confidence_source, signals, field=plan.confidence_field)
         if plan.calibration is not None:

@@ -253,6 +253,29 @@ class Token:
 
 
 @record
+class PackShare:
+    """One task's share of a request that it shared with others.
+
+    Attributes:
+        request_id: The request.
+        items: How many tasks shared it.
+        receipt: What this task's share cost.
+        spoiled: Why there is no answer for it in the reply; None = there is one.
+        said: What its answer says of itself beside its text, 0..1.
+        alone_nusd: What a request of its own would have cost, nano-dollars; None = not known.
+        alone_input_tokens: How large its prompt would have been, tokens.
+    """
+
+    request_id: str
+    items: int
+    receipt: Receipt
+    spoiled: str | None = None
+    said: float | None = None
+    alone_nusd: int | None = None
+    alone_input_tokens: int = 0
+
+
+@record
 class Response:
     """What a backend returns for one request.
 
@@ -268,6 +291,7 @@ class Response:
         ttft_ms: Time to the first token, for streams.
         raw: The client's own response object, for the caller.
         is_counted: Whether tokens were counted on this side, because the provider has not (yet) told them all.
+        pack: Its share of the request, where that was shared with other tasks.
     """
 
     text: str
@@ -281,6 +305,7 @@ class Response:
     ttft_ms: float | None = None
     raw: Any = None
     is_counted: bool = False
+    pack: PackShare | None = None
 
 
 @record
@@ -350,6 +375,25 @@ class ShadowAnswer:
 
 
 @record
+class AnswerField:
+    """One field of an answer that was merged from a draft and its corrections.
+
+    Attributes:
+        name: The field.
+        confidence: How sure the attempt that gave it was of it, 0..1.
+        attempt_id: That attempt.
+        tier: Its tier.
+        model: Its model.
+    """
+
+    name: str
+    confidence: float
+    attempt_id: str
+    tier: str
+    model: str
+
+
+@record
 class Answer:
     """The answer to one call.
 
@@ -368,6 +412,7 @@ class Answer:
         latency_ms: Wall time of the whole call.
         raw: The client's own response object of the served attempt; None of an answer that cost nothing.
         cache_hit: Whether an earlier run has paid for it.
+        fields: Where each field comes from, of an answer that was merged from a draft and its corrections; else ().
     """
 
     text: str
@@ -383,6 +428,7 @@ class Answer:
     latency_ms: float
     raw: Any = None
     cache_hit: bool = False
+    fields: tuple[AnswerField, ...] = ()
 
     @property
     def cost_usd(self) -> float:

@@ -4,9 +4,7 @@ import json
 import os
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -22,6 +20,7 @@ from router_core.call_log.read import reading
 from router_core.call_log.spool import Spool
 from tests.builders import make_call_line
 from tests.log_processes import write_call
+from tests.timing import PATIENCE_S, wait_until
 
 
 def run_case(case: str, folder: Path) -> dict[str, Any]:
@@ -30,7 +29,7 @@ def run_case(case: str, folder: Path) -> dict[str, Any]:
     if subprocess.run(["unshare", *_flags(), "true"], capture_output=True, check=False).returncode != 0:
         pytest.skip(needed)
     command = ["unshare", *_flags(), sys.executable, "-m", "tests.disks", case, str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=2 * PATIENCE_S, check=False)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout) | {"warnings": done.stderr.splitlines()}
 
@@ -41,14 +40,6 @@ def _flags() -> list[str]:
 
 def _mount(folder: Path, *options: str) -> None:
     subprocess.run(["mount", "-t", "tmpfs", "-o", ",".join(options), "tmpfs", str(folder)], check=True)
-
-
-def _wait_until(is_so: Callable[[], bool]) -> None:
-    pause = threading.Event()
-    for _ in range(500):
-        if is_so():
-            return
-        pause.wait(0.02)
 
 
 def _found(home: Home) -> dict[str, Any]:
@@ -75,7 +66,7 @@ def full(folder: Path) -> dict[str, Any]:
         refused = str(error)
     state = {finding.name: finding.state for finding in diagnose(home, folder / "none.yaml", time.time())}
     _mount(folder, "remount", "size=64m")
-    _wait_until(lambda: not spool.pending)
+    wait_until(lambda: not spool.pending, "nothing waits")
     waiting, dropped = spool.pending, spool.dropped
     ingest_once(home)
     spool.close()
@@ -99,7 +90,7 @@ def read_only(folder: Path) -> dict[str, Any]:
         spool.write(make_call_line(call_id=f"c-{n}"))
     before = spool.pending
     _mount(folder, "remount", "rw")
-    _wait_until(lambda: not spool.pending)
+    wait_until(lambda: not spool.pending, "nothing waits")
     waiting = spool.pending
     spool.close()
     ingest_once(home)

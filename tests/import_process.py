@@ -4,6 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.timing import PATIENCE_S
+
 MEASURE = """
 import re, sys
 from pathlib import Path
@@ -25,7 +27,7 @@ def import_measured(folder: Path, file: Path) -> tuple[int, str, int]:
         capture_output=True,
         text=True,
         cwd=folder,
-        timeout=120,
+        timeout=2 * PATIENCE_S,
         check=False,
     )
     return done.returncode, done.stderr, int(peak.read_text()) // 1024

@@ -25,6 +25,7 @@ from router_core.types import Request, Response
 from router_core.watch import watch
 from tests.builders import make_attempt_line, make_call_line, make_outcome_line, make_started_line
 from tests.routers import MESSAGES, SCHEMA, reply
+from tests.timing import PATIENCE_S
 
 # children are forked from a process that has everything imported and no threads
 _CONTEXT = multiprocessing.get_context("forkserver")
@@ -149,7 +150,8 @@ def read_forever(root: Path, results: Connection, stop: Any) -> None:
     uses = busy = falls = last = 0
     while not stop.is_set():
         try:
-            with reading(Home(root)) as con:
+            # who is kept out for ever is starved; how long is fair depends on the machine
+            with reading(Home(root), timeout_s=PATIENCE_S / 5) as con:
                 row = con.execute("SELECT count(*) FROM calls").fetchone()
         except NoLogError:
             continue
@@ -184,7 +186,7 @@ class Acks:
                 self._text += data
                 self._news.notify_all()
 
-    def wait_for(self, count: int, timeout_s: float = 60.0) -> None:
+    def wait_for(self, count: int, timeout_s: float = PATIENCE_S) -> None:
         """Wait until so many calls are acknowledged."""
         with self._news:
             assert self._news.wait_for(lambda: self._text.count(b"\n") >= count, timeout_s), (
@@ -205,4 +207,6 @@ def end(processes: Sequence[BaseProcess], *, politely: bool = False) -> None:
         with suppress(AttributeError):
             process.terminate() if politely else process.kill()
     for process in processes:
-        process.join(10)
+        # one that goes on would keep what it holds from whoever comes next
+        process.join(PATIENCE_S)
+        assert not process.is_alive()

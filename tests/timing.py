@@ -1,6 +1,25 @@
 """Limits on time, kept on a machine that does other work as well."""
 
+import threading
+import time
 from collections.abc import Callable
+from typing import Final
+
+# for what will happen, and only not for ever: nothing is asserted about how soon
+PATIENCE_S: Final = 300.0
+_BETWEEN_LOOKS_S: Final = 0.02
+
+
+def wait_until(is_so: Callable[[], bool], what: str) -> None:
+    """Wait for something that will come to be.
+
+    Raises:
+        AssertionError: It never did.
+    """
+    deadline, pause = time.monotonic() + PATIENCE_S, threading.Event()
+    while not is_so():
+        assert time.monotonic() < deadline, f"in {PATIENCE_S:.0f} s it never came to be: {what}"
+        pause.wait(_BETWEEN_LOOKS_S)
 
 
 def best_of(measure_s: Callable[[], float], limit_s: float, tries: int) -> float:

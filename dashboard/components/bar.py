@@ -14,10 +14,17 @@ _MARK = " · "
 
 def bar(state: LogState, *, period_words: str, calls: int) -> None:
     """Draw the line, and an amber chip when lines wait to be taken in."""
-    parts = (period_words, state.zone, fmt.plural(calls, "call"), f"data as of {_fresh(state)}")
+    parts = [period_words, state.zone, fmt.plural(calls, "call"), f"data as of {_fresh(state)}"]
+    parts += [f"config {state.config_version}"] if state.config_version else []
     with st.container(horizontal=True, vertical_alignment="center", key="bar"):
         st.caption(fmt.markdown(_MARK.join(parts)), width="content")
         _stale(state)
+
+
+def stem(period_words: str, state: LogState, what: str = "") -> str:
+    """Return the beginning of the names of what a page gives away: window, zone and version of the data."""
+    days = period_words.split(" (", maxsplit=1)[0].replace(" to ", "_")
+    return fmt.file_stem(*days.split("_"), state.zone, state.data_version, what)
 
 
 def _fresh(state: LogState) -> str:

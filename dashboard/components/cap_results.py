@@ -6,7 +6,7 @@ from dashboard import format as fmt
 from dashboard.components.tables import Column, Table
 from dashboard.components.tiles import Tile
 from optimizer.simulate.harm import Harm
-from optimizer.simulate.rehearsal import Effect, TypeEffect
+from optimizer.simulate.rehearsal import Effect, Rehearsal, TypeEffect
 from router_core.control.records import Interval
 
 # an estimate in the hundreds is not known to a tenth
@@ -93,6 +93,31 @@ def by_type(rows: Sequence[TypeEffect]) -> Table:
                 row.net_usd.mean if _wrong(row.harm) else None,
             )
             for row in rows
+        ),
+    )
+
+
+def by_day(rehearsal: Rehearsal, place: int) -> Table:
+    """Return one row per day under one of the limits: what happened, and what would have."""
+    effect = rehearsal.effects[place]
+    tripped, left = {trip.day for trip in effect.trips}, set(effect.left)
+    columns = (
+        Column(title="Day", name="day", kind="text"),
+        Column(title="Happened", name="actual_usd", kind="usd"),
+        Column(title="Under the limit", name="capped_usd", kind="usd"),
+        Column(title="Limit", name="limit", kind="text"),
+    )
+    days = zip(rehearsal.traffic.days, rehearsal.sweep.actual_nusd, rehearsal.sweep.capped_nusd[place], strict=True)
+    return Table(
+        columns=columns,
+        rows=tuple(
+            (
+                day.isoformat(),
+                fmt.nusd(int(actual)),
+                fmt.nusd(int(capped)),
+                "reached" if day in tripped else "left as it was" if day in left else "",
+            )
+            for day, actual, capped in days
         ),
     )
 

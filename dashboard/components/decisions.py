@@ -33,22 +33,27 @@ class Asked:
 
     Attributes:
         question: What it is about.
-        proposal_id: Of ``apply`` and ``dismiss``.
+        proposal_ids: Of ``apply`` and ``dismiss``; several are applied as one change.
         seq: Of ``undo`` and ``rollback``: the config version's number.
         expected_version: Config version that the reader sees the change of.
-        claimed: Whether opening it took the proposal into review.
+        claimed: Those of them that opening it took into review.
     """
 
     question: Question
-    proposal_id: str | None = None
+    proposal_ids: tuple[str, ...] = ()
     seq: int | None = None
     expected_version: str = ""
-    claimed: bool = False
+    claimed: tuple[str, ...] = ()
 
     @property
     def key(self) -> str:
         """Names the dialog's fields, the same while the change in it is shown anew."""
-        return f"{self.question}_{self.proposal_id or self.seq}"
+        return f"{self.question}_{'_'.join(self.proposal_ids) or self.seq}"
+
+    @property
+    def named(self) -> str:
+        """The proposals it is about, in words."""
+        return ", ".join(self.proposal_ids)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,18 +105,25 @@ def leave_claimed(question: Asked) -> None:
     """Close a review and leave the proposal claimed, for somebody else to apply."""
     if asked() == question:
         _forget()
-        st.session_state[_DONE] = Outcome(text=f"{question.proposal_id} stays claimed for 15 minutes.")
+        stay = "stays" if len(question.proposal_ids) == 1 else "stay"
+        st.session_state[_DONE] = Outcome(text=f"{question.named} {stay} claimed for 15 minutes.")
 
 
-def open_review(place: Place, proposal_id: str) -> None:
-    """Ask whether to apply a proposal, and take it into review."""
-    claimed, note = True, None
-    try:
-        place.desk.claim(proposal_id, place.who())
-    except (RouterError, OSError) as error:
-        # somebody else may have it in review: reading it is still fine, and the desk decides about applying
-        claimed, note = False, _told(error)
-    _ask(Asked(question="apply", proposal_id=proposal_id, expected_version=_head(place.desk), claimed=claimed), note)
+def open_review(place: Place, *proposal_ids: str) -> None:
+    """Ask whether to apply proposals, as one change, and take them into review."""
+    claimed: list[str] = []
+    note = None
+    for proposal_id in proposal_ids:
+        try:
+            place.desk.claim(proposal_id, place.who())
+            claimed.append(proposal_id)
+        except (RouterError, OSError) as error:
+            # somebody else may have it in review: reading it is still fine, and the desk decides about applying
+            note = _told(error)
+    asked_now = Asked(
+        question="apply", proposal_ids=proposal_ids, expected_version=_head(place.desk), claimed=tuple(claimed)
+    )
+    _ask(asked_now, note)
 
 
 def open_undo(place: Place, seq: int) -> None:
@@ -126,16 +138,16 @@ def open_rollback(place: Place, seq: int) -> None:
 
 def open_dismissal(proposal_id: str) -> None:
     """Ask why to dismiss a proposal."""
-    _ask(Asked(question="dismiss", proposal_id=proposal_id))
+    _ask(Asked(question="dismiss", proposal_ids=(proposal_id,)))
 
 
 def close(place: Place) -> None:
     """Ask nothing more, and give a proposal in review back."""
     open_now = asked()
     _forget()
-    if open_now is not None and open_now.claimed and open_now.proposal_id is not None:
+    for proposal_id in open_now.claimed if open_now is not None else ():
         try:
-            place.desk.release(open_now.proposal_id, place.who())
+            place.desk.release(proposal_id, place.who())
         except (RouterError, OSError) as error:
             st.session_state[_DONE] = Outcome(text=_told(error), good=False)
 
@@ -165,8 +177,8 @@ def answer(place: Place, expected: Asked, reason: Callable[[], str]) -> None:
         st.session_state[_SAID] = f"{error}"
     except NotAllowedError as error:
         # who has the role and is refused all the same needs a second person, for whom the proposal stays claimed
-        second = expected.claimed and identity.refusal(place.who(), "apply") is None
-        st.session_state[_ASKED] = replace(expected, claimed=expected.claimed and not second)
+        second = bool(expected.claimed) and identity.refusal(place.who(), "apply") is None
+        st.session_state[_ASKED] = replace(expected, claimed=() if second else expected.claimed)
         st.session_state[_SAID] = f"{_sentence(error)}{_FOR_ANOTHER if second else ''}"
     except (RouterError, OSError) as error:
         st.session_state[_SAID] = _told(error)
@@ -191,10 +203,10 @@ def snooze(place: Place, proposal_id: str, until_us: int, reason: str) -> None:
 def _write(place: Place, question: Asked, actor: Actor, reason: str) -> Outcome:
     desk, expected = place.desk, question.expected_version
     if question.question == "dismiss":
-        desk.dismiss(question.proposal_id or "", actor, reason)
-        return Outcome(text=f"{question.proposal_id} dismissed.")
+        desk.dismiss(question.named, actor, reason)
+        return Outcome(text=f"{question.named} dismissed.")
     if question.question == "apply":
-        done = desk.apply([question.proposal_id or ""], actor, reason, expected_version=expected)
+        done = desk.apply(question.proposal_ids, actor, reason, expected_version=expected)
     elif question.question == "undo":
         done = desk.undo(question.seq or 0, actor, reason, expected_version=expected)
     else:
@@ -204,7 +216,7 @@ def _write(place: Place, question: Asked, actor: Actor, reason: str) -> Outcome:
 
 def _outcome(desk: Desk, question: Asked, done: Done) -> Outcome:
     what = {
-        "apply": f"{question.proposal_id} is applied",
+        "apply": f"{question.named} {'is' if len(question.proposal_ids) == 1 else 'are'} applied",
         "undo": f"Change {question.seq} is undone",
         "rollback": f"The config is as it was at {question.seq} again",
     }[question.question]

@@ -42,8 +42,8 @@ def draw(place: Place) -> None:
 
 def _title(question: Asked) -> str:
     titles = {
-        "apply": f"Apply {question.proposal_id}",
-        "dismiss": f"Dismiss {question.proposal_id}",
+        "apply": f"Apply {question.named}",
+        "dismiss": f"Dismiss {question.named}",
         "undo": f"Undo change {question.seq}",
         "rollback": f"Roll back to {question.seq}",
     }
@@ -73,9 +73,12 @@ def _notice(text: str) -> None:
 
 
 def _apply(place: Place, question: Asked) -> None:
-    review = place.desk.review([question.proposal_id or ""])
+    review = place.desk.review(question.proposal_ids)
     for entry in review.entries:
         _about(entry)
+    if len(review.entries) > 1:
+        # what they promise together, with the moves taken as independent
+        st.markdown(f"**Together:** {fmt.markdown(advice.possible(review.entries))}")
     if review.stale and not review.refusal:
         cards.plain("The config has changed since this was proposed; this is the change as it would be made now.")
     _diff(review.diff, review.refusal)

@@ -3,6 +3,7 @@
 import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import streamlit as st
 
@@ -31,24 +32,31 @@ class Choice:
     named: tuple[tuple[str, str], ...]
 
 
-def choose(span: Span, state: LogState) -> Choice:
+def choose(span: Span, state: LogState, *, types: bool = True) -> Choice:
     """Draw the filters and return what they are set to.
 
     The periods end with the data's last day, not with today.
+
+    Args:
+        span: What the log holds.
+        state: How it is read.
+        types: Whether payload types can be chosen.
     """
-    types, tiers = _labels(span.payload_types), _labels(span.tiers)
+    kinds, tiers = labels(span.payload_types), labels(span.tiers)
     periods = _periods(span)
     note_unknown("period", "Periods", periods)
-    note_unknown("type", "Payload types", list(types))
+    if types:
+        note_unknown("type", "Payload types", list(kinds))
+        bring_back("type", list(kinds))
     note_unknown("tier", "Tiers", list(tiers))
+    bring_back("tier", list(tiers))
     with st.container(horizontal=True, vertical_alignment="bottom", key="filters"):
         period = _choose_period(periods, span, state)
-        chosen_types = st.multiselect(
-            "Payload types", list(types), key="type", bind="query-params", placeholder="all", width=340
-        )
+        chosen_types = _choose_types(list(kinds)) if types else []
         chosen_tiers = st.multiselect(
             "Tiers", list(tiers), key="tier", bind="query-params", placeholder="all", width=220
         )
+    keep("tier", chosen_tiers)
     words = _words(period)
     set_to = [("Period", words)]
     set_to += [("Payload types", ", ".join(chosen_types))] if chosen_types else []
@@ -56,12 +64,18 @@ def choose(span: Span, state: LogState) -> Choice:
     return Choice(
         filters=Filters(
             period=period,
-            payload_types=tuple(types[label] for label in chosen_types),
+            payload_types=tuple(kinds[label] for label in chosen_types),
             tiers=tuple(tiers[label] for label in chosen_tiers),
         ),
         period_words=words,
         named=tuple(set_to),
     )
+
+
+def _choose_types(labels: list[str]) -> list[str]:
+    chosen = st.multiselect("Payload types", labels, key="type", bind="query-params", placeholder="all", width=340)
+    keep("type", chosen)
+    return chosen
 
 
 def choose_days(span: Span, state: LogState) -> tuple[Period, str] | None:
@@ -77,10 +91,33 @@ def choose_days(span: Span, state: LogState) -> tuple[Period, str] | None:
 
 def _choose_period(periods: Sequence[str], span: Span, state: LogState) -> Period | None:
     default = _DEFAULT if _DEFAULT in periods else periods[0]
+    bring_back("period", periods)
     named = st.segmented_control(
         "Period", periods, default=default, required=True, key="period", bind="query-params", wrap=True
     )
+    keep("period", named or default)
     return _period(named or default, span, state.zone)
+
+
+def bring_back(key: str, options: Sequence[str] = ()) -> None:
+    """Give a filter what it was set to on another page, unless this page's address says otherwise.
+
+    Streamlit forgets a widget that the page in between does not draw.
+    """
+    if key in st.session_state or key in st.query_params:
+        return
+    kept = st.session_state.get(f"kept_{key}")
+    if isinstance(kept, str) and kept in options:
+        st.session_state[key] = kept
+    elif isinstance(kept, list):
+        st.session_state[key] = [value for value in cast("list[str]", kept) if value in options]
+    elif isinstance(kept, float):
+        st.session_state[key] = kept
+
+
+def keep(key: str, value: str | float | list[str] | None) -> None:
+    """Remember what a filter is set to, for the other pages."""
+    st.session_state[f"kept_{key}"] = value
 
 
 def clear() -> None:
@@ -91,16 +128,17 @@ def clear() -> None:
         st.session_state["period"] = ALL
 
 
-def _labels(names: Sequence[str]) -> dict[str, str]:
-    labels: dict[str, str] = {}
+def labels(names: Sequence[str]) -> dict[str, str]:
+    """Return names by the labels that a reader chooses them by: safe to show, and all different."""
+    found: dict[str, str] = {}
     for name in names:
         label = shown = fmt.logged(name) if name != NO_NAME else "(none)"
         number = 2
         # two names that differ only behind the cut, or only in how a hidden character is written
-        while shown in labels:
+        while shown in found:
             shown, number = f"{label} ({number})", number + 1
-        labels[shown] = name
-    return labels
+        found[shown] = name
+    return found
 
 
 def _periods(span: Span) -> list[str]:

@@ -44,7 +44,7 @@ def draw(place: Place, zone: ZoneInfo) -> None:
             tables.download(
                 lambda: of(place.desk.audit(limit=MOST_ROWS, action=action, who=who or None), zone),
                 key="audit_csv",
-                file_name="tierwise_audit.csv",
+                stem="tierwise_audit",
             )
 
 

@@ -9,7 +9,7 @@ from dashboard import advice
 from dashboard.components import filters, states
 from router_core.control.records import ProposalKind, ProposalState
 
-STATE, RISK, KIND, FIND, PAGE = "state", "risk", "kind", "find", "page"
+STATE, RISK, KIND, FIND, PAGE, SHAPE = "state", "risk", "kind", "find", "page", "as"
 _LABELS: Final[Mapping[advice.Group, str]] = {
     "open": "Open",
     "snoozed": "Snoozed",
@@ -47,6 +47,21 @@ def choose() -> tuple[advice.Group, advice.Wish]:
     return cast("advice.Group", group or "open"), advice.Wish(
         risks=tuple(risks or ()), kind=_KINDS.get(kind or ""), find=find or ""
     )
+
+
+def wants_table() -> bool:
+    """Draw the switch between cards and a table, and return whether it is set to the table."""
+    filters.note_unknown(SHAPE, "Views", ["cards", "table"], where="known here")
+    chosen = st.segmented_control(
+        "Show as",
+        ["cards", "table"],
+        default="cards",
+        required=True,
+        key=SHAPE,
+        bind="query-params",
+        label_visibility="collapsed",
+    )
+    return chosen == "table"
 
 
 def clear() -> None:

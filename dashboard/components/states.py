@@ -9,11 +9,13 @@ from types import TracebackType
 import streamlit as st
 
 from dashboard import format as fmt
+from dashboard.components.links import Links
+from dashboard.library import SlowQuestionError
 from router_core.call_log.access import LogBusyError, LogUnavailableError, NoLogError
 from router_core.errors import ConfigError
 
 _LOG = logging.getLogger("tierwise.dashboard")
-_FIRST_CALL = """from router_core import Router
+FIRST_CALL = """from router_core import Router
 
 router = Router.open("routing.yaml")
 answer = router.complete(
@@ -41,6 +43,8 @@ class Guarded(contextlib.AbstractContextManager[None]):
         if isinstance(error, ConfigError | LogUnavailableError):
             st.error("The log cannot be read.")
             st.text(fmt.logged(str(error), longest=2_000))
+        elif isinstance(error, SlowQuestionError):
+            st.warning("This took longer than a page waits, and was stopped. Choose a shorter period, or fewer types.")
         elif isinstance(error, LogBusyError):
             st.warning("The log is being written and stayed locked for longer than a page waits. Nothing is lost.")
         else:
@@ -51,8 +55,8 @@ class Guarded(contextlib.AbstractContextManager[None]):
         return True
 
 
-def no_log() -> None:
-    """Say how a log comes into being."""
+def no_log(links: Links | None = None) -> None:
+    """Say how a log comes into being, and lead to where that can be done."""
     st.subheader("No calls logged yet")
     st.markdown("Three ways to fill this page:")
     with st.grid(3, min_column_width=260, border=True):
@@ -64,7 +68,9 @@ def no_log() -> None:
             st.code("tierwise import FILE", language=None)
         with st.container():
             st.markdown("**Route your own calls**")
-            st.code(_FIRST_CALL, language="python")
+            st.code(FIRST_CALL, language="python")
+    if links is not None and st.button("Do it here: Data and settings", key="to_data", icon=":material/arrow_forward:"):
+        links.page("data")
 
 
 def no_match(named: Sequence[tuple[str, str]], clear: Callable[[], None]) -> None:

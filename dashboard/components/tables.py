@@ -10,12 +10,23 @@ import pandas as pd
 import streamlit as st
 
 from dashboard import format as fmt
+from dashboard.impact import Estimate
 from dashboard.security import csv_cell
-from dashboard.sums import NO_NAME, Point, Row
+from dashboard.sums import NO_NAME, Cell, Point, Row
 
-Kind = Literal["text", "count", "number", "usd", "rate", "ms"]
+Kind = Literal["text", "count", "number", "points", "more", "fraction", "usd", "rate", "ms", "exact_ms"]
 Value = str | float | None
 MOST_ROWS = 1_000
+_FORMATS = {
+    "count": "%,d",
+    "number": "%,.1f",
+    "points": "%+.2f",
+    "more": "%+d",
+    "fraction": "%.3f",
+    "rate": "%.2f%%",
+    "ms": "≈ %,.0f ms",
+    "exact_ms": "%,.0f ms",
+}
 _FIRST_LINE_PX, _NEXT_LINE_PX = 35, 22
 _MOST_TALL_ROWS = 15
 
@@ -53,17 +64,55 @@ class Table:
             writer.writerow([csv_cell(value) for value in row])
         return out.getvalue()
 
+    def parquet(self) -> bytes:
+        """Return all rows as Parquet, text as it is: nothing runs what is in a cell there."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
 
-def show(table: Table, *, key: str, alt: str, lines: int = 1) -> None:
-    """Draw a table, at most 1,000 rows of it; long text is wrapped over as many lines as a row has."""
+        columns = {
+            column.name: pa.array([row[i] for row in self.rows], pa.string() if column.kind == "text" else pa.float64())
+            for i, column in enumerate(self.columns)
+        }
+        out = io.BytesIO()
+        pq.write_table(pa.table(columns), out)
+        return out.getvalue()
+
+
+def show(
+    table: Table,
+    *,
+    key: str,
+    alt: str,
+    lines: int = 1,
+    pick: bool = False,
+    trends: Sequence[Sequence[float]] | None = None,
+) -> int | None:
+    """Draw a table, at most 1,000 rows of it, and return which row was picked.
+
+    Args:
+        table: What to show.
+        key: Its stable name.
+        alt: What it holds, in a few words.
+        lines: How many lines a row has; long text is wrapped over them.
+        pick: Whether a row can be picked.
+        trends: One series per row, drawn as a small line in a last column; None = no such column.
+    """
     shown = table.rows[:MOST_ROWS]
-    data = {column.title: [_shown(row[i], column.kind) for row in shown] for i, column in enumerate(table.columns)}
+    data: dict[str, Any] = {
+        column.title: [_shown(row[i], column.kind) for row in shown] for i, column in enumerate(table.columns)
+    }
     config = {
         column.title: _config(column, [row[i] for row in shown], pinned=i == 0)
         for i, column in enumerate(table.columns)
     }
+    if trends is not None:
+        data["Trend"] = [list(trend) for trend in trends[:MOST_ROWS]]
+        config["Trend"] = st.column_config.LineChartColumn("Trend", help="Spend over the period", y_min=0)
+    options: dict[str, Any] = (
+        {"on_select": "rerun", "selection_mode": "single-row", "key": f"{key}_rows"} if pick else {}
+    )
     with st.container(key=key):
-        st.dataframe(
+        drawn = st.dataframe(
             pd.DataFrame(data),
             hide_index=True,
             column_config=config,
@@ -71,17 +120,32 @@ def show(table: Table, *, key: str, alt: str, lines: int = 1) -> None:
             alt=alt,
             height="content" if lines > 1 and len(shown) <= _MOST_TALL_ROWS else "auto",
             row_height=None if lines == 1 else _FIRST_LINE_PX + _NEXT_LINE_PX * (lines - 1),
+            **options,
         )
         if len(table.rows) > len(shown):
             st.caption(f"The first {len(shown):,} of {len(table.rows):,} rows; the CSV has them all.")
+    picked = list(drawn.selection.rows) if pick else []
+    return picked[0] if picked else None
 
 
-def download(table: Table | Callable[[], Table], *, key: str, file_name: str) -> None:
-    """Draw a button that downloads all rows as CSV; a function is asked for them when it is clicked."""
-    made = table.csv if isinstance(table, Table) else lambda: table().csv()
-    st.download_button(
-        "CSV", made, file_name, "text/csv", key=key, on_click="ignore", icon=":material/download:", type="tertiary"
-    )
+def download(table: Table | Callable[[], Table], *, key: str, stem: str) -> None:
+    """Draw buttons that download all rows as CSV and as Parquet; a function is asked for them when one is clicked."""
+    made = table if callable(table) else lambda: table
+    with st.container(horizontal=True, width="content", gap="small"):
+        for word, mime, of in (
+            ("CSV", "text/csv", lambda: made().csv()),
+            ("Parquet", "application/vnd.apache.parquet", lambda: made().parquet()),
+        ):
+            st.download_button(
+                word,
+                of,
+                f"{stem}.{word.lower()}",
+                mime,
+                key=key if word == "CSV" else f"{key}_parquet",
+                on_click="ignore",
+                icon=":material/download:",
+                type="tertiary",
+            )
 
 
 def _shown(value: Value, kind: Kind) -> Value:
@@ -104,7 +168,7 @@ def _number_format(kind: Kind, values: Sequence[Value]) -> str:
         # enough for the smallest, yet not a row of zeros behind each large amount
         decimals = min(fmt.money_decimals(min(sizes)), max(4, fmt.money_decimals(max(sizes)))) if sizes else 2
         return f"$%,.{decimals}f"
-    return {"count": "%,d", "number": "%,.1f", "rate": "%.2f%%", "ms": "≈ %,.0f ms"}[kind]
+    return _FORMATS[kind]
 
 
 def _reaches_a_dollar(values: Sequence[Value]) -> bool:
@@ -175,8 +239,58 @@ def _spend_columns(whole_nusd: int) -> tuple[_Measure, ...]:
     )
 
 
-def by_type(rows: Sequence[Row], *, price_nusd: int | None) -> Table:
-    """Return one row per payload type."""
+def _detail_columns() -> tuple[_Measure, ...]:
+    return (
+        (
+            Column(title="Failed, 95%", name="failed_rate_95", kind="text", help="Of the failed rate (Wilson)"),
+            lambda sums: fmt.rate_interval(sums.failed_interval).removesuffix(" (95%)"),
+        ),
+        (
+            Column(title="Invalid, 95%", name="invalid_rate_95", kind="text", help="Of the invalid rate (Wilson)"),
+            lambda sums: fmt.rate_interval(sums.invalid_interval).removesuffix(" (95%)"),
+        ),
+        (
+            Column(title="Coverage", name="label_coverage", kind="rate", help="Answered calls that have a label"),
+            lambda sums: sums.coverage,
+        ),
+    )
+
+
+def with_estimates(table: Table, estimates: Sequence[Estimate]) -> Table:
+    """Return a table with the estimated impact of each row behind its other columns: a second number, never a sum."""
+    columns = (
+        Column(
+            title="Estimated impact",
+            name="estimated_impact_usd",
+            kind="usd",
+            help="Observed impact plus what is expected among answers without a label",
+        ),
+        Column(title="Estimate, 95%", name="estimated_impact_usd_95", kind="text", help="Interval of the estimate"),
+        Column(
+            title="Unknown calls",
+            name="unknown_calls",
+            kind="count",
+            help="Answered calls of a payload type and tier without any label or price: in no estimate",
+        ),
+    )
+    rows = tuple((*row, *(_estimate_cells(each))) for row, each in zip(table.rows, estimates, strict=True))
+    return Table(columns=(*table.columns, *columns), rows=rows)
+
+
+def _estimate_cells(found: Estimate) -> tuple[Value, ...]:
+    if not found.says_anything:
+        return None, fmt.NOTHING, found.unknown
+    return _usd(found.mean_nusd), estimate_interval(found).removesuffix(" (95%)"), found.unknown
+
+
+def estimate_interval(found: Estimate) -> str:
+    """Return the 95 % interval of an estimated impact, ``$3.10 to $4.80 (95%)``."""
+    low, high = _usd(found.low_nusd), _usd(found.high_nusd)
+    return f"{fmt.usd_short(low)} to {fmt.usd_short(high)} (95%)"
+
+
+def by_type(rows: Sequence[Row], *, price_nusd: int | None, detail: bool = False) -> Table:
+    """Return one row per payload type; in detail with the intervals of all rates and the label coverage."""
     measures: tuple[_Measure, ...] = (
         (Column(title="Calls", name="calls", kind="count"), lambda sums: sums.calls),
         *_spend_columns(sum(row.sums.spend_nusd for row in rows)),
@@ -191,13 +305,39 @@ def by_type(rows: Sequence[Row], *, price_nusd: int | None) -> Table:
             Column(title="Degraded", name="degraded", kind="count", help="Calls moved down by a limit"),
             lambda sums: sums.degraded,
         ),
+        *(_detail_columns() if detail else ()),
     )
     return _table(Column(title="Payload type", name="payload_type", kind="text"), rows, measures)
 
 
-def by_tier(rows: Sequence[Row], *, price_nusd: int | None, title: str = "Tier", latency: bool = True) -> Table:
+def by_tier(
+    rows: Sequence[Row], *, price_nusd: int | None, title: str = "Tier", latency: bool = True, detail: bool = False
+) -> Table:
     """Return one row per tier (or model): what was spent there, and how the calls it served went."""
-    measures: tuple[_Measure, ...] = (
+    return _table(
+        Column(title=title, name=title.lower(), kind="text"),
+        rows,
+        _at_tier(rows, price_nusd, latency=latency, detail=detail),
+    )
+
+
+def by_type_and_tier(cells: Sequence[Cell], *, price_nusd: int | None) -> Table:
+    """Return one row per payload type and tier."""
+    rows = [Row(name=cell.payload_type, sums=cell.sums) for cell in cells]
+    table = _table(
+        Column(title="Payload type", name="payload_type", kind="text"),
+        rows,
+        _at_tier(rows, price_nusd, latency=False, detail=True),
+    )
+    tier = Column(title="Tier", name="tier", kind="text")
+    return Table(
+        columns=(table.columns[0], tier, *table.columns[1:]),
+        rows=tuple((row[0], cell.tier or "(none)", *row[1:]) for row, cell in zip(table.rows, cells, strict=True)),
+    )
+
+
+def _at_tier(rows: Sequence[Row], price_nusd: int | None, *, latency: bool, detail: bool) -> tuple[_Measure, ...]:
+    return (
         (Column(title="Attempts", name="attempts", kind="count", help="Of all roles"), lambda sums: sums.attempts),
         *_spend_columns(sum(row.sums.spend_nusd for row in rows)),
         (
@@ -218,19 +358,22 @@ def by_tier(rows: Sequence[Row], *, price_nusd: int | None, title: str = "Tier",
         *_impact_columns(price_nusd),
         *(_latency_columns() if latency else ()),
         *_rate_columns(),
+        *(_detail_columns() if detail else ()),
     )
-    return _table(Column(title=title, name=title.lower(), kind="text"), rows, measures)
 
 
-def over_time(points: Sequence[Point], tiers: Mapping[str, str], *, parts: Sequence[int]) -> Table:
+def over_time(
+    points: Sequence[Point], tiers: Mapping[str, str], *, parts: Sequence[int], price_nusd: int | None = None
+) -> Table:
     """Return one row per day, week or month; ``tiers`` maps tiers to their titles, in order."""
+    measures = (*_impact_columns(price_nusd), *_rate_columns(), *_latency_columns())
     columns = (
         Column(title="From", name="from", kind="text"),
         Column(title="Spend", name="spend_usd", kind="usd"),
         *(Column(title=title, name=f"spend_{title}_usd", kind="usd") for title in tiers.values()),
         Column(title="Calls", name="calls", kind="count"),
         Column(title="Degraded", name="degraded", kind="count", help="Calls moved down by a limit"),
-        *(column for column, _ in (*_rate_columns(), *_latency_columns())),
+        *(column for column, _ in measures),
         Column(title="Whole", name="whole", kind="text", help="Whether the data cover all of it"),
     )
     rows = tuple(
@@ -240,7 +383,7 @@ def over_time(points: Sequence[Point], tiers: Mapping[str, str], *, parts: Seque
             *(_usd(point.spend_by_tier_nusd.get(tier, 0)) for tier in tiers),
             point.sums.calls,
             point.sums.degraded,
-            *(measure(point.sums) for _, measure in (*_rate_columns(), *_latency_columns())),
+            *(measure(point.sums) for _, measure in measures),
             "part" if i in parts else "whole",
         )
         for i, point in enumerate(points)

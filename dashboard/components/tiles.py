@@ -155,5 +155,11 @@ def overview_tiles(now: Sums, before: Sums | None, price_nusd: int | None) -> tu
     )
 
 
+def cost_tiles(now: Sums, before: Sums | None, price_nusd: int | None) -> tuple[Tile, ...]:
+    """Return the five of ``overview_tiles`` that say what payload types cost and get wrong."""
+    wanted = ("spend", "impact", "total_cost", "calls", "wrong")
+    return tuple(tile for tile in overview_tiles(now, before, price_nusd) if tile.key in wanted)
+
+
 def _usd(nusd: float | None) -> float | None:
     return None if nusd is None else nusd / fmt.NANO

@@ -39,7 +39,7 @@ def draw(run: Run | None, zone: ZoneInfo) -> None:
     with st.container(border=True, key="verdicts"):
         with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
             st.markdown("**What the last search said about each payload type**", width="content")
-            tables.download(table, key="verdicts_csv", file_name="tierwise_verdicts.csv")
+            tables.download(table, key="verdicts_csv", stem="tierwise_verdicts")
         tables.show(table, key="verdicts_table", alt="Verdict and reason by payload type", lines=3)
         st.caption(fmt.markdown(when(run, zone)))
 

@@ -4,9 +4,9 @@ import datetime as dt
 
 import streamlit as st
 
-from dashboard import cap_charts, charts
+from dashboard import cap_charts
 from dashboard import format as fmt
-from dashboard.components import bar, cap_controls, cap_results, filters, states, tables, tiles
+from dashboard.components import bar, cap_controls, cap_results, filters, panels, scenarios, states, tables, tiles
 from dashboard.periods import Period, local_day
 from dashboard.rehearsals import CapSource, budget_yaml, first_limit, grid, scale
 from dashboard.sums import LogState, Span
@@ -85,12 +85,14 @@ def _simulator(traffic: Traffic, present: Limit | None) -> None:
         days_nusd = [int(nusd) for nusd in sweep(traffic.calls, ()).actual_nusd]
         on = scale(days_nusd, present)
         limit = cap_controls.choose(on, first_limit(days_nusd, present))
-        rehearsal = rehearse(traffic, (limit, *grid(on, limit)))
-        _results(rehearsal)
+        compared = scenarios.kept(limit.name)
+        rehearsal = rehearse(traffic, (limit, *compared, *grid(on, limit)))
+        _results(rehearsal, len(compared))
 
 
-def _results(rehearsal: Rehearsal) -> None:
+def _results(rehearsal: Rehearsal, compared: int) -> None:
     traffic, effect = rehearsal.traffic, rehearsal.effects[0]
+    others, frontier = rehearsal.effects[1 : 1 + compared], rehearsal.effects[1 + compared :]
     tiles.draw_with_notes(cap_results.cap_tiles(effect, len(traffic.days), len(traffic.calls.at_us)))
     st.caption(fmt.markdown(_counterfactual(rehearsal)))
     if (effect.already or effect.left) and not effect.moved:
@@ -98,24 +100,50 @@ def _results(rehearsal: Rehearsal) -> None:
             "A limit was at work on some of these days when the calls were made. This one changes nothing that the "
             "log could show; try a lower one."
         )
-    theme: charts.Theme = "dark" if st.context.theme.type == "dark" else "light"
-    with st.container(border=True):
-        st.markdown("**Spend per day: what happened, and under the limit, USD**")
-        figure = cap_charts.spend_per_day(rehearsal, 0, theme)
-        words = cap_charts.spend_words(rehearsal, 0)
-        st.plotly_chart(figure, key="cap_chart", config=charts.CONFIG, alt=words)
+    stem = _stem(rehearsal)
+    panels.draw(
+        panels.Panel(
+            key="cap",
+            title="Spend per day: what happened, and under the limit, USD",
+            figure=lambda theme: cap_charts.spend_per_day(rehearsal, 0, theme),
+            alt=cap_charts.spend_words(rehearsal, 0),
+            table=lambda: cap_results.by_day(rehearsal, 0),
+            stem=f"{stem}_days",
+        )
+    )
     left, right = st.columns(2)
-    words = cap_charts.frontier_words(rehearsal.effects[1:], effect)
-    with left, st.container(border=True):
-        st.markdown("**Spend saved, by daily limit, USD**")
-        figure = cap_charts.saved_by_limit(rehearsal.effects[1:], effect, theme)
-        st.plotly_chart(figure, key="saved_chart", config=charts.CONFIG, alt=words)
-    with right, st.container(border=True):
-        st.markdown("**Extra wrong answers, by daily limit**")
-        figure = cap_charts.wrong_by_limit(rehearsal.effects[1:], effect, theme)
-        st.plotly_chart(figure, key="wrong_chart", config=charts.CONFIG, alt=words)
+    words = cap_charts.frontier_words(frontier, effect)
+    with left:
+        panels.draw(
+            panels.Panel(
+                key="saved",
+                title="Spend saved, by daily limit, USD",
+                figure=lambda theme: cap_charts.saved_by_limit(frontier, effect, theme),
+                alt=words,
+                table=lambda: scenarios.of(effect, frontier),
+                stem=f"{stem}_frontier",
+            )
+        )
+    with right:
+        panels.draw(
+            panels.Panel(
+                key="wrong",
+                title="Extra wrong answers, by daily limit",
+                figure=lambda theme: cap_charts.wrong_by_limit(frontier, effect, theme),
+                alt=words,
+                table=lambda: scenarios.of(effect, frontier),
+                stem=f"{stem}_frontier",
+            )
+        )
     _by_type(rehearsal)
+    scenarios.draw(effect, others, stem)
     _small_print(rehearsal)
+
+
+def _stem(rehearsal: Rehearsal) -> str:
+    days = rehearsal.traffic.days
+    limit = fmt.usd(fmt.nusd(rehearsal.effects[0].limit.limit_nusd)).removeprefix("$").replace(",", "")
+    return f"tierwise_cap_{limit}_{_span(days[0], days[-1])}"
 
 
 def _counterfactual(rehearsal: Rehearsal) -> str:
@@ -131,12 +159,10 @@ def _counterfactual(rehearsal: Rehearsal) -> str:
 
 def _by_type(rehearsal: Rehearsal) -> None:
     table = cap_results.by_type(rehearsal.by_type(0))
-    days = rehearsal.traffic.days
-    limit = fmt.usd(fmt.nusd(rehearsal.effects[0].limit.limit_nusd)).removeprefix("$").replace(",", "")
     with st.container(border=True):
         with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
             st.markdown("**By payload type**", width="content")
-            tables.download(table, key="csv", file_name=f"tierwise_cap_{limit}_{_span(days[0], days[-1])}.csv")
+            tables.download(table, key="csv", stem=_stem(rehearsal))
         tables.show(table, key="by_type", alt="Calls degraded, spend saved and extra wrong answers by payload type")
 
 

@@ -10,7 +10,19 @@ import streamlit as st
 
 from dashboard import advice, identity
 from dashboard import format as fmt
-from dashboard.components import banner, bar, cards, decisions, dialogs, picks, searching, states, verdicts
+from dashboard.components import (
+    banner,
+    bar,
+    cards,
+    decisions,
+    dialogs,
+    offers,
+    picks,
+    searching,
+    states,
+    tables,
+    verdicts,
+)
 from dashboard.desk import Place
 from dashboard.spending import spend_by_type
 from dashboard.sums import LogState
@@ -19,6 +31,8 @@ from router_core.control.records import Entry, ProposalState, Totals
 PER_PAGE: Final = 20
 MOST_OPEN: Final = 2_000
 MOST_SEARCHED: Final = 500
+MOST_AT_ONCE: Final = 20
+_MANY: Final = 2
 _DAY_US = 86_400_000_000
 SNOOZES: Final[Mapping[str, int]] = {"1 day": _DAY_US, "1 week": 7 * _DAY_US, "1 month": 30 * _DAY_US}
 """How long a proposal may be put off, by its name, microseconds."""
@@ -57,7 +71,11 @@ def _offers(place: Place, state: LogState, zone: ZoneInfo, of_run: Totals | None
     with st.container(key="totals"):
         st.markdown(f"**{fmt.markdown(picks.headline(counts))}**")
         st.markdown(f"Possible: {fmt.markdown(promise)}")
+    _low_risk(place, still_open)
     group, wish = picks.choose()
+    if picks.wants_table():
+        _table(place, group, wish, still_open, state)
+        return
     sheet = _sheet(place, group, wish, still_open, counts)
     if not sheet.entries:
         _nothing(group, wish)
@@ -74,6 +92,46 @@ def _offers(place: Place, state: LogState, zone: ZoneInfo, of_run: Totals | None
         cards.draw(entry, setting)
     if sheet.note:
         cards.plain(sheet.note)
+
+
+def _table(place: Place, group: advice.Group, wish: advice.Wish, still_open: Sequence[Entry], state: LogState) -> None:
+    read = still_open if group == "open" else place.desk.entries(advice.GROUPS[group], limit=MOST_OPEN)
+    kept = advice.matching(read, wish)
+    if not kept:
+        _nothing(group, wish)
+        return
+    table = offers.of(advice.ranked(kept) if group == "open" else kept, ZoneInfo(state.zone))
+    with st.container(border=True, key="offers"):
+        tables.show(table, key="offers_table", alt="Proposals: change, net, wrong rate, risk, evidence")
+        with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
+            order = "highest sure gain first" if group == "open" else "newest first"
+            st.caption(fmt.markdown(f"{fmt.plural(len(kept), 'proposal')}, {order}"), width="content")
+            tables.download(table, key="offers_csv", stem=fmt.file_stem("proposals", group, state.config_version))
+
+
+def _low_risk(place: Place, still_open: Sequence[Entry]) -> None:
+    """Offer to review all open moves of low risk at once: they are applied as one change, or not at all."""
+    safe = advice.ranked(
+        [
+            entry
+            for entry in still_open
+            if entry.state == "open"
+            and entry.proposal.draft.kind == "move"
+            and entry.proposal.draft.risk == "low"
+            and entry.proposal.draft.net_usd_month.low > 0
+        ]
+    )[:MOST_AT_ONCE]
+    if len(safe) < _MANY:
+        return
+    refused = identity.refusal(place.who(), "claim")
+    st.button(
+        f"Review {len(safe)} low-risk moves together",
+        key="together",
+        icon=":material/checklist:",
+        disabled=refused is not None,
+        help=_help(refused) or "Moves of low risk whose whole interval is a gain, as one change of the file.",
+        on_click=partial(decisions.open_review, place, *(entry.proposal.proposal_id for entry in safe)),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

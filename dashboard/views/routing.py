@@ -109,7 +109,7 @@ def _types(place: Place, head: Head, zone: ZoneInfo) -> None:
     with st.container(border=True, key="types"):
         with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
             st.markdown("**Payload types**", width="content")
-            tables.download(table, key="types_csv", file_name=f"tierwise_routing_{head.version}.csv")
+            tables.download(table, key="types_csv", stem=f"tierwise_routing_{head.version}")
         tables.show(table, key="types_table", alt="Path, origin and price of each payload type")
         cards.plain(f"{fmt.plural(len(table.rows), 'payload type')} · * stands for all others · times in {zone.key}")
 

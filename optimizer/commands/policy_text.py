@@ -79,6 +79,7 @@ def assumptions(outcome: Outcome, log: "PolicyLog") -> Iterator[str]:
         "enough, what is served. Answers cost what they did cost. Limits, retries and outages have no part in it; a "
         "limit is tried with: tierwise simulate cap"
     )
+    yield "Confidences count as they were logged; where the other config names another calibration, it is not applied."
     if outcome.estimated:
         yield (
             f"For {outcome.estimated:,} calls an answer is missing. Calls of their payload type that have it stand for "

@@ -97,4 +97,11 @@ def _publish(home: "Home", config: Path, sheet: "Sheet") -> "PublishReport":
     desk = Desk(home, config, lambda: time.time_ns() // 1000)
     name = account_name()
     actor = Actor(name=name, role=desk.access().role_of(name, local=True), auth="command")
-    return desk.publish(sheet.drafts, sheet.verdicts, actor, window_us=sheet.window_us, portfolio=sheet.totals())
+    return desk.publish(
+        sheet.drafts,
+        sheet.verdicts,
+        actor,
+        window_us=sheet.window_us,
+        portfolio=sheet.totals(),
+        calibrations=sheet.calibrations,
+    )

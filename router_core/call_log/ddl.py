@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from router_core.call_log.receipt_sql import view_sql
+from router_core.call_log.savings_sql import savings_sql
 from router_core.call_log.schema import (
     ATTEMPT_COLUMNS,
     CALL_COLUMNS,
@@ -111,9 +112,11 @@ def create_views() -> Iterator[str]:
     ``attempts_usd`` and ``calls_usd`` add ``*_usd`` columns; ``call_outcomes`` is one row per call with the label that
     counts for its served answer and ``impact_nusd``, observed for served calls only; ``attempt_outcomes`` is one row
     per attempt with the label that counts for it; ``attempt_receipts`` is one row per attempt with what its tokens cost
-    at its prices (``computed_nusd``) and by how much the provider's own figure differs (``drift_nusd``).
+    at its prices (``computed_nusd``) and by how much the provider's own figure differs (``drift_nusd``); ``savings`` is
+    one row per call and way in which it was made cheaper.
     """
     yield f"CREATE OR REPLACE VIEW attempt_receipts AS {view_sql()}"
+    yield f"CREATE OR REPLACE VIEW savings AS {savings_sql()}"
     yield _usd_view("attempts", ATTEMPT_COLUMNS)
     yield _usd_view("calls", CALL_COLUMNS)
     yield f"""

@@ -1,12 +1,15 @@
 """Reports, printed for a person: spend, an import, the doctor's findings."""
 
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 from router_core.call_log.doctor import Finding
 from router_core.call_log.importers.outcomes import ImportReport
 from router_core.call_log.ingest import IngestReport
 from router_core.call_log.reports import SpendRow
-from router_core.call_log.terminal import counted, number, percent, safe, table, usd
+from router_core.call_log.terminal import counted, number, percent, safe, table, usd, wrapped
+
+_FINDING_INDENT: Final = 23
 
 
 def import_text(report: ImportReport) -> str:
@@ -61,13 +64,19 @@ def _by_table(rows: Mapping[str, int]) -> str:
     return ", ".join(counted(n, table.removesuffix("s")) for table, n in sorted(rows.items()))
 
 
-def findings_text(findings: Sequence[Finding]) -> str:
-    """Return what the doctor found, and a verdict."""
+def findings_text(findings: Sequence[Finding], width: int | None = None) -> str:
+    """Return what the doctor found, and a verdict.
+
+    Args:
+        findings: What it found.
+        width: Columns of the terminal; None = lines are not broken.
+    """
     lines: list[str] = []
     for finding in findings:
-        lines.append(f"{finding.state.upper():<6} {finding.name:<15} {safe(finding.text, 500)}")
+        said = f"{finding.state.upper():<6} {finding.name:<15} {safe(finding.text, 500)}"
+        lines += wrapped(said, width, _FINDING_INDENT)
         if finding.mend:
-            lines.append(f"{'':<22} → {finding.mend}")
+            lines += wrapped(f"{'':<{_FINDING_INDENT - 1}} → {finding.mend}", width, _FINDING_INDENT + 2)
     wrong = sum(finding.state == "wrong" for finding in findings)
     lines.append(f"\n{wrong} thing{'s are' if wrong != 1 else ' is'} wrong." if wrong else "\nNothing is wrong.")
     return "\n".join(lines)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from router_core.commands import exporting, importing
+from router_core.commands import exporting, importing, labelling
 from router_core.commands.options import (
     CONFIG_NAME,
     HomeOption,
@@ -35,6 +35,7 @@ __all__ = ["CONFIG_NAME", "HomeOption", "JsonOption", "app", "examples", "existi
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 app.add_typer(importing.app)
 app.add_typer(exporting.app)
+app.add_typer(labelling.app)
 KeepOption = Annotated[
     float | None,
     typer.Option(
@@ -182,14 +183,17 @@ def doctor(
     if as_json:
         print_json(findings)
     else:
-        typer.echo(findings_text(findings))
+        typer.echo(findings_text(findings, shutil.get_terminal_size((0, 0)).columns or None))
     if any(finding.state == "wrong" for finding in findings):
         raise typer.Exit(1)
 
 
 @app.command(
     epilog=examples(
-        "tierwise spend", "tierwise spend --by model --json", "tierwise spend --by day --since 7d --only role=serve"
+        "tierwise spend",
+        "tierwise spend --saved",
+        "tierwise spend --by model --json",
+        "tierwise spend --by day --since 7d --only role=serve",
     )
 )
 def spend(
@@ -206,10 +210,13 @@ def spend(
         list[str] | None,
         typer.Option(metavar="NAME=VALUE", help=f"Only attempts with this value; again for more: {_FILTERS}."),
     ] = None,
+    saved: Annotated[
+        bool, typer.Option("--saved", help="Show what pre-checks, cache, packing, correction and cheap-first saved.")
+    ] = False,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show what was spent, with latency and correctness.
+    """Show what was spent, with latency and correctness, or what was saved.
 
     Spend is the sum over all attempts; means cover the attempts that have a value.
     """
@@ -218,6 +225,7 @@ def spend(
     from router_core.call_log.report_text import spend_text
     from router_core.call_log.reports import SpendFilter
     from router_core.call_log.reports import spend as query
+    from router_core.call_log.savings import savings, savings_text
 
     found = existing_home(home)
     zone = find_zone(timezone or configured_zone(found))
@@ -228,6 +236,11 @@ def spend(
         **_filters(only or []),
     )
     _catch_up(found)
+    if saved:
+        with reading(found) as log:
+            savings_found = savings(log, where.since, where.until)
+        print_json(savings_found) if as_json else typer.echo(savings_text(savings_found))
+        return
     with reading(found) as log:
         rows = query(log, by.value, where, zone.key)
     if as_json:

@@ -22,7 +22,7 @@ ProposalState = Literal[
     "superseded",
 ]
 ProposalKind = Literal["move", "evidence"]
-Direction = Literal["up", "down"]
+Direction = Literal["up", "down", "threshold"]
 Risk = Literal["low", "medium", "high"]
 Identification = Literal["pairs", "pairs_and_transfer", "bounds", "none"]
 RoleName = Literal["viewer", "analyst", "approver", "admin"]
@@ -96,7 +96,7 @@ class Draft:
     Attributes:
         kind: ``move`` changes the path; ``evidence`` adds shadows, because a move cannot be judged yet.
         payload_type: What it is about.
-        direction: Where the first tier goes.
+        direction: Where the first tier goes; ``threshold`` = it stays, and only thresholds change.
         path_now: Tiers of the present path.
         path_proposed: Tiers of the path it is about (of an ``evidence`` proposal: the one that would be judged).
         edits: The minimal change of the config.

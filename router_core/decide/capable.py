@@ -13,7 +13,7 @@ _MOST_CHARS_PER_TOKEN: Final = 6
 _CHARS_PER_TOKEN: Final = 4
 _PICTURES: Final = frozenset({"image_url", "image", "input_image"})
 # what the clients of providers call the largest completion
-_OUTPUT_LIMITS: Final = ("max_tokens", "max_completion_tokens", "max_output_tokens")
+OUTPUT_LIMITS: Final = ("max_tokens", "max_completion_tokens", "max_output_tokens")
 # response formats that ask for no schema
 _WITHOUT_SCHEMA: Final = frozenset({"json_object", "text"})
 _WORDS: Final[Mapping[Capability, str]] = {
@@ -130,7 +130,7 @@ def no_larger(steps: Iterable[PlanStep], full: PlanTarget) -> frozenset[str]:
 
 
 def _most_output_tokens(params: Mapping[str, Any]) -> int | None:
-    limits = [params.get(name) for name in _OUTPUT_LIMITS]
+    limits = [params.get(name) for name in OUTPUT_LIMITS]
     return min((limit for limit in limits if isinstance(limit, int) and limit > 0), default=None)
 
 

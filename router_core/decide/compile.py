@@ -1,5 +1,6 @@
 """A routing config → one ready plan per payload type, compiled once per config version."""
 
+import datetime as dt
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, get_args
@@ -11,7 +12,7 @@ from router_core.decide.calibration import Calibration, Curve, Entry, Isotonic, 
 from router_core.decide.guard import Limit
 from router_core.decide.health import CoolDown
 from router_core.decide.judging import PROMPT
-from router_core.decide.plan import JudgeRule, Plan, PlanStep, PlanTarget, ShadowRule
+from router_core.decide.plan import HoldbackRule, JudgeRule, PackRule, Plan, PlanStep, PlanTarget, ShadowRule
 from router_core.types import Abilities, Capability, usd_to_nusd
 
 if TYPE_CHECKING:
@@ -55,23 +56,28 @@ class Plans:
         return known
 
 
-def compile_plans(config: "RoutingConfig", abilities: AbilityFunction = _nothing_known) -> Plans:
+def compile_plans(
+    config: "RoutingConfig", abilities: AbilityFunction = _nothing_known, zone: dt.tzinfo = dt.UTC
+) -> Plans:
     """Return the plans of a config.
 
     Args:
         config: The config.
         abilities: Tells what is known of a model; what the config says of a target comes before that.
+        zone: Zone of days.
     """
     numbers = _numbers(config)
     tiers = {tier: _tier_step(config, tier, abilities, numbers) for tier in config.tiers}
     by_type = {
-        name: _plan(config, name, rule, tiers) for name, rule in config.payload_types.items() if name != ANY_TYPE
+        name: _plan(config, name, rule, tiers, zone) for name, rule in config.payload_types.items() if name != ANY_TYPE
     }
     fallback = config.payload_types.get(ANY_TYPE)
     budget = config.budgets[0] if config.budgets else None
     return Plans(
         by_type=by_type,
-        other=None if fallback is None else replace(_plan(config, ANY_TYPE, fallback, tiers), reason="default_type"),
+        other=None
+        if fallback is None
+        else replace(_plan(config, ANY_TYPE, fallback, tiers, zone), reason="default_type"),
         tiers=tuple(tiers.values()),
         limit=None
         if budget is None
@@ -109,10 +115,11 @@ def breaker_rule_of(config: "RoutingConfig") -> BreakerRule:
     )
 
 
-def _plan(config: "RoutingConfig", name: str, rule: "PayloadType", tiers: dict[str, PlanStep]) -> Plan:
+def _plan(config: "RoutingConfig", name: str, rule: "PayloadType", tiers: dict[str, PlanStep], zone: dt.tzinfo) -> Plan:
     confidence = config.confidence_of(rule)
     limits = config.limits_of(rule)
     steps = tuple(_step(config, step, tiers[step.tier]) for step in rule.path)
+    held = _holdback(config, rule, tiers, zone)
     return Plan(
         payload_type=name,
         config_version=config.content_hash,
@@ -125,7 +132,9 @@ def _plan(config: "RoutingConfig", name: str, rule: "PayloadType", tiers: dict[s
         confidence_source=confidence.source,
         confidence_field=confidence.field,
         samples=confidence.samples,
-        judge=_judge(config, steps, tiers) if confidence.source == "judge" else None,
+        judge=_judge(config, (*steps, *(() if held is None else held.steps)), tiers)
+        if confidence.source == "judge"
+        else None,
         is_calibrated=rule.calibration is not None,
         calibration=_calibration(config, name, rule),
         accept_uncalibrated_at=config.defaults.accept_at,
@@ -137,6 +146,24 @@ def _plan(config: "RoutingConfig", name: str, rule: "PayloadType", tiers: dict[s
         budget=config.budgets[0].name if config.budgets else None,
         shadows=tuple(ShadowRule(tier=each.tier, on=each.on, rate=each.rate) for each in rule.shadow),
         comparable=rule.comparable,
+        holdback_rule=held,
+        pack=None if rule.pack is None else PackRule(max_items=rule.pack.max_items, max_wait_s=rule.pack.max_wait_s),
+    )
+
+
+def _holdback(
+    config: "RoutingConfig", rule: "PayloadType", tiers: dict[str, PlanStep], zone: dt.tzinfo
+) -> HoldbackRule | None:
+    held = rule.holdback
+    if held is None:
+        return None
+    ends = dt.datetime.combine(held.until, dt.time(), zone)
+    return HoldbackRule(
+        name=held.proposal or "holdback",
+        steps=tuple(_step(config, step, tiers[step.tier]) for step in held.path),
+        rate=held.rate,
+        unit=held.unit,
+        until_us=round(ends.timestamp() * 1e6),
     )
 
 

@@ -47,6 +47,7 @@ class Signals:
         token_logprobs: Natural log-probabilities of its tokens, shape ``(n_tokens,)``.
         tokens: The same tokens with their texts and alternatives; empty when only the numbers came.
         label: Returns where its label is, for a classification; asked only when there are tokens.
+        said: What it says of itself beside its text, 0..1.
     """
 
     text: str = ""
@@ -56,6 +57,7 @@ class Signals:
     token_logprobs: tuple[float, ...] = ()
     tokens: tuple[Token, ...] = ()
     label: Callable[[], LabelField | None] | None = None
+    said: float | None = None
 
 
 make_signals = maker(Signals)
@@ -82,7 +84,8 @@ def measure(source: str, signals: Signals, *, field: str) -> Confidence:
         if value is not None:
             return _make_confidence(value=value, source="check")
     if auto or source == "field":
-        said = _self_reported(signals.parsed, field)
+        beside = fraction(signals.said)
+        said = _self_reported(signals.parsed, field) if beside is None else Confidence(value=beside, source="field")
         if said is not None:
             return said
     if (auto or source == "logprob") and (signals.token_logprobs or signals.tokens):

@@ -109,6 +109,8 @@ class Checked:
         confidence: How sure it is.
         corrects: The draft's attempt number, when this was a correction.
         streamed: Whether it was handed out piece by piece, before it was checked.
+        correctable: Whether it is a valid answer of which only some fields are doubtful.
+        packed: Whether it came from a request that was shared with other tasks.
         facts: The world afterwards.
     """
 
@@ -119,18 +121,31 @@ class Checked:
     confidence: Confidence
     corrects: int | None = None
     streamed: bool = False
+    correctable: bool = False
+    packed: bool = False
     facts: Facts
 
 
 @record
 class Merged:
-    """The correction of attempt ``n`` was merged into its draft."""
+    """The correction of attempt ``n`` was merged into its draft.
+
+    Attributes:
+        n: 1-based number of the attempt.
+        step: Index of its step.
+        target: Index of its target.
+        valid: Whether the corrections were not refused and every check of the merged answer passed.
+        confidence: How sure it is of what was doubtful before.
+        correctable: Whether some fields are still doubtful, and only some.
+        facts: The world afterwards.
+    """
 
     n: int
     step: int
     target: int
     valid: bool
     confidence: Confidence
+    correctable: bool = False
     facts: Facts
 
 

@@ -76,6 +76,38 @@ class ShadowRule:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HoldbackRule:
+    """A random share that stays on the path from before a move.
+
+    Attributes:
+        name: The move's proposal, or ``holdback``.
+        steps: The old path.
+        rate: Share that stays on it, 0..1.
+        unit: What is drawn for: each ``run`` as a whole, or each ``call``.
+        until_us: First instant at which nothing is held back any more, microseconds since the epoch.
+    """
+
+    name: str
+    steps: tuple[PlanStep, ...]
+    rate: float
+    unit: Literal["run", "call"]
+    until_us: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PackRule:
+    """How small tasks share a request.
+
+    Attributes:
+        max_items: Most tasks of one request.
+        max_wait_s: Longest time that a task waits for others to share with, seconds.
+    """
+
+    max_items: int
+    max_wait_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class JudgeRule:
     """Who judges answers.
 
@@ -121,6 +153,10 @@ class Plan:
         reason: Why these steps.
         shadows: Which unserved requests follow for evidence.
         comparable: How two answers are told to be the same; None = they are not compared.
+        pack: How small tasks of the type share a request; None = they do not.
+        holdback_rule: Which share stays on the path from before a move; None = none does.
+        holdback: Name of the holdback that keeps the call on the old path; None = it is on the new one.
+        propensity: Probability with which the call came to be on its path, where chance decided; None = it did not.
     """
 
     payload_type: str
@@ -149,6 +185,10 @@ class Plan:
     reason: PlanReason = "path"
     shadows: tuple[ShadowRule, ...] = ()
     comparable: Comparable | None = None
+    pack: PackRule | None = None
+    holdback_rule: HoldbackRule | None = None
+    holdback: str | None = None
+    propensity: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

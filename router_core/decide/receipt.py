@@ -147,6 +147,16 @@ def computed_nusd(tokens: TokenClasses, row: "Price") -> int:
     return _round_half_even(sum(map(mul, _counts(tokens), _rates(row))))
 
 
+def exact_micro(usage: Usage, price: "Price") -> int:
+    """Return what a usage costs in millionths of a nano-dollar, not rounded: the weight of an item's share.
+
+    Args:
+        usage: The item's tokens.
+        price: The row that holds for the request.
+    """
+    return sum(map(mul, _counts(token_classes(usage)), _rates(price)))
+
+
 def split_nusd(total: int, weights: Sequence[int]) -> tuple[int, ...]:
     """Return a whole amount split by weight into whole shares that add up to it exactly, in the weights' order.
 

@@ -5,6 +5,7 @@ a call can be replayed from its log.
 """
 
 from dataclasses import replace
+from typing import TypeGuard
 
 from router_core.decide.breaker import Cause
 from router_core.decide.confidence import PAID
@@ -65,6 +66,8 @@ def decide(plan: Plan, trace: Trace) -> Action:
             return _begin(plan, facts)
         case Returned(n=n):
             return _make_check(n=n)
+        case Failed(kind="spoiled") as failed:
+            return _alone(plan, trace, failed) or _after_failure(plan, trace, failed)
         case Failed() as failed:
             return _after_failure(plan, trace, failed)
         case Checked(n=n, corrects=int(draft), valid=True, streamed=False):
@@ -132,7 +135,8 @@ def _after_answer(plan: Plan, trace: Trace, answered: Answered) -> Action:
     if isinstance(answered, Scored):
         n = answered.about
     elif not answered.valid:
-        return _after_invalid(plan, trace, answered)
+        alone = _alone(plan, trace, answered) if isinstance(answered, Checked) and answered.packed else None
+        return alone or _after_invalid(plan, trace, answered)
     more = _score(plan, trace, answered, n) if plan.confidence_source in PAID else None
     if more is not None:
         return more
@@ -224,6 +228,14 @@ def _why_stuck(plan: Plan, failed: Failed, *, held: bool) -> ExhaustedReason:
     return "incapable" if _takes_it(plan.steps[failed.step :], failed.facts) is None else "no_valid_answer"
 
 
+def _alone(plan: Plan, trace: Trace, fact: Failed | Checked) -> Call | None:
+    """Return the request that a task makes by itself after one that it shared came to nothing for it."""
+    name = plan.steps[fact.step].targets[fact.target].name
+    if fact.facts.guard == "stopped" or name in fact.facts.down | fact.facts.unaffordable | fact.facts.unfit:
+        return None
+    return _call(plan, trace, fact.facts, step=fact.step, target=fact.target, role="serve")
+
+
 def _is_held(plan: Plan, fact: Failed | Answered) -> bool:
     """Return whether the breaker keeps a call from going up; a request too long for its window is no mass symptom."""
     overflown = isinstance(fact, Failed) and fact.kind == "context_overflow"
@@ -283,8 +295,8 @@ def _call(
         return None
     timeout_us = round(plan.steps[step].targets[target].timeout_s * 1e6)
     timeout_us = min(timeout_us, left_us)
-    draft = _best_valid(trace) if plan.escalation == "correct" else None
-    if draft is not None and role == "escalate":
+    draft = _draft(plan, trace)
+    if draft is not None:  # whether it is tried for the first time or again: it asks for corrections
         role = "correct"
     return _make_call(
         n=made + 1, step=step, target=target, role=role, wait_us=wait_us, timeout_us=timeout_us, draft=draft
@@ -335,17 +347,34 @@ def _spent_targets(trace: Trace, step: int) -> frozenset[int]:
 
 
 def _tries(trace: Trace, step: int, target: int) -> int:
-    return sum(isinstance(fact, _ENDED) and fact.step == step and fact.target == target for fact in trace)
+    """Return how often a target was asked in a step; a shared request that came to nothing for the task is no try."""
+    tries = sum(isinstance(fact, _ENDED) and fact.step == step and fact.target == target for fact in trace)
+    return tries - sum(_is_spoiled(fact) and fact.step == step and fact.target == target for fact in trace)
+
+
+def _is_spoiled(fact: Fact) -> TypeGuard[Failed | Checked]:
+    if isinstance(fact, Failed):
+        return fact.kind == "spoiled"
+    return isinstance(fact, Checked) and fact.packed and not fact.valid
 
 
 def _best_valid(trace: Trace) -> int | None:
     """Return the latest valid answer's attempt; steps only go up, so it comes from the highest tier."""
-    valid = [
-        fact.n
-        for fact in trace
-        if (isinstance(fact, Merged) or (isinstance(fact, Checked) and fact.corrects is None)) and fact.valid
-    ]
-    return valid[-1] if valid else None
+    best = _best(trace)
+    return None if best is None else best.n
+
+
+def _best(trace: Trace) -> Checked | Merged | None:
+    for fact in reversed(trace):
+        if (isinstance(fact, Merged) or (isinstance(fact, Checked) and fact.corrects is None)) and fact.valid:
+            return fact
+    return None
+
+
+def _draft(plan: Plan, trace: Trace) -> int | None:
+    """Return the attempt whose answer is to be corrected; None where the task is to be done."""
+    best = _best(trace) if plan.escalation == "correct" else None
+    return best.n if best is not None and best.correctable else None
 
 
 def _backoff_us(trace: Trace, failed: Failed) -> int:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from router_core.decide.holdback import on_old_path
 from router_core.decide.moves import (
     RECALLED,
     Accept,
@@ -12,6 +13,7 @@ from router_core.decide.moves import (
     Fact,
     Facts,
     Failed,
+    Merged,
     Opened,
     Returned,
     Scored,
@@ -29,13 +31,17 @@ DECIDING = ON_PATH | {"judge", "sample"}
 """Roles that something is decided after; shadows decide nothing."""
 
 
-def facts_extra(fact: Failed | Checked | Scored, action: Action) -> dict[str, Any] | None:
+def facts_extra(fact: Failed | Checked | Merged | Scored, action: Action) -> dict[str, Any] | None:
     """Return what the attempt's row must carry beyond its columns, or None when the columns say it all."""
     if isinstance(action, Accept) and action.reason in _SETTLED:
         return None
     extra = _dump(fact.facts)
-    if not isinstance(fact, Scored) and fact.streamed:
+    if isinstance(fact, Failed | Checked) and fact.streamed:
         extra["streamed"] = True
+    if isinstance(fact, Checked | Merged) and fact.correctable:
+        extra["correctable"] = True
+    if isinstance(fact, Checked) and fact.packed:
+        extra["packed"] = True
     if isinstance(fact, Failed):
         extra["draw"] = fact.draw
         if fact.retry_after_us is not None:
@@ -95,6 +101,8 @@ def as_planned(
         call: The call's row.
         attempts: Its attempt rows in order.
     """
+    if call.get("holdback") is not None and plan.holdback_rule is not None:
+        plan = on_old_path(plan, plan.holdback_rule)
     plan = replace(plan, guard_state=call["guard_state"], budget=call["budget_scope"])
     made = [row for row in attempts if row["role"] in ON_PATH]
     if not call["degraded"] or not made:
@@ -149,16 +157,24 @@ def _facts_of(plan: Plan, row: Mapping[str, Any]) -> list[Fact]:
                 facts=facts,
             )
         ]
-    valid = row["status"] == "ok"
+    valid, correctable = row["status"] == "ok", logged.get("correctable", False)
+    draft = _logged(row, "correction").get("draft")
+    where: dict[str, Any] = {"n": n, "step": step, "target": target}
+    if draft is not None:
+        return [
+            Returned(**where),
+            Checked(**where, valid=True, confidence=NO_CONFIDENCE, corrects=draft, facts=facts),
+            Merged(**where, valid=valid, confidence=_confidence(row), correctable=correctable, facts=facts),
+        ]
     return [
-        Returned(n=n, step=step, target=target),
+        Returned(**where),
         Checked(
-            n=n,
-            step=step,
-            target=target,
+            **where,
             valid=valid,
             confidence=_confidence(row),
             streamed=streamed,
+            correctable=correctable,
+            packed=logged.get("packed", False),
             facts=facts,
         ),
     ]

@@ -76,6 +76,8 @@ def opening(plan: Plan | None, call: Row) -> str:
         text = f"path {' → '.join(step.tier for step in plan.steps)}"
     else:
         text = f"planned for tier {_short(call['tier_planned'])}"
+    if call.get("holdback") is not None:
+        text += f"; {_short(call['holdback'])} keeps this call on the path from before a move, by chance"
     recalled = recalled_row(call)
     if recalled is not None:
         paid = f"{_short(recalled['request_model'])} ({_short(recalled['tier'])})"

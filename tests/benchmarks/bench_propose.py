@@ -34,7 +34,8 @@ _ATTEMPT = """
            CASE WHEN '{role}' = 'shadow' THEN 0.1 ELSE 1.0 END AS propensity,
            ['cheap', 'mid', 'top'][1 + {tier}] AS tier, 1200 AS input_tokens, 90 AS output_tokens,
            CAST([80000, 400000, 4500000][1 + {tier}] * (0.9 + 0.2 * random()) AS BIGINT) AS cost_nusd,
-           400 + 800 * random() AS latency_ms, 'ok' AS status, {confidence} AS confidence, 'router' AS source
+           400 + 800 * random() AS latency_ms, 'ok' AS status, {confidence} AS confidence,
+           'logprob' AS confidence_source, ['s/a', 's/b', 's/c'][1 + {tier}] AS request_model, 'router' AS source
     FROM made WHERE {where}"""
 
 
@@ -49,13 +50,19 @@ def _make_log(home: Home) -> None:
     shadowed = f"NOT ({escalates}) AND shadowed"
     con.execute(
         _ATTEMPT.format(
-            n=1, role="serve", tier="start", where="true", confidence="CASE WHEN unsure THEN 0.5 ELSE 0.9 END"
+            n=1,
+            role="serve",
+            tier="start",
+            where="true",
+            confidence="CASE WHEN unsure THEN 0.2 + 0.6 * luck ELSE 0.8 + 0.2 * luck END",
         )
     )
-    con.execute(_ATTEMPT.format(n=2, role="escalate", tier="(start + 1)", where=escalates, confidence="0.9"))
+    con.execute(
+        _ATTEMPT.format(n=2, role="escalate", tier="(start + 1)", where=escalates, confidence="0.5 + 0.5 * other")
+    )
     # shadows one tier up from cheap, one down from the others
     other = "CASE WHEN start = 0 THEN 1 ELSE start - 1 END"
-    con.execute(_ATTEMPT.format(n=3, role="shadow", tier=f"({other})", where=shadowed, confidence="0.9"))
+    con.execute(_ATTEMPT.format(n=3, role="shadow", tier=f"({other})", where=shadowed, confidence="0.5 + 0.5 * other"))
     con.execute(
         f"""INSERT INTO calls BY NAME
         SELECT call_id, ts, payload_type, ['cheap', 'mid', 'top'][1 + start] AS tier_planned,

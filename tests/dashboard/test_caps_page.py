@@ -230,3 +230,36 @@ def test_two_thousand_payload_types_are_drawn() -> None:
     app = shown(FakeCaps(calls=make_traffic(per_day=4_000, names=tuple(f"type.{n:04}" for n in range(2_000)))))
     assert len(table(app)) == 1_000
     assert "The first 1,000 of 2,000 rows; the CSV has them all." in words(app)
+
+
+def test_limits_are_kept_to_compare_and_the_address_holds_them() -> None:
+    app = shown(FakeCaps())
+    app.button(key="keep_limit").click().run()
+    app.number_input(key="limit").set_value(2.5).run()
+    app.button(key="keep_limit").click().run()
+    assert app.query_params["compare"] in (["4:0,2.5:0"], "4:0,2.5:0")
+    app.number_input(key="limit").set_value(6.0).run()
+    compared = next(frame.value for frame in app.dataframe if "Days reached" in frame.value)
+    assert list(compared["Per day"]) == [6.0, 4.0, 2.5]
+    assert compared["Saved"].iloc[1] == 13.5
+    again = shown(FakeCaps(), compare="4:0,2.5:0")
+    beside = next(frame.value for frame in again.dataframe if "Days reached" in frame.value)
+    assert list(beside["Per day"]) == [4.0, 4.0, 2.5]
+    again.button(key="forget_limits").click().run()
+    assert "compare" not in again.query_params
+
+
+def test_what_is_no_limit_in_an_address_is_said() -> None:
+    app = shown(FakeCaps(), compare="4:0,nan,-1,x:y,1:2:3,4")
+    assert "left out" in "\n".join(badge.value for badge in app.get("badge")) or "at most 4 as limit:reserve" in words(
+        app
+    )
+    assert not app.exception
+
+
+def test_the_charts_can_be_read_as_tables() -> None:
+    app = shown(FakeCaps())
+    app.segmented_control(key="cap_view").set_value("table").run()
+    days = next(frame.value for frame in app.dataframe if "Happened" in frame.value)
+    assert list(days["Limit"]) == ["reached"] * 3
+    assert sum(days["Happened"]) - sum(days["Under the limit"]) == pytest.approx(13.5)

@@ -24,3 +24,12 @@ def test_a_port_that_is_taken_is_refused_with_the_way_out(tmp_path: Path) -> Non
     ):
         serve(Home(tmp_path / ".tierwise"), port=taken.getsockname()[1])
     assert not (tmp_path / ".tierwise").exists()
+
+
+def test_a_trusted_header_is_refused_where_others_could_write_it(tmp_path: Path) -> None:
+    from dashboard.server import Proxy
+
+    home = Home(tmp_path / ".tierwise")
+    with pytest.raises(ConfigError, match=r"--trusted-header.*bind 127\.0\.0\.1"):
+        serve(home, host=".".join("0000"), insecure_no_auth=True, proxy=Proxy(header="X-Forwarded-Email"))
+    assert not home.root.exists()

@@ -109,9 +109,8 @@ def test_value_of_a_key_is_never_shown(tierwise: Tierwise) -> None:
 
 
 def test_feature_that_is_not_built_yet_is_named(tierwise: Tierwise) -> None:
-    types = {"x": {"path": ["cheap"], "pack": {"max_items": 5}}}
-    Path("routing.yaml").write_bytes(make_config_bytes(payload_types=types))
-    assert_refused(tierwise("check"), "payload_types.x.pack", "not yet supported")
+    Path("routing.yaml").write_bytes(make_config_bytes(storage={"sink": "ducklake"}))
+    assert_refused(tierwise("check"), "storage.sink", "not yet supported")
 
 
 def test_missing_config_says_how_to_get_one(tierwise: Tierwise) -> None:

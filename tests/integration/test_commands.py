@@ -7,7 +7,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from tests.builders import START_US, make_attempt_line, make_call_line, make_con
 from tests.command_line import Tierwise
 from tests.log_files import write_log
 from tests.outcome_files import make_rows, write_outcomes
+from tests.timing import PATIENCE_S, wait_until
 
 
 @pytest.fixture
@@ -313,7 +313,7 @@ def test_import_waits_for_the_background_process_to_take_it_in(tierwise: Tierwis
         spent = tierwise("spend", "--json").json()
     finally:
         watcher.terminate()
-        watcher.wait(10)
+        watcher.wait(PATIENCE_S)
     assert (first["rows_new"], again["rows_new"], again["changed"]) == (4, 0, False)
     assert [row["attempts"] for row in spent] == [4]
 
@@ -355,9 +355,7 @@ def test_interrupted_command_ends_without_a_traceback(home: Home, tmp_path: Path
         cwd=Path(__file__).parents[2],
         start_new_session=True,
     )
-    deadline = time.monotonic() + 30
-    while not is_watched(home) and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.02)
+    wait_until(lambda: is_watched(home) or process.poll() is not None, "it watches")
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=PATIENCE_S)
     assert (process.returncode, out, err) == (0, "", "")

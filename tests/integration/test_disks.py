@@ -4,8 +4,6 @@ import errno
 import os
 import shutil
 import stat
-import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +18,7 @@ from router_core.call_log.segments import list_segments
 from router_core.call_log.spool import DROPPED_EVENT, Spool
 from tests.builders import make_call_line
 from tests.disks import run_case
+from tests.timing import wait_until
 
 
 @pytest.fixture
@@ -192,10 +191,7 @@ def test_spool_tends_itself(home: Home, spool: Spool) -> None:
     home.spool.write_text("a file where the folder should be")
     spool.write({"n": 1})
     home.spool.unlink()
-    pause = threading.Event()
-    deadline = time.monotonic() + 20
-    while spool.pending and time.monotonic() < deadline:
-        pause.wait(0.05)
+    wait_until(lambda: not spool.pending, "nothing waits")
 
     assert _lines(home) == [{"n": 1}]
 

@@ -14,6 +14,7 @@ from router_core.call_log.home import Home
 from router_core.call_log.ingest import ingest_once
 from router_core.call_log.kept import list_kept
 from router_core.call_log.read import reading
+from router_core.call_log.report_text import findings_text
 from router_core.call_log.spool import Spool
 from tests.builders import START_US
 from tests.command_line import Tierwise
@@ -120,6 +121,7 @@ def test_doctor_misses_the_segments_of_imports(home: Home) -> None:
     with duckdb.connect(str(home.log)) as con:
         # as a log is that was made before it remembered what it forgot
         con.execute("DELETE FROM ledger")
+        con.execute("DROP TABLE forgotten_segments")
         con.execute("DELETE FROM rollup_calls WHERE source <> 'import'")
     forgotten = _segments(home)
 
@@ -153,6 +155,17 @@ def test_doctor_reads_all_it_can_beside_a_spoilt_log_and_names_the_way_out(
         assert "the log could be made anew from them" in found.out
     assert tierwise("ingest", "--rebuild").code == 0
     assert tierwise("doctor").code == 0
+
+
+def test_findings_are_broken_into_lines_where_a_terminal_is_narrow(home: Home) -> None:
+    home.log.write_bytes(b"not a database " * 1000)
+    findings = diagnose(home, Path("none.yaml"), START_US / 1e6)
+    narrow, whole = findings_text(findings, 80), findings_text(findings)
+
+    assert max(len(line) for line in narrow.splitlines()) <= 80
+    # a path that is longer than a line is cut
+    assert "".join(narrow.split()) == "".join(whole.split())
+    assert "tierwise ingest --rebuild" in " ".join(narrow.split())
 
 
 def test_rebuilding_compares_the_rows_and_warns_when_there_are_fewer(

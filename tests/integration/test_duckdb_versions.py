@@ -12,6 +12,7 @@ from router_core.call_log.read import reading
 from router_core.call_log.spool import Spool
 from router_core.call_log.verify import verify
 from tests.log_processes import write_call
+from tests.timing import PATIENCE_S
 
 ROOT = Path(__file__).resolve().parents[2]
 OLD = ROOT / ".venv-duckdb15" / "bin" / "python"
@@ -47,7 +48,7 @@ def _elsewhere(code: str, home: Home) -> str:
         "print(duckdb.__version__)",
     )
     command = [str(other), "-c", "\n".join(lines), str(home.root)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     assert done.returncode == 0, done.stderr
     version = done.stdout.split()[-1]
     assert version != duckdb.__version__

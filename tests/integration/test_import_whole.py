@@ -27,6 +27,7 @@ from tests.log_sources import (
     write_csv,
     write_jsonl,
 )
+from tests.timing import PATIENCE_S
 
 Rows = list[dict[str, Any]]
 TOKENS = "input_tokens, cached_tokens, cache_write_5m_tokens, cache_write_1h_tokens, output_tokens, reasoning_tokens"
@@ -161,5 +162,5 @@ def test_rollups_count_what_was_imported(home: Home, tmp_path: Path) -> None:
 def test_second_process_reads_a_share_and_its_trouble_is_said(tmp_path: Path, how: str) -> None:
     """In an interpreter of its own: one with threads, as a test session may be, is not forked."""
     command = [sys.executable, "-m", "tests.split_reading", how, str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=PATIENCE_S, check=False)
     assert (done.returncode, done.stdout) == (0, "as it should\n"), done.stderr

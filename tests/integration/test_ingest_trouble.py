@@ -4,8 +4,9 @@ import fcntl
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from router_core.call_log.segments import list_segments, list_workers
 from router_core.call_log.spool import Spool
 from router_core.watch import IngestFailedError, _ingest_in_subprocess, watch
 from tests.builders import START_US, make_attempt_line, make_call_line, make_started_line
+from tests.timing import PATIENCE_S, wait_until
 
 NOW_US = START_US + 86_400_000_000
 
@@ -201,12 +203,12 @@ def test_watch_outlasts_a_log_that_cannot_be_opened_for_a_while(home: Home, spoo
     watcher = threading.Thread(target=watch, args=(home,), kwargs={"interval_s": 0.01, "stop": stop})
     watcher.start()
     try:
-        assert waits.wait(20)
+        assert waits.wait(PATIENCE_S)
         home.log.rmdir()
-        _wait_until(home.log.is_file)
+        wait_until(home.log.is_file, "there is a log")
     finally:
         stop.set()
-        watcher.join(20)
+        watcher.join(PATIENCE_S)
         logging.getLogger("router_core.watch").removeHandler(handler)
     assert _rows(home, "SELECT count(*) FROM calls") == [(1,)]
 
@@ -221,23 +223,20 @@ class _Telling(logging.Handler):
             self._told.set()
 
 
-def _wait_until(is_so: Callable[[], bool]) -> None:
-    pause = threading.Event()
-    for _ in range(1000):
-        if is_so():
-            return
-        pause.wait(0.02)
-    pytest.fail("it never came to be")
-
-
-def test_election_is_not_lost_to_somebody_who_only_looks(home: Home) -> None:
+def test_election_is_not_lost_to_somebody_who_only_looks(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     looker = os.open(home.watch_lock, os.O_RDWR | os.O_CREAT, 0o600)
     fcntl.flock(looker, fcntl.LOCK_SH)
-    leaving = threading.Timer(0.01, os.close, (looker,))
-    leaving.start()
+    tries: list[float] = []
+
+    def leave_after_some(seconds: float) -> None:
+        tries.append(seconds)
+        if len(tries) == 3:
+            os.close(looker)
+
+    monkeypatch.setattr("router_core.call_log.access.time", SimpleNamespace(sleep=leave_after_some))
     with elected(home) as election:
         assert election
-    leaving.join()
+    assert len(tries) == 3
 
 
 def test_worker_on_a_host_named_import_is_no_import(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,6 +22,7 @@ from tests.log_processes import (
     start_request_and_hang,
     write_calls,
 )
+from tests.timing import PATIENCE_S
 
 KILLS = 20
 
@@ -106,7 +107,7 @@ def test_killed_ingesters_lose_and_repeat_nothing(home: Home) -> None:
     for _ in range(KILLS):
         told, tell = pipe()
         ingester = start(ingest_and_tell, home.root, tell)
-        assert told.poll(60)
+        assert told.poll(PATIENCE_S)
         told.recv()
         told.poll(rng.uniform(0, 0.15))  # into the tick that follows, or to its end
         end([ingester])
@@ -121,7 +122,7 @@ def test_killed_ingesters_lose_and_repeat_nothing(home: Home) -> None:
 @pytest.mark.parametrize("file_bytes", [0, 100, 4096, 8192, 12_288, 100_000, 1 << 30])
 def test_kill_while_the_log_file_is_made_leaves_a_whole_one_or_none(home: Home, file_bytes: int) -> None:
     maker = start(make_log_and_die, home.root, file_bytes)
-    maker.join(60)
+    maker.join(PATIENCE_S)
     assert maker.exitcode == (0 if file_bytes == 1 << 30 else -signal.SIGXFSZ)
     if home.log.exists():
         duckdb.connect(home.log).close()
@@ -136,7 +137,7 @@ def test_two_ingesters_at_once_take_every_line_in_once(home: Home) -> None:
     ingesters = [start(ingest_forever, home.root) for _ in range(2)]
     writer = start(write_calls, home.root, acks.sender, 0, 2000)
     acks.wait_for(2000)
-    writer.join(30)
+    writer.join(PATIENCE_S)
     end(ingesters)
     ingest_once(home)
 

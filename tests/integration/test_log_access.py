@@ -22,6 +22,7 @@ from router_core.errors import ConfigError
 from router_core.watch import IngestFailedError, ensure_ingested, start_watch
 from tests.builders import START_US, make_attempt_line, make_call_line, make_outcome_line, make_started_line
 from tests.log_processes import Acks, end, event, ingest_politely, pipe, read_forever, start, write_calls
+from tests.timing import PATIENCE_S, wait_until
 
 NOW_US = START_US + 86_400_000_000
 
@@ -39,7 +40,7 @@ def spool(home: Home) -> Iterator[Spool]:
 
 
 def _count_calls(home: Home) -> int:
-    with reading(home) as con:
+    with reading(home, timeout_s=PATIENCE_S) as con:
         row = con.execute("SELECT count(*) FROM calls").fetchone()
     assert row is not None
     return int(row[0])
@@ -108,7 +109,7 @@ def test_no_second_process_can_open_the_file_from_attach_to_detach(home: Home, s
     ask.send(True)
     afterwards = answers.recv()
     ask.send(False)
-    intruder.join(10)
+    intruder.join(PATIENCE_S)
 
     assert {"ATTACH", "BEGIN", "INSERT", "DELETE", "COMMIT"} <= set(probe.statements)
     assert probe.intrusions == []
@@ -138,7 +139,7 @@ def test_watch_ends_when_its_home_is_gone(home: Home) -> None:
     assert watcher is not None
     _wait_until_watched(home)
     shutil.rmtree(home.root)
-    assert watcher.wait(20) == 0
+    assert watcher.wait(PATIENCE_S) == 0
 
 
 def test_reader_waits_for_the_writer_and_then_reads(home: Home, spool: Spool) -> None:
@@ -147,12 +148,12 @@ def test_reader_waits_for_the_writer_and_then_reads(home: Home, spool: Spool) ->
     counts: list[int] = []
     held, release = event(), event()
     holder = start(_hold_open, str(home.log), held, release)
-    held.wait(10)
+    assert held.wait(PATIENCE_S)
     reader = threading.Thread(target=lambda: counts.append(_count_calls(home)))
     reader.start()
     release.set()
-    reader.join(10)
-    holder.join(10)
+    reader.join(PATIENCE_S)
+    holder.join(PATIENCE_S)
 
     assert counts == [1]
 
@@ -162,20 +163,20 @@ def test_reader_gives_up_with_a_clear_error_when_the_log_stays_locked(home: Home
     ingest_once(home)
     held, release = event(), event()
     holder = start(_hold_open, str(home.log), held, release)
-    held.wait(10)
+    assert held.wait(PATIENCE_S)
     with (
         pytest.raises(LogBusyError, match=r"stayed locked by another process for 0\.1 s"),
         reading(home, timeout_s=0.1),
     ):
         pass
     release.set()
-    holder.join(10)
+    holder.join(PATIENCE_S)
 
 
 def _hold_open(path: str, held: Any, release: Any) -> None:
     with duckdb.connect(path):
         held.set()
-        release.wait(30)
+        release.wait(PATIENCE_S)
 
 
 @pytest.mark.parametrize("content", [None, b""])
@@ -243,7 +244,7 @@ def test_writers_watch_and_readers_meet_without_an_error(home: Home) -> None:
     readers = [start(read_forever, home.root, send, stop) for _ in range(2)]
     acks.wait_for(6000)
     for writer in writers:
-        writer.join(30)
+        writer.join(PATIENCE_S)
     acks.all()
     ensure_ingested(home)
     stop.set()
@@ -263,7 +264,7 @@ def test_watch_ends_at_sigterm_and_another_takes_over(home: Home, spool: Spool) 
         ensure_ingested(home)
         assert start_watch(home) is None
         first.send_signal(signal.SIGTERM)
-        assert first.wait(10) == 0
+        assert first.wait(PATIENCE_S) == 0
         second = start_watch(home)
         assert second is not None
         _wait_until_watched(home)
@@ -274,16 +275,11 @@ def test_watch_ends_at_sigterm_and_another_takes_over(home: Home, spool: Spool) 
         for process in (first, second):
             if process is not None:
                 process.kill()
-                process.wait(10)
+                process.wait(PATIENCE_S)
 
 
 def _wait_until_watched(home: Home) -> None:
-    pause = threading.Event()
-    for _ in range(600):
-        if is_watched(home):
-            return
-        pause.wait(0.05)
-    pytest.fail("nobody watches")
+    wait_until(lambda: is_watched(home), "somebody watches")
 
 
 def test_watch_ends_with_the_process_that_started_it(home: Home, spool: Spool) -> None:
@@ -301,7 +297,7 @@ def test_watch_ends_with_the_process_that_started_it(home: Home, spool: Spool) -
     try:
         descriptor = os.pidfd_open(child)
         parent.kill()
-        parent.wait(10)
+        parent.wait(PATIENCE_S)
         ended = _wait_for_end(descriptor)
     finally:
         parent.stdout.close()
@@ -313,7 +309,7 @@ def _wait_for_end(descriptor: int) -> bool:
     import select
 
     try:
-        ready, _, _ = select.select([descriptor], [], [], 20)
+        ready, _, _ = select.select([descriptor], [], [], PATIENCE_S)
         if not ready:
             signal.pidfd_send_signal(descriptor, signal.SIGKILL)
         return bool(ready)

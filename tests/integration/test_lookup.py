@@ -20,6 +20,7 @@ from router_core.call_log.spool import Spool
 from router_core.call_log.verify import verify
 from tests.builders import START_US, make_attempt_line, make_call_line, make_outcome_line
 from tests.log_files import write_log
+from tests.timing import PATIENCE_S
 
 HOUR_US = 3_600_000_000
 TABLES = ("calls", "attempts", "outcomes", "events", "rollup_calls", "rollup_attempts", "rollup_outcomes")
@@ -124,7 +125,7 @@ def test_process_ends_with_the_one_that_asks(home: Home, asked: LookupProcess) -
     assert process.stdin is not None
     process.stdin.close()
 
-    assert process.wait(20) == 0
+    assert process.wait(PATIENCE_S) == 0
     process.stdin = None
 
 

@@ -101,6 +101,7 @@ def test_estimate_meets_the_truth_where_the_hard_calls_escalate() -> None:
                 "is_served": went_up[drawn] if tier == 1 else ~went_up[drawn],
                 "valid": np.full(calls.size, fill_value=True),
                 "confidence": confidence[drawn] if tier == 0 else np.full(calls.size, 0.9),
+                "raw": confidence[drawn] if tier == 0 else np.full(calls.size, 0.9),
                 "cost_usd": np.full(calls.size, 0.001),
                 "latency_ms": np.full(calls.size, 500.0),
                 "propensity": np.full(calls.size, rate),

@@ -19,6 +19,7 @@ from router_core.call_log.read import reading
 from router_core.clock import SystemClock
 from tests.openai_server import OpenAIServer, echo
 from tests.routers import MESSAGES, ROUTING
+from tests.timing import PATIENCE_S
 
 ROOT = Path(__file__).parents[2]
 WIRED = """\
@@ -50,7 +51,7 @@ def test_forked_workers_answer_their_own_questions_over_connections_of_their_own
         server.script("echo", echo(latency_s=0.01))
         path.write_text(WIRED.format(base=server.base_url))
         command = [sys.executable, "-m", "tests.forking", str(path), *map(str, (children, threads, calls))]
-        done = subprocess.run(command, check=False, cwd=ROOT, capture_output=True, text=True, timeout=120)
+        done = subprocess.run(command, check=False, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_S)
         assert (done.returncode, done.stderr) == (0, "")
         hits = Counter(hit.request_id for hit in server.hits)
     per_process = threads * calls + calls
@@ -74,7 +75,7 @@ def test_spawned_processes_share_a_home(tmp_path: Path) -> None:
     for process in processes:
         process.start()
     for process in processes:
-        process.join(60)
+        process.join(PATIENCE_S)
     assert [process.exitcode for process in processes] == [0, 0]
     home = Home(tmp_path / ".tierwise")
     assert rows(home, "SELECT count(*), count(DISTINCT run), count(DISTINCT worker) FROM calls") == [(40, 40, 2)]
@@ -97,7 +98,7 @@ def test_threads_and_event_loops_share_a_router(tmp_path: Path) -> None:
             threads = [pool.submit(in_thread, number) for number in range(5)]
             loops = [pool.submit(asyncio.run, on_loop(number)) for number in range(3)]
             for each in (*threads, *loops):
-                each.result(60)
+                each.result(PATIENCE_S)
     home = Home(tmp_path / ".tierwise")
     assert rows(home, "SELECT count(*), count(DISTINCT run), count(DISTINCT seq), max(seq) FROM calls") == [
         (200, 200, 200, 200)
@@ -136,7 +137,7 @@ def test_no_call_fails_or_mixes_versions_while_the_config_changes_a_thousand_tim
             said[router.config_version] = (f"t{edit}", edit * 1_000_000_000)
         stop.set()
         for thread in threads:
-            thread.join(30)
+            thread.join(PATIENCE_S)
     assert failed == []
     assert len(said) == edits
     home = Home(tmp_path / ".tierwise")

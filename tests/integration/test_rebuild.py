@@ -4,7 +4,6 @@ import gzip
 import os
 import shutil
 import stat
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -36,6 +35,7 @@ from tests.builders import (
 from tests.command_line import Tierwise
 from tests.log_files import write_log
 from tests.log_processes import fill, write_call
+from tests.timing import wait_until
 
 NOW_US = START_US + 86_400_000_000
 HOUR_US = 3_600_000_000
@@ -431,12 +431,12 @@ def test_router_writes_as_durably_as_its_config_says_also_after_an_edit(home: Ho
     router = Router.open(config, home=home.root, backend=SimulatedBackend())
     at_first = router._spool._syncs_each
     config.write_bytes(make_config_bytes(log={"durability": "fast"}))
-    pause = threading.Event()
-    for _ in range(200):
+
+    def is_fast() -> bool:
         router.complete("invoice.extract", messages=[{"role": "user", "content": "x"}])
-        if not router._spool._syncs_each:
-            break
-        pause.wait(0.05)
+        return not router._spool._syncs_each
+
+    wait_until(is_fast, "the router follows its config")
     router.close()
 
     assert (at_first, router._spool._syncs_each) == (True, False)

@@ -298,7 +298,7 @@ def test_imported_receipt_multiplies_reasoning_out_at_its_own_price_or_says_that
     monkeypatch.setattr("tests.log_sources.PRICE", replace(PRICE, reasoning_nusd_per_m=20 * 10**9))
     home = Home(tmp_path / "home")
     bring(home, write_jsonl(tmp_path / "x.jsonl", [langfuse_row(total_cost=None, cost_details=None)]))
-    bring(home, write_csv(tmp_path / "y.csv", [table_row(**{"Cost (USD)": None, "Prompt Tokens": None})]), now_us=9)
+    bring(home, write_csv(tmp_path / "y.csv", [table_row(0, **{"Cost (USD)": None, "Prompt Tokens": None})]), now_us=9)
     reasoned, unknown = (
         re.sub(" +", " ", tierwise("calls", call_id, "--home", home.root).out)
         for (call_id,) in fetch(home, "SELECT call_id FROM calls ORDER BY starts_with(call_id, 'langfuse') DESC")

@@ -305,6 +305,15 @@ def test_callback_that_raises_hurts_nobody_and_is_said_once(tmp_path: Path, capl
     assert "secret" not in caplog.text
 
 
+def test_async_callback_is_refused(tmp_path: Path) -> None:
+    async def keep(answer: ShadowAnswer) -> None:
+        raise AssertionError(answer)
+
+    with pytest.raises(TypeError, match="on_shadow takes plain functions, not async ones"):
+        open_bench(tmp_path, routing=routing(), on_shadow=keep)
+    assert not (tmp_path / "home").exists()
+
+
 def test_withheld_shadow_is_a_failed_one_that_was_paid_for(tmp_path: Path) -> None:
     withheld = reply("a secret", finish_reason="content_filter")
     bench = open_bench(tmp_path, {"b/large": withheld}, routing())

@@ -17,6 +17,7 @@ import pytest
 from router_core.call_log.segments import claim_worker, is_alive, list_segments, list_workers
 from router_core.call_log.spool import DROPPED_EVENT, Spool
 from router_core.call_log.waiting import MAX_PENDING
+from tests.timing import PATIENCE_S
 
 
 @pytest.fixture
@@ -269,9 +270,9 @@ def test_first_users_in_several_threads_agree_on_the_worker_s_name(
     spool = Spool(folder)
     asker = threading.Thread(target=lambda: spool.worker)
     asker.start()
-    named.wait(10)
+    assert named.wait(PATIENCE_S)
     spool.write({"n": 1})
-    asker.join(10)
+    asker.join(PATIENCE_S)
     alive = {worker: is_alive(folder, worker) for worker in list_workers(folder)}
     spool.close()
 

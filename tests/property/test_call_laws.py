@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any, get_args
+from typing import Any, TypeGuard, get_args
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -113,7 +113,8 @@ def begin(run: Run, facts: Callable[[], Facts], confidence: Callable[[], Confide
         return
     step = data.draw(st.integers(0, len(run.plan.steps) - 1))
     target = data.draw(st.integers(0, len(run.plan.steps[step].targets) - 1))
-    kept = Checked(n=RECALLED, step=step, target=target, valid=True, confidence=confidence(), facts=facts())
+    where: dict[str, Any] = {"step": step, "target": target, "correctable": data.draw(st.booleans())}
+    kept = Checked(n=RECALLED, **where, valid=True, confidence=confidence(), facts=facts())
     run.actions.append(decide(run.plan, tuple(run.trace)))  # what would have been done without it
     run.trace.append(kept)
 
@@ -168,6 +169,8 @@ def drive(plan: Plan, data: st.DataObject) -> Run:
                         valid=data.draw(st.booleans()),
                         confidence=confidence(),
                         corrects=run.calls[-1].draft,
+                        correctable=data.draw(st.booleans()),
+                        packed=data.draw(st.booleans()),
                         facts=facts(),
                     )
                 )
@@ -175,7 +178,15 @@ def drive(plan: Plan, data: st.DataObject) -> Run:
                 last = run.trace[-1]
                 assert isinstance(last, Checked)
                 run.trace.append(
-                    Merged(n=n, step=last.step, target=last.target, valid=True, confidence=confidence(), facts=facts())
+                    Merged(
+                        n=n,
+                        step=last.step,
+                        target=last.target,
+                        valid=data.draw(st.booleans()),
+                        confidence=confidence(),
+                        correctable=data.draw(st.booleans()),
+                        facts=facts(),
+                    )
                 )
             case Accept() | Exhausted():
                 return run
@@ -195,7 +206,9 @@ def test_every_call_ends_within_its_limits(plan: Plan, data: st.DataObject) -> N
     )
     for step in range(len(plan.steps)):
         for target in range(len(plan.steps[step].targets)):
-            assert sum(call.step == step and call.target == target for call in run.calls) <= 1 + plan.retries
+            asked = [call.n for call in run.calls if (call.step, call.target) == (step, target)]
+            spoiled = [fact for fact in run.trace if fact_is_spoiled(fact) and fact.n in asked]
+            assert len(asked) - len(spoiled) <= 1 + plan.retries
 
 
 @settings(max_examples=100, deadline=None)
@@ -211,16 +224,40 @@ def test_tier_never_goes_down_over_a_call(plan: Plan, data: st.DataObject) -> No
 @given(plans(), st.data())
 def test_only_the_highest_valid_answer_is_served(plan: Plan, data: st.DataObject) -> None:
     run = drive(plan, data)
-    whole = [
-        fact.n
-        for fact in run.trace
-        if isinstance(fact, Merged) or (isinstance(fact, Checked) and fact.corrects is None and fact.valid)
-    ]
+    whole = [fact.n for fact in run.trace if fact_is_answer(fact)]
     end = run.actions[-1]
     if isinstance(end, Accept):
         assert end.n == whole[-1]
     else:
         assert whole == []
+
+
+def fact_is_spoiled(fact: Fact) -> TypeGuard[Failed | Checked]:
+    """Whether a shared request came to nothing for the task."""
+    if isinstance(fact, Failed):
+        return fact.kind == "spoiled"
+    return isinstance(fact, Checked) and fact.packed and not fact.valid
+
+
+def fact_is_answer(fact: Fact) -> TypeGuard[Checked | Merged]:
+    """Whether it is a valid answer that could be served."""
+    return (isinstance(fact, Merged) or (isinstance(fact, Checked) and fact.corrects is None)) and fact.valid
+
+
+@settings(max_examples=100, deadline=None)
+@given(plans(), st.data())
+def test_corrections_are_asked_of_the_latest_answer_if_it_has_settled_fields(plan: Plan, data: st.DataObject) -> None:
+    run = drive(plan, data)
+    for end, action in enumerate(run.actions):
+        if not isinstance(action, Call):
+            continue
+        answers = [fact for fact in run.trace[: end + 1] if fact_is_answer(fact)]
+        latest = answers[-1] if answers else None
+        latest = answers[-1] if answers else None
+        assert latest is None or isinstance(latest, Checked | Merged)
+        wanted = plan.escalation == "correct" and latest is not None and latest.correctable
+        assert action.draft == (latest.n if wanted and latest is not None else None)
+        assert (action.role == "correct") == wanted
 
 
 @settings(max_examples=100, deadline=None)

@@ -172,10 +172,11 @@ def load_known(con: "DuckDBPyConnection", home: Home, folder: Path) -> None:
     with reading(home) as log:
         log.execute(
             f"""COPY (
-                SELECT attempt_id AS id, tier, cost_nusd FROM attempts WHERE source = 'import' AND started_at {bounds}
+                SELECT attempt_id AS id, tier, cost_nusd FROM attempts
+                WHERE source IN ('import', 'logger') AND started_at {bounds}
                 UNION ALL
                 SELECT call_id, tier_served, cost_nusd FROM calls
-                WHERE source = 'import' AND cache_hit AND ts {bounds}
+                WHERE source IN ('import', 'logger') AND cache_hit AND ts {bounds}
             ) TO '{target}' (FORMAT parquet)"""
         )
     con.execute(f"CREATE TABLE known AS SELECT * FROM read_parquet('{target}')")

@@ -96,3 +96,24 @@ def test_only_so_many_writes_a_minute() -> None:
     assert len(writes) == WRITES_PER_MINUTE
     assert within_rate(writes, 59.0) is None
     assert within_rate(writes, 60.0) is not None
+
+
+def proxied(email: object) -> Actor:
+    user = {} if email is None else {"email": email}
+    who = Session(local=False, os_name="root", user=user, now_s=1_000.0, proxied=True)
+    return identify(who, ACCESS)
+
+
+def test_a_trusted_proxy_says_who_asks() -> None:
+    assert proxied("ada@example.com") == Actor(name="ada@example.com", role="admin", auth="proxy")
+    assert proxied("bob@example.com").role == "viewer"
+
+
+@pytest.mark.parametrize("email", [None, "", "  ", 7, ["ada@example.com"]])
+def test_past_the_proxy_nobody_is_anybody(email: object) -> None:
+    assert proxied(email).auth == "none"
+
+
+def test_nobody_becomes_the_local_user_through_a_proxy() -> None:
+    assert proxied("local").role == "viewer"
+    assert identify(Session(local=True, os_name="root", user={}, now_s=1_000.0, proxied=True), ACCESS).auth == "none"

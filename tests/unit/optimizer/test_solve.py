@@ -35,6 +35,7 @@ def make_judged(net: float = 8.0, half: float = 4.0, **fields) -> Judged:
         impact_usd_month=interval(2.0, 2.0),
         net_usd_month=interval(net, half),
         p_net_positive=0.99,
+        p_harm=0.01,
         p_inverted=0.0,
         p95_ms=500.0,
         samples=Samples(wrong=none, cost_usd=none, wrong_call_sd=0.1, cost_call_sd=0.0, slack=0.0),

@@ -154,7 +154,7 @@ class Looking:
 
 @pytest.mark.parametrize("check", [looks, looks_often, Looking(), Looking().look, partial(looks, "x")])
 def test_async_check_is_refused(check: Any) -> None:
-    with pytest.raises(TypeError, match="checks must be plain functions, not async ones"):
+    with pytest.raises(TypeError, match="checks takes plain functions, not async ones"):
         refuse_unusable_check(check)
 
 

@@ -1,0 +1,1 @@
+"""Ways for other tools to write into this log."""
