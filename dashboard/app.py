@@ -227,7 +227,7 @@ def main() -> None:
 
     def data_page() -> None:
         file = Path(config) if config else config_path(shown)
-        data.render(place, library, workshop, load_access(file), links)
+        data.render(place, library, workshop, load_access(file))
 
     pages = {
         "overview": st.Page(overview_page, title="Overview", default=True),

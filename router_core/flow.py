@@ -155,8 +155,8 @@ class CallFlow:
                     if line is not None:
                         self._state.log(line)
                     yield from self._score(action)
-                case Check(n=n):
-                    self._check(n)
+                case Check():
+                    raise NotImplementedError("an answer is checked when it comes")
                 case Accept(n=n, reason=reason):
                     return self._serve(n, reason, line)
                 case Exhausted(reason=reason):
@@ -443,7 +443,7 @@ class CallFlow:
             ),
         )
         self._shadows.after(
-            self._state,
+            self._state.whole,
             ServedCall(
                 task=self._task,
                 plan=self._plan,

@@ -73,6 +73,7 @@ class Seat(RouterState):
 
     def __init__(self, state: RouterState, tokens: int) -> None:
         self.__dict__.update(state.__dict__)
+        self._whole = state
         self._tokens = tokens
         self._requests: dict[str, tuple[str, int]] = {}
         self._shares: dict[str, PackShare] = {}
@@ -81,6 +82,11 @@ class Seat(RouterState):
         self.held: list[Line] = []
         self.is_mute = False
         self.log = self._take
+
+    @property
+    def whole(self) -> RouterState:
+        """What all calls share: a shadow of this one shares its request with nobody."""
+        return self._whole
 
     def log_call(self, *lines: Line) -> None:
         """Log the lines that end a call; see ``RouterState.log_call``."""

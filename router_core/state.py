@@ -134,6 +134,11 @@ class RouterState:
         self.log: Callable[..., None] = log.write
         self.shadowed = observed.shadowed
 
+    @property
+    def whole(self) -> "RouterState":
+        """What all calls share, whichever of them sees it: for work that goes on when a call has ended."""
+        return self
+
     def log_call(self, *lines: Line) -> None:
         """Log the lines that end a call; the last one is the call's own and is numbered here."""
         lines[-1]["worker"] = self._log.worker

@@ -104,9 +104,13 @@ def bring_back(key: str, options: Sequence[str] = ()) -> None:
 
     Streamlit forgets a widget that the page in between does not draw.
     """
-    if key in st.session_state or key in st.query_params:
+    if key in st.session_state:
         return
     kept = st.session_state.get(f"kept_{key}")
+    # what the address says comes first; of the page before it may still say the same, and is about to be forgotten
+    asked = st.query_params.get_all(key)
+    if asked and asked != (kept if isinstance(kept, list) else [str(kept)]):
+        return
     if isinstance(kept, str) and kept in options:
         st.session_state[key] = kept
     elif isinstance(kept, list):

@@ -8,7 +8,6 @@ import streamlit as st
 from dashboard import format as fmt
 from dashboard import identity
 from dashboard.components import cards, states
-from dashboard.components.links import Links
 from dashboard.desk import FORMATS, ImportWish, Place, Search, Workshop
 from dashboard.sums import LogState
 
@@ -17,10 +16,9 @@ _WANTED, _SAID = "intake_wanted", "intake_said"
 _MOST_MB = 50
 
 
-def draw(place: Place, workshop: Workshop, state: LogState, links: Links) -> None:
+def draw(place: Place, workshop: Workshop, state: LogState, *, is_empty: bool) -> None:
     """Draw the three ways to bring calls in, opened where there are none yet."""
-    del links
-    with st.expander("Bring calls in", expanded=not state.exists, key="intake", icon=":material/add:"):
+    with st.expander("Bring calls in", expanded=is_empty, key="intake", icon=":material/add:"):
         demo, load, connect = st.tabs(["Load demo data", "Import a log", "Connect the router"])
         with demo:
             _demo(place, workshop, state)

@@ -9,7 +9,6 @@ import streamlit as st
 from dashboard import advice, identity
 from dashboard import format as fmt
 from dashboard.components import bar, cards, intake, states, tables
-from dashboard.components.links import Links
 from dashboard.desk import Place, Workshop
 from dashboard.holdings import Holdings
 from dashboard.library import Library
@@ -23,7 +22,7 @@ _COLOURS: Final[Mapping[str, advice.BadgeColour]] = {"ok": "green", "note": "gra
 _ORDER: Final = ("wrong", "note", "ok")
 
 
-def render(place: Place, library: Library, workshop: Workshop, access: Access, links: Links) -> None:
+def render(place: Place, library: Library, workshop: Workshop, access: Access) -> None:
     """Draw the page from what it is given."""
     with st.container(horizontal=True, vertical_alignment="center", key="head"):
         st.title("Data and settings", anchor=False, width="content")
@@ -33,7 +32,7 @@ def render(place: Place, library: Library, workshop: Workshop, access: Access, l
         with badge:
             bar.demo_badge(state)
         bar.desk_bar(state, place, f"log of {workshop.reading}")
-        intake.draw(place, workshop, state, links)
+        intake.draw(place, workshop, state, is_empty=not state.exists or not library.span().calls)
         zone = ZoneInfo(state.zone)
         with states.Guarded():
             _health(library.findings(), state)

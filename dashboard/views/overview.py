@@ -9,6 +9,7 @@ from dashboard.components import (
     bar,
     filters,
     guard,
+    live,
     movers,
     notices,
     opportunities,
@@ -49,6 +50,7 @@ def render(
             return
         if library is not None:
             guard.draw(library, state)
+            live.draw(library, state)
         _body(source, state, span, place, library, links or Links())
 
 

@@ -28,7 +28,7 @@ def page(shelf: "Shelf", access: "Access") -> None:
     from dashboard.views import data
     from tests.dashboard.test_data_page import workshop
 
-    data.render(shelf.place, shelf.library, workshop(shelf), access, shelf.links)
+    data.render(shelf.place, shelf.library, workshop(shelf), access)
 
 
 def workshop(shelf: Shelf) -> Workshop:

@@ -11,7 +11,9 @@ from dashboard.drilldown import CALL_KINDS, CallKind, CallWish, read_calls, read
 from dashboard.periods import Period
 from dashboard.source import HomeSource
 from router_core.call_log.home import Home
+from router_core.call_log.ingest import ingest_once
 from router_core.call_log.read import reading
+from router_core.call_log.spool import Spool
 from tests.log_files import END, TYPES, write_log
 
 WEEK = Period(first=END - dt.timedelta(days=6), until=END + dt.timedelta(days=1), zone="Europe/Berlin")
@@ -34,6 +36,15 @@ Connection = duckdb.DuckDBPyConnection
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = Home(tmp_path_factory.mktemp("log") / ".tierwise")
     write_log(home, days=9, per_day=120, undated=60)
+    sure = Spool(home.spool)
+    for i in range(40):
+        at_us = int(dt.datetime(2026, 11, 18, 9, i, tzinfo=dt.UTC).timestamp() * 1e6)
+        call = {"call_id": f"sure-{i:02}", "ts": at_us, "payload_type": "sure.type", "status": "ok"}
+        served = {"tier_served": "top" if i % 4 else "cheap", "served_attempt_id": f"try-{i:02}"}
+        sure.write({"k": "call", **call, **served, "confidence": i / 40, "confidence_source": "field"})
+        sure.write({"k": "outcome", "call_id": f"sure-{i:02}", "received_at": at_us, "correct": float(i >= 20)})
+    sure.close()
+    ingest_once(home)
     return home.root
 
 
@@ -62,15 +73,19 @@ def test_undated_calls_and_tiers_can_be_asked_for(log: Connection) -> None:
 
 
 def test_a_reliability_curve_holds_every_labelled_answer_with_a_confidence_once(log: Connection) -> None:
-    curves = read_reliability(log, WEEK, TYPES[1])
+    curves = read_reliability(log, WEEK, "sure.type")
+    assert [(curve.tier, curve.source, curve.calibrated) for curve in curves] == [
+        ("top", "field", False),
+        ("cheap", "field", False),
+    ]
     raw = log.execute(
-        f"""SELECT count(*), sum(correct) FROM call_outcomes WHERE payload_type = '{TYPES[1]}' AND {WITHIN}
+        f"""SELECT count(*), sum(correct) FROM call_outcomes WHERE payload_type = 'sure.type' AND {WITHIN}
             AND status = 'ok' AND confidence IS NOT NULL AND correct IS NOT NULL"""
     ).fetchone()
-    assert raw is not None
-    assert sum(curve.calls for curve in curves) == raw[0]
+    assert raw == (40, 20.0)
+    assert sum(curve.calls for curve in curves) == 40
     right = sum(each.correct * each.calls for curve in curves for each in curve.bins)
-    assert right == pytest.approx(raw[1] or 0)
+    assert right == pytest.approx(20)
     for curve in curves:
         for each in curve.bins:
             assert each.low <= each.confidence <= each.low + 0.1 + 1e-9

@@ -1,13 +1,10 @@
 """Corrections through the real router: only doubtful fields go up; what comes back is merged, checked and logged."""
 
-import json
-import random
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from pydantic import BaseModel, create_model
+from pydantic import BaseModel
 
 from router_core.call_log.home import Home
 from router_core.call_log.ingest import ingest_once
@@ -16,8 +13,9 @@ from router_core.call_log.receipts import find_calls, receipt_of
 from router_core.call_log.trails import trail_of
 from router_core.config import parse
 from router_core.testing import reply
-from router_core.types import Request, Response
+from router_core.types import Response
 from tests.routers import ROUTING, Bench, open_bench
+from tests.wide import run
 
 CORRECT: Final = ROUTING.replace("error_cost_usd: 0.5}", "error_cost_usd: 0.5, escalation: correct}")
 NAMES: Final = ("number", "date", "total", "vat")
@@ -209,75 +207,8 @@ def test_streamed_call_is_never_corrected(tmp_path: Path) -> None:
     assert bench.asked == ["a/small"]
 
 
-# --- what it saves, on a simulated task of forty fields of which three are doubtful
-
-FIELDS: Final = tuple(f"line_item_{number:02}_amount" for number in range(40))
-Wide: Final = create_model("Wide", **dict.fromkeys(FIELDS, (str, ...)), confidence=(dict[str, float], ...))  # type: ignore[call-overload]
-WIDE: Final = """\
-version: 1
-tiers: {cheap: [{model: a/small}], mid: [{model: a/medium}]}
-payload_types: {x.extract: {path: [cheap, mid], escalation: %s}}
-prices: {a/small: {input: 0.05, output: 0.4}, a/medium: {input: 0.25, output: 2}}
-"""
-
-
-def tokens(text: str) -> int:
-    return max(1, len(text) // 4)
-
-
-def simulated(truth: Callable[[str, str], str], seed: int) -> Callable[[Request], Response]:
-    """A model that is right in all but a few fields, and unsure of those that are hard: three per document.
-
-    Of the easy fields both models get one in ten thousand wrong; of the hard ones the small model gets half wrong, and
-    the larger one one in fifty.
-    """
-
-    def answer(request: Request) -> Response:
-        document = str(request.messages[1]["content"]).split()[1]
-        asked = (
-            [name for name in request.response_format["properties"] if name in FIELDS]
-            if isinstance(request.response_format, dict)
-            else FIELDS
-        )
-        small = request.model == "a/small"
-        values, sure = {}, {}
-        for name in asked:
-            draw = random.Random(f"{seed} {document} {name} {request.model}")
-            hard = name in random.Random(f"{seed} {document}").sample(FIELDS, 3)
-            wrong = draw.random() < ((0.5 if small else 0.02) if hard else 0.0001)
-            values[name] = "wrong" if wrong else truth(document, name)
-            sure[name] = 0.4 if hard and small else 0.97
-        text = json.dumps({**values, "confidence": sure}, separators=(",", ":"))
-        schema = (
-            request.response_format
-            if isinstance(request.response_format, dict)
-            else request.response_format.model_json_schema()
-        )
-        prompt = "".join(str(message["content"]) for message in request.messages) + json.dumps(schema)
-        return reply(text, input_tokens=tokens(prompt), output_tokens=tokens(text))
-
-    return answer
-
-
 def test_correcting_costs_a_quarter_of_doing_it_again_and_is_not_more_often_wrong(tmp_path: Path) -> None:
-    def truth(document: str, name: str) -> str:
-        return f"{abs(hash((document, name))) % 10_000}.00 EUR"
-
-    costs: dict[str, int] = {}
-    wrong: dict[str, int] = {}
-    documents = 150
-    for how in ("redo", "correct"):
-        backend = simulated(truth, seed=3)
-        bench = open_bench(tmp_path / how, {"a/small": backend, "a/medium": backend}, WIDE % how)
-        costs[how] = wrong[how] = 0
-        for number in range(documents):
-            text = f"Document d{number} " + "with some three hundred words of text around its amounts " * 40
-            messages = [{"role": "system", "content": "Extract all amounts."}, {"role": "user", "content": text}]
-            answer = bench.router.complete("x.extract", messages=messages, response_format=Wide)
-            assert answer.tier == "mid"
-            Wide.model_validate_json(answer.text)
-            costs[how] += answer.attempts[1].receipt.cost_nusd or 0
-            wrong[how] += any(getattr(answer.parsed, name) != truth(f"d{number}", name) for name in FIELDS)
-        assert {row["role"] for row in bench.lines("attempt")} == {"serve", "escalate" if how == "redo" else "correct"}
-    assert costs["correct"] <= 0.25 * costs["redo"]
-    assert wrong["correct"] <= wrong["redo"] + 0.01 * documents
+    again, wrong_again = run(tmp_path / "redo", "redo", 100)
+    corrected, wrong_corrected = run(tmp_path / "correct", "correct", 100)
+    assert corrected <= 0.25 * again
+    assert wrong_corrected <= wrong_again + 1

@@ -83,7 +83,8 @@ def proven(bench: Bench) -> None:
         assert unexplained_requests(log) == []
         assert log.execute("SELECT count(*) FROM attempts").fetchone() == (len(rows),)
     for call in bench.lines("call"):
-        assert call["cost_nusd"] == sum(row["cost_nusd"] for row in rows if row["call_id"] == call["call_id"])
+        own = [row for row in rows if row["call_id"] == call["call_id"] and row["role"] != "shadow"]
+        assert call["cost_nusd"] == sum(row["cost_nusd"] for row in own)
         assert replays(bench, call["call_id"]) in (True, None)
 
 
@@ -245,6 +246,22 @@ def test_program_fault_and_interrupt_leave_every_call_with_its_lines(tmp_path: P
         assert [call["status"] for call in bench.lines("call")] == ["failed", "failed"]
         assert len(logged(bench)) == 2
         assert len({row["request_id"] for row in logged(bench)}) == 1
+
+
+def test_shadow_of_a_packed_call_is_a_request_of_its_own_that_is_on_record_before_it_is_made(tmp_path: Path) -> None:
+    routing = PACKED.replace(", pack:", ", shadow: [{tier: top, rate: 1}], pack:") + "shadow_budget: {usd: 10}\n"
+    seen: list[set[str]] = []
+
+    def watched(request: Any) -> Any:
+        seen.append({line["request_id"] for line in bench.lines("started")})
+        return model(label)(request)
+
+    bench = open_bench(tmp_path, {"a/small": model(label), "b/large": watched}, routing)
+    classify(bench, ["a", "b", "c"])
+    shadows = [request for request in bench.backend.requests if request.role == "shadow"]
+    assert [tasks_of(request) for request in shadows] == [{}] * 3
+    assert all(request.request_id in started for request, started in zip(shadows, seen, strict=True))
+    proven(bench)
 
 
 # --- calls that come at the same time

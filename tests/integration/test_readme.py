@@ -26,7 +26,7 @@ def invoice(confidence: float) -> Reply:
 
 
 def printed_by_example(folder: Path, example: str, **variables: str) -> str:
-    [config] = blocks("yaml")
+    config, _ = blocks("yaml")
     (folder / "routing.yaml").write_text(config)
     (folder / "example.py").write_text(example)
     environment = {"PATH": os.environ["PATH"], "HOME": str(folder), **variables}
@@ -39,7 +39,7 @@ def printed_by_example(folder: Path, example: str, **variables: str) -> str:
 
 
 def test_example_has_ten_lines() -> None:
-    [example] = blocks("python")
+    example, _ = blocks("python")
     assert len(example.splitlines()) == 10
 
 
@@ -50,7 +50,7 @@ def test_example_has_ten_lines() -> None:
 def test_example_answers_on_the_tier_that_is_confident_enough(
     tmp_path: Path, confidence: float, expected: str, hits: list[str]
 ) -> None:
-    [example] = blocks("python")
+    example, _ = blocks("python")
     with OpenAIServer() as server:
         server.script(CHEAP, invoice(confidence))
         server.script(TOP, invoice(0.99))
@@ -68,7 +68,7 @@ def invoice(request, right, confidence):
 
 
 def test_example_runs_without_a_key_on_the_simulated_backend(tmp_path: Path) -> None:
-    [example] = blocks("python")
+    example, _ = blocks("python")
     opened = 'Router.open("routing.yaml"'
     assert opened in example
     simulated = SIMULATED + example.replace(opened, f"{opened}, backend=SimulatedBackend(answer=invoice)")

@@ -5,8 +5,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -59,49 +57,6 @@ def rows(home: Home, query: str) -> list[tuple[Any, ...]]:
     ingest_once(home)
     with reading(home) as log:
         return log.execute(query).fetchall()
-
-
-def ask(name):
-        router.complete("x.decide", messages=[{"role": "user", "content": name}], run=name)
-    ask("before")
-    child = os.fork()
-    ask("child" if child == 0 else "parent")
-    if child == 0:
-        router.close()
-        os._exit(0)
-    assert os.waitpid(child, 0)[1] == 0
-"""
-HANGING = """
-import sys
-from router_core import Router
-from router_core.backends.simulated import SimulatedBackend, SimulatedModel
-from router_core.clock import SystemClock
-
-slow = SimulatedBackend({"b/large": SimulatedModel(latency_ms=50_000, latency_sigma=0)}, clock=SystemClock())
-router = Router.open(sys.argv[1], backend=slow)
-router.complete("x.decide", messages=[{"role": "user", "content": "never answered"}], run="doomed")
-"""
-
-
-def write_routing(folder: Path, routing: str = ACCEPTING) -> Path:
-    path = folder / "routing.yaml"
-    path.write_text(routing)
-    return path
-
-
-def rows(home: Home, query: str) -> list[tuple[Any, ...]]:
-    ingest_once(home)
-    with reading(home) as log:
-        return log.execute(query).fetchall()
-
-
-def wait_for(condition: Callable[[], bool], limit_s: float = 20.0) -> float:
-    """Wait until it holds; return how long that took."""
-    began = time.monotonic()
-    while not condition():
-        assert time.monotonic() - began < limit_s, "it never came true"
-        time.sleep(0.01)
-    return time.monotonic() - began
 
 
 def ask(router: Router, name: str = "one") -> Any:
