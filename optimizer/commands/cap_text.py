@@ -107,7 +107,8 @@ def _details(rehearsal: Rehearsal) -> Iterator[str]:
     effect, zone = rehearsal.effects[0], ZoneInfo(rehearsal.traffic.zone)
     for trip in effect.trips[:_MOST_DAYS_NAMED]:
         moment = dt.datetime.fromtimestamp(trip.at_us / 1e6, zone)
-        yield f"  tripped {trip.day} at {moment:%H:%M:%S %Z}"
+        flying = f", {trip.in_flight:,} calls in flight ({nusd_text(trip.in_flight_nusd)})" if trip.in_flight else ""
+        yield f"  tripped {trip.day} at {moment:%H:%M:%S %Z}{flying}"
     if len(effect.trips) > _MOST_DAYS_NAMED:
         yield f"  and on {len(effect.trips) - _MOST_DAYS_NAMED} more days (--json has them all)"
     yield from (f"  left as it was {day}: a limit had degraded calls on it" for day in effect.left[:_MOST_DAYS_NAMED])

@@ -60,6 +60,7 @@ class Calls:
         taper_nusd: What it would have cost up to its first valid answer, without judges and samples; None = what it
             did cost.
         run: Index of the caller's job, -1 = it has none; None = none has one.
+        ended_us: When it was answered, microseconds since the epoch; None = nobody asks.
     """
 
     n_days: int
@@ -75,6 +76,7 @@ class Calls:
     basis: Bytes
     taper_nusd: Ints | None = None
     run: Ints | None = None
+    ended_us: Ints | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -3,6 +3,7 @@
 import datetime as dt
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
@@ -13,6 +14,8 @@ from optimizer.simulate.steady import Steady, SteadyWay, steady_way
 from router_core.control.records import Interval
 from router_core.decide.guard import EVERYTHING, Limit, Scope
 from router_core.types import NANO
+
+_LONGEST_CALL_US: Final = 3_600_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,10 +133,19 @@ class _Counted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trip:
-    """A day on which a limit is reached, and when."""
+    """A day on which a limit is reached, and when.
+
+    Attributes:
+        day: The local day.
+        at_us: The instant, microseconds since the epoch.
+        in_flight: Calls that had begun and were not answered yet.
+        in_flight_nusd: What they did cost: a real limit knows only an estimate of it by then.
+    """
 
     day: dt.date
     at_us: int
+    in_flight: int = 0
+    in_flight_nusd: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -317,9 +329,7 @@ def _effect(traffic: Traffic, swept: Sweep, place: int, odds: Odds, way: SteadyW
     return Effect(
         limit=limit,
         trips=tuple(
-            Trip(day=day, at_us=int(at_us))
-            for day, at_us in zip(traffic.days, swept.trip_us[place], strict=True)
-            if at_us != NEVER
+            _trip(traffic, day, int(at_us)) for day, at_us in enumerate(swept.trip_us[place]) if at_us != NEVER
         ),
         left=tuple(day for day, left in zip(traffic.days, swept.left[place], strict=True) if left),
         actual_nusd=int(swept.actual_nusd.sum()),
@@ -336,6 +346,21 @@ def _effect(traffic: Traffic, swept: Sweep, place: int, odds: Odds, way: SteadyW
         net_usd=_net(saved, done, saved_usd),
         steady=way.at(swept, place),
         uncapped=traffic.uncapped,
+    )
+
+
+def _trip(traffic: Traffic, day: int, at_us: int) -> Trip:
+    calls = traffic.calls
+    if calls.ended_us is None:
+        return Trip(day=traffic.days[day], at_us=at_us)
+    begin = int(np.searchsorted(calls.at_us, at_us - _LONGEST_CALL_US))
+    rows = slice(begin, int(np.searchsorted(calls.at_us, at_us)))
+    flying = calls.ended_us[rows] > at_us
+    return Trip(
+        day=traffic.days[day],
+        at_us=at_us,
+        in_flight=int(flying.sum()),
+        in_flight_nusd=int(calls.cost_nusd[rows][flying].sum()),
     )
 
 

@@ -66,6 +66,7 @@ class _Columns:
     """Columns of all calls, gathered batch by batch."""
 
     at_us: list[Ints] = field(default_factory=list[Ints])
+    ended_us: list[Ints] = field(default_factory=list[Ints])
     seq: list[Ints] = field(default_factory=list[Ints])
     tie: list[Ints] = field(default_factory=list[Ints])
     kind: list[Ints] = field(default_factory=list[Ints])
@@ -176,6 +177,7 @@ def _add(columns: _Columns, batch: "pa.RecordBatch", market: _Market, needs: Nee
         market.targets,
     )
     columns.at_us.append(found["at_us"])
+    columns.ended_us.append(found["ended_us"])
     columns.seq.append(found["seq"])
     columns.tie.append(found["tie"])
     columns.kind.append(kind)
@@ -264,6 +266,7 @@ def _calls(
         basis=basis,
         taper_nusd=_joined(columns.taper_nusd, np.int64)[order] if columns.taper_nusd else None,
         run=columns.runs.of_calls(order) if columns.runs.is_read else None,
+        ended_us=_joined(columns.ended_us, np.int64)[order],
     )
     return calls, capped, doubt, order
 

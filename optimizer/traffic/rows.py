@@ -88,12 +88,12 @@ def read_calls(
 ) -> Iterator["pa.RecordBatch"]:
     """Yield the calls of a window, one row per call, in no order.
 
-    Columns, none of them null: ``at_us``, ``seq``, ``tie`` (for calls of one microsecond), ``kind`` (index),
-    ``critical``, ``degraded``, ``cost_nusd`` (all roles but shadow), ``shadow_nusd``; of the served attempt ``input``
-    and ``output`` (tokens, -1 = not reported), ``cached``, ``write_5m``, ``write_1h``, ``model`` (index of the first
-    target of that model, -1 = none); per target i ``own{i}`` and ``shadow{i}``: what the call's attempts there did
-    cost, -1 = none has a cost. Where they are needed: ``taper_nusd`` (cost up to the first valid answer, without judges
-    and samples), ``run`` and ``tags`` (text, "" = none).
+    Columns, none of them null: ``at_us``, ``ended_us``, ``seq``, ``tie`` (for calls of one microsecond), ``kind``
+    (index), ``critical``, ``degraded``, ``cost_nusd`` (all roles but shadow), ``shadow_nusd``; of the served attempt
+    ``input`` and ``output`` (tokens, -1 = not reported), ``cached``, ``write_5m``, ``write_1h``, ``model`` (index of
+    the first target of that model, -1 = none); per target i ``own{i}`` and ``shadow{i}``: what the call's attempts
+    there did cost, -1 = none has a cost. Where they are needed: ``taper_nusd`` (cost up to the first valid answer,
+    without judges and samples), ``run`` and ``tags`` (text, "" = none).
     """
     bound: dict[str, Any] = {
         **window,
@@ -128,7 +128,9 @@ def read_calls(
                 output_tokens, list_position($models::VARCHAR[], request_model) - 1 AS model
             FROM near WHERE role <> 'shadow'
         )
-        SELECT epoch_us(calls.ts) AS at_us, coalesce(calls.seq, 0) AS seq,
+        SELECT epoch_us(calls.ts) AS at_us,
+            epoch_us(calls.ts) + (coalesce(calls.latency_ms, 0) * 1000)::BIGINT AS ended_us,
+            coalesce(calls.seq, 0) AS seq,
             (hash(calls.call_id) % 4611686018427387904)::BIGINT AS tie, kinds.kind::BIGINT AS kind,
             coalesce(calls.critical, false) AS critical, coalesce(calls.degraded, false) AS degraded,
             coalesce(spent.cost_nusd, 0) AS cost_nusd, coalesce(spent.shadow_nusd, 0) AS shadow_nusd,
