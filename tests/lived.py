@@ -28,6 +28,8 @@ WRONG = {"a/small": 0.16, "b/small": 0.16, "a/medium": 0.06, "b/large": 0.03}
 _SHADOW = "shadow: [{tier: cheap, on: all, rate: 0.3}]"
 UNLIMITED = (
     ROUTING.replace("version: 1\n", "version: 1\ntimezone: Europe/Berlin\n")
+    .replace("}]", ", max_output_tokens: 400}]")
+    .replace("}, {", ", max_output_tokens: 400}, {")
     .replace("path: [cheap, mid, top], error_cost_usd: 0.5", f"path: [mid], error_cost_usd: 0.5, {_SHADOW}")
     .replace("payload_types:\n", f"payload_types:\n  y.write: {{path: [top], error_cost_usd: 2, {_SHADOW}}}\n")
     + "shadow_budget: {per: day, usd: 1000}\n"
