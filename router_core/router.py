@@ -15,7 +15,7 @@ from router_core.background import Inline, Threads
 from router_core.cache import Limits, RetryCache
 from router_core.call_log.filesystems import NETWORK_VARIABLE, refuse_network
 from router_core.call_log.home import HOME_VARIABLE, Home, home_beside
-from router_core.call_log.outcome_lines import outcome_line
+from router_core.call_log.outcome_lines import call_of, outcome_line
 from router_core.call_log.spool import Spool
 from router_core.checks import Check, refuse_awaited
 from router_core.clock import CallTime, Clock, SystemClock, VirtualClock
@@ -274,8 +274,7 @@ class Router(StreamedCalls, ManyCalls):
             raise ValueError("outcome: give the call_id or the attempt_id")
         try:
             line = outcome_line(
-                # the router's attempts are named after their call
-                str(attempt_id).rpartition("-")[0] if call_id is None else call_id,
+                call_of(str(attempt_id)) if call_id is None else call_id,
                 attempt_id=attempt_id,
                 received_us=self._clock.now_us(),
                 correct=correct,
