@@ -27,6 +27,7 @@ class Account:
         lease_nusd: What may be booked before the others are told.
         is_dirty: Whether there is something to tell.
         latch: What was reached.
+        is_tapered: Whether this process has said that its taper is reached.
     """
 
     __slots__ = (
@@ -37,6 +38,7 @@ class Account:
         "_untold",
         "_untold_sum",
         "is_dirty",
+        "is_tapered",
         "key",
         "latch",
         "lease_nusd",
@@ -56,7 +58,7 @@ class Account:
         self.lease_nusd = 0
         self.latch = NOT_REACHED
         self.untold_latch: Latch | None = None
-        self.is_dirty = False
+        self.is_dirty = self.is_tapered = False
         self._settled = Pair()
         self._others = Pair()
         # [non-critical, critical]: lists, because every call changes them

@@ -297,6 +297,9 @@ class Guardrail:
             self._turn(account, at_us)
             # a rolling window may have come back in this moment, or dead processes may have held too much
             return judge(limit, account.spend(), is_running=is_running)
+        if verdict.state == "taper" and not account.is_tapered:
+            account.is_tapered = True
+            self._say(account, "taper", at_us)
         return verdict
 
     def _is_running(self, account: Account, call: Counted, at_us: int) -> bool:
