@@ -179,6 +179,9 @@ def _hold(facts: Facts, decision: Decision, context: Context) -> str:
     if decision.obstacle == "invalid":
         tier = context.tiers[judged.question.option.route.tiers[0]]
         return f"{_change(judged, context)}: too many answers of {tier} fail their checks"
+    if decision.obstacle == "harmful":
+        share = f"{100 * judged.p_harm:.0f} %"
+        return f"{_change(judged, context)}: with {share} probability more than 2 points more answers would be wrong"
     return f"nothing worth {least} a month is to be won: {_change(judged, context)} would bring {_range(judged)}"
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from router_core.control.budgets import Reservation
+from router_core.control.budgets import NOTHING_RESERVED, Reservation
 from router_core.decide.receipt import receipt
 from router_core.errors import CallError
 from router_core.lines import Ended, Sent
@@ -107,7 +107,7 @@ def unpaid(sent: Sent, response: Response) -> InFlight:
     """
     return InFlight(
         sent,
-        Reservation(None, 0, critical=False, pid=0),
+        NOTHING_RESERVED,
         None,
         response,
         receipt=Receipt(cost_nusd=0, cost_status="exact"),

@@ -1,11 +1,12 @@
 """A small disk of one's own: ``python -m tests.disks CASE FOLDER`` mounts it, in a mount namespace of its own."""
 
+import datetime as dt
 import json
 import os
 import subprocess
 import sys
 import time
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,13 @@ import pytest
 from router_core.call_log import rollups
 from router_core.call_log.access import LogUnavailableError
 from router_core.call_log.doctor import diagnose
+from router_core.call_log.export import ExportPlan, export_log
 from router_core.call_log.home import Home
 from router_core.call_log.ingest import ingest_once
 from router_core.call_log.read import reading
 from router_core.call_log.spool import Spool
+from router_core.errors import ConfigError
+from router_core.watch import IngestFailedError, ensure_ingested
 from tests.builders import make_call_line
 from tests.log_processes import write_call
 from tests.timing import PATIENCE_S, wait_until
@@ -84,17 +88,36 @@ def read_only(folder: Path) -> dict[str, Any]:
     """Log into a folder that cannot be written, then make it writable."""
     _mount(folder, "size=64m")
     home = Home(folder / "home").create()
+    ingest_once(home)
     _mount(folder, "remount", "ro")
     spool = Spool(home.spool)
     for n in range(10):
         spool.write(make_call_line(call_id=f"c-{n}"))
     before = spool.pending
+    doctor = {
+        finding.name: [finding.state, finding.text] for finding in diagnose(home, folder / "none.yaml", time.time())
+    }
     _mount(folder, "remount", "rw")
     wait_until(lambda: not spool.pending, "nothing waits")
     waiting = spool.pending
     spool.close()
     ingest_once(home)
-    return {"before": before, "pending": waiting, **_found(home)}
+    return {"before": before, "pending": waiting, "doctor": doctor, **_found(home)}
+
+
+def read_only_with_backlog(folder: Path) -> dict[str, Any]:
+    """Ask for an up-to-date log in a home that cannot be written while lines wait in its spool."""
+    _mount(folder, "size=64m")
+    home = Home(folder / "home").create()
+    with closing(Spool(home.spool)) as spool:
+        write_call(spool, "c-1")
+    _mount(folder, "remount", "ro")
+    try:
+        ensure_ingested(home)
+        refused = "nothing"
+    except IngestFailedError as error:
+        refused = str(error)
+    return {"refused": refused}
 
 
 def full_in_commit(folder: Path) -> dict[str, Any]:
@@ -129,8 +152,24 @@ def full_in_commit(folder: Path) -> dict[str, Any]:
     return {"refused": refused, "before": before, **_found(home)}
 
 
+def full_in_export(folder: Path) -> dict[str, Any]:
+    """Export onto a disk that has no room for it."""
+    home = Home(folder / "home").create()
+    with closing(Spool(home.spool)) as spool:
+        for n in range(500):
+            write_call(spool, f"c-{n:07}")
+    ingest_once(home)
+    small = folder / "small"
+    small.mkdir()
+    _mount(small, "size=16k")
+    try:
+        export_log(home, small / "out", ExportPlan(), now=dt.datetime.now(dt.UTC))
+        refused = "nothing"
+    except ConfigError as error:
+        refused = str(error)
+    return {"refused": refused, "left": [path.name for path in small.iterdir()]}
+
+
 if __name__ == "__main__":
-    json.dump(
-        {"full": full, "read_only": read_only, "full_in_commit": full_in_commit}[sys.argv[1]](Path(sys.argv[2])),
-        sys.stdout,
-    )
+    cases = {case.__name__: case for case in (full, read_only, read_only_with_backlog, full_in_commit, full_in_export)}
+    json.dump(cases[sys.argv[1]](Path(sys.argv[2])), sys.stdout)

@@ -62,12 +62,12 @@ def is_lock_error(error: Exception) -> bool:
     return "Could not set lock on file" in str(error)
 
 
-def is_disk_error(error: Exception) -> bool:
-    """Return whether a DuckDB error says that the disk did not take what was written: it is full, or fails."""
+def is_disk_error(error: BaseException) -> bool:
+    """Return whether an error says that the disk did not take what was written: it is full, or fails."""
     return any(words in str(error) for words in _DISK)
 
 
-def first_line(error: Exception) -> str:
+def first_line(error: BaseException) -> str:
     """Return what DuckDB says, as one line that is not endless."""
     return next(iter(str(error).splitlines()), "no reason given")[:300]
 
@@ -126,9 +126,9 @@ def elected(home: Home) -> Generator[Election]:
 
 
 def is_watched(home: Home) -> bool:
-    """Return whether a process holds the election, without keeping it."""
+    """Return whether a process holds the election, without keeping it; of a home that cannot be written, too."""
     try:
-        descriptor = os.open(home.watch_lock, os.O_RDWR | os.O_CLOEXEC)
+        descriptor = os.open(home.watch_lock, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         return False
     try:

@@ -25,7 +25,8 @@ class Read:
         lines: How many lines it has of each of them.
         forgotten: Segments that its ledger no longer names, as no file of them was left; lines of them.
         first: The first hour of a call that was not imported, UTC; None without any.
-        imported: Calls and attempts that were imported.
+        rows: Calls and attempts in it.
+        imported: Those of them that were imported.
         forgot_imports: Whether some of the forgotten segments were imports.
     """
 
@@ -33,6 +34,7 @@ class Read:
     lines: Mapping[str, int] = field(default_factory=dict[str, int])
     forgotten: tuple[int, int] = (0, 0)
     first: dt.datetime | None = None
+    rows: int = 0
     imported: int = 0
     forgot_imports: bool = False
 
@@ -51,6 +53,7 @@ class Reach:
         gone_lines: Lines that it has of these.
         gone_imports: Whether rows of an import are among what is gone.
         first: The first hour of a call that was not imported, UTC; None without any.
+        is_remembered: Whether the segments that the log remembers have lines enough for all of its rows.
     """
 
     segments: int
@@ -62,11 +65,16 @@ class Reach:
     gone_lines: int
     gone_imports: bool
     first: dt.datetime | None
+    is_remembered: bool
 
     @property
     def is_short(self) -> bool:
-        """Whether rows are older than all that is kept; a segment holds at most a day."""
-        if self.first is None:
+        """Whether rows are older than all that is kept, of a log that forgot segments before it remembered any.
+
+        A segment holds at most a day. But files tell when they were written here: not when they were copied, and
+        not where calls were made on a virtual clock or brought back from an export. Hence the lines count first.
+        """
+        if self.first is None or self.is_remembered:
             return False
         return self.oldest is None or self.first <= self.oldest - dt.timedelta(days=1)
 
@@ -82,17 +90,20 @@ def read_of(log: "DuckDBPyConnection") -> Read:
     # from the sums: over raw rows it would take long
     dates = log.execute("SELECT min(hour) FROM rollup_calls WHERE source IS DISTINCT FROM 'import'").fetchone()
     first = dates[0] if dates is not None else None
-    imports = log.execute(
-        """SELECT coalesce(sum(n), 0) FROM (SELECT n FROM rollup_calls WHERE source = 'import'
-           UNION ALL SELECT n FROM rollup_attempts WHERE source = 'import')"""
+    counts = log.execute(
+        """SELECT CAST(coalesce(sum(n), 0) AS BIGINT),
+                  CAST(coalesce(sum(n) FILTER (source = 'import'), 0) AS BIGINT)
+           FROM (SELECT source, n FROM rollup_calls UNION ALL SELECT source, n FROM rollup_attempts)"""
     ).fetchone()
+    rows, imported = counts if counts is not None else (0, 0)
     segments, lines, forgot_imports = _forgotten(log)
     return Read(
         offsets={name: offset for name, offset, _ in ledger},
         lines={name: count for name, _, count in ledger},
         forgotten=(segments, lines),
         first=None if first is None else first.replace(tzinfo=dt.UTC),
-        imported=int(imports[0]) if imports is not None else 0,
+        rows=rows,
+        imported=imported,
         forgot_imports=forgot_imports,
     )
 
@@ -133,6 +144,7 @@ def reach_of(home: Home, read: Read) -> Reach:
         gone_lines=sum(read.lines[name] for name in gone) + read.forgotten[1],
         gone_imports=has_lost_imports or read.forgot_imports or any(is_import(name) for name in gone),
         first=read.first,
+        is_remembered=sum(read.lines.values()) + read.forgotten[1] >= read.rows,
     )
 
 

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
+from router_core.call_log.access import first_line, is_disk_error
 from router_core.call_log.home import Home
 from router_core.call_log.read import reading
 from router_core.call_log.schema import ATTEMPT_COLUMNS, CALL_COLUMNS, OUTCOME_COLUMNS, SCHEMA_VERSION
@@ -138,10 +139,9 @@ def export_log(
         progress: Called with rows written and rows to write.
 
     Raises:
-        ConfigError: The folder holds something or cannot be written.
+        ConfigError: The folder holds something or cannot be written; its disk is full.
         NoLogError: There is no log yet.
         LogBusyError: The log stayed locked.
-        OSError: The disk is full.
     """
     _refuse_existing(folder)
     unfinished = folder.with_name(f"{folder.name}{_UNFINISHED}-{os.getpid()}")
@@ -160,8 +160,11 @@ def export_log(
         unfinished.joinpath(MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
         _make_private(unfinished)
         unfinished.rename(folder)
-    except BaseException:
+    except BaseException as error:
         shutil.rmtree(unfinished, ignore_errors=True)
+        if is_disk_error(error):
+            message = f"cannot be written ({first_line(error)}); make room, or name a folder on another disk"
+            raise ConfigError(str(folder), [Problem(path="--out", message=message)]) from error
         raise
     return report
 

@@ -1,7 +1,6 @@
 """The command ``export``. Only typer and the standard library are imported at the top."""
 
 import datetime as dt
-import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,7 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from router_core.commands.importing import finish_imports
-from router_core.commands.options import HomeOption, JsonOption, configured_zone, examples, existing_home, print_json
+from router_core.commands.options import (
+    HomeOption,
+    JsonOption,
+    configured_zone,
+    examples,
+    existing_home,
+    print_json,
+    progress_bar,
+)
 
 if TYPE_CHECKING:
     from router_core.call_log.export import Table
@@ -68,7 +75,7 @@ def export(
         until=parse_instant(until, zone, now, "--until"),
     )
     finish_imports(found)
-    with typer.progressbar(length=1_000, label="Exporting", file=sys.stderr) as bar:
+    with progress_bar("Exporting", 1_000) as bar:
         report = export_log(
             found, out, plan, now=now, progress=lambda done, total: bar.update(1_000 * done // total - bar.pos)
         )

@@ -2,7 +2,6 @@
 
 import datetime as dt
 import hashlib
-import sys
 import time
 from dataclasses import dataclass
 from enum import StrEnum
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from router_core.commands.options import HomeOption, JsonOption, examples, find_home, print_json
+from router_core.commands.options import HomeOption, JsonOption, examples, find_home, print_json, progress_bar
 
 if TYPE_CHECKING:
     from router_core.call_log.home import Home
@@ -184,7 +183,7 @@ def _import_log(home: "Home", source: "LogSource", log_map: "LogMap", options: _
     from router_core.call_log.transfer_text import log_import_text
 
     rules = _rules(home, options, source.name)
-    with typer.progressbar(length=1_000, label="Reading", file=sys.stderr) as bar:
+    with progress_bar("Reading", 1_000) as bar:
         report = import_log(
             home,
             source,

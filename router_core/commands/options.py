@@ -4,12 +4,15 @@ Only typer and the standard library are imported at the top, so that ``--help`` 
 """
 
 import os
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 import typer
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from router_core.call_log.home import Home
 
 CONFIG_NAME = "routing.yaml"
@@ -23,6 +26,29 @@ HomeOption = Annotated[
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for a program to read.")]
+
+
+class Bar(Protocol):
+    """A progress bar that was entered.
+
+    Attributes:
+        pos: Steps that are done.
+    """
+
+    pos: int
+
+    def update(self, n_steps: int) -> None:
+        """Go on by so many steps."""
+
+
+def progress_bar(label: str, length: int) -> "AbstractContextManager[Bar]":
+    """Return a progress bar on stderr, to enter; where that is no terminal nothing is shown.
+
+    Args:
+        label: What is being done.
+        length: Steps that make it complete.
+    """
+    return typer.progressbar(length=length, label=label, file=sys.stderr, hidden=not sys.stderr.isatty())
 
 
 def examples(*lines: str) -> str:

@@ -71,12 +71,32 @@ def test_commit_that_finds_the_disk_full_leaves_the_log_as_it_was_and_is_done_la
     assert found["calls"] == [f"c-{n:07}" for n in range(2000)]
 
 
+def test_ingest_that_fails_is_told_in_its_own_words_alone(tmp_path: Path) -> None:
+    refused = run_case("read_only_with_backlog", tmp_path)["refused"]
+
+    # neither the child's progress nor the program's name again
+    assert refused.startswith(f"{tmp_path / 'home'}: 1 problem")
+    assert "cannot keep a log" in refused
+
+
+def test_export_onto_a_full_disk_is_refused_in_one_sentence_and_leaves_nothing(tmp_path: Path) -> None:
+    found = run_case("full_in_export", tmp_path)
+
+    assert "--out: cannot be written (" in found["refused"]
+    assert "No space left on device" in found["refused"]
+    assert "name a folder on another disk" in found["refused"]
+    assert found["left"] == []
+
+
 def test_lines_of_a_folder_that_cannot_be_written_wait_for_it(tmp_path: Path) -> None:
     found = run_case("read_only", tmp_path)
 
     assert (found["before"], found["pending"]) == (10, 0)
     assert found["calls"] == [f"c-{n}" for n in range(10)]
     assert len([text for text in found["warnings"] if "Read-only file system" in text]) == 1
+    doctor = found["doctor"]
+    assert (doctor["home"][0], "cannot be written" in doctor["home"][1]) == ("wrong", True)
+    assert (doctor["watch"][0], doctor["log"][0]) == ("note", "ok")
 
 
 @pytest.mark.parametrize("torn", [0, 40])
