@@ -8,6 +8,9 @@ from router_core.types import NANO, WITHHELD, Response, Token, Usage
 
 _SCHEMA_FORMATS: Final = frozenset({"json_schema", "json_object", "text"})
 _NAME: Final = 64
+# no request has so many tokens or costs a million dollars: what says so is no count, and would stop the books
+_MOST_TOKENS: Final = 2**31 - 1
+_MOST_NUSD: Final = 1_000_000 * NANO
 _EMPTY: Final[Mapping[str, object]] = {}
 _MEDIA: Final = ("audio", "image", "video")
 _SEARCHES: Final = "web_search_requests"
@@ -177,7 +180,7 @@ def field_of(thing: object, name: str) -> object:
 
 def _count(thing: object, name: str) -> int:
     value = field_of(thing, name)
-    return max(0, value) if isinstance(value, int) and not isinstance(value, bool) else 0
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 < value <= _MOST_TOKENS else 0
 
 
 def text_of(value: object) -> str | None:
@@ -192,4 +195,6 @@ def _nusd(usd: object) -> int | None:
         exact = Decimal(str(usd)) * NANO
     except InvalidOperation:
         return None
-    return int(exact.to_integral_value(rounding=ROUND_HALF_EVEN)) if exact.is_finite() and exact >= 0 else None
+    if not exact.is_finite() or not 0 <= exact <= _MOST_NUSD:
+        return None
+    return int(exact.to_integral_value(rounding=ROUND_HALF_EVEN))

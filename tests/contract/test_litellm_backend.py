@@ -389,6 +389,24 @@ def test_tools_reach_the_model_and_what_it_calls_comes_back(send: Send, server: 
     assert (response.text, can_keep(response)) == ("", False)
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"messages": ({"role": "user", "content": "half a character: \ud800"},)},
+        {"messages": ({"role": "user", "content": [{"type": "text", "text": {1, 2}}]},)},
+        {"params": {"seed": object()}},
+    ],
+    ids=["half a character", "message", "argument"],
+)
+def test_request_that_cannot_be_written_down_is_the_callers_fault(
+    fields: dict[str, Any], send: Send, server: OpenAIServer
+) -> None:
+    request = make_request(server, ok(), **fields)
+    with pytest.raises(CallError) as caught:
+        send(request)
+    assert (caught.value.kind, caught.value.billed, hits(server, request)) == ("bad_request", False, 0)
+
+
 @pytest.mark.parametrize(("asked", "sent"), [(20, 20), (500, 50)])
 def test_smaller_output_limit_holds(asked: int, sent: int, send: Send, server: OpenAIServer) -> None:
     request = make_request(server, ok(), params={"max_tokens": asked}, max_output_tokens=50)
