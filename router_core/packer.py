@@ -15,8 +15,9 @@ from router_core.decide.plan import PackRule
 from router_core.driving import adrive, drive
 from router_core.effects import Flow
 from router_core.errors import RouterError
-from router_core.packing import Rider, Seat, asks_confidence, packable, seat_tokens, sharing_key, together
+from router_core.packing import Rider, asks_confidence, packable, seat_tokens, sharing_key, together
 from router_core.prechecks import PreCheckFunction
+from router_core.seat import Seat
 from router_core.state import RouterState
 from router_core.task import ConfidenceFunction, Task, refuse_unusable, several
 from router_core.types import Answer, Message
