@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from optimizer.calibrate import Labels, fit, quality
-from optimizer.replay import Floats
+from optimizer.replay import Ints
 from tests.evaluations import (
     Evaluation,
     area,
@@ -85,7 +85,7 @@ def test_calibration(data_dir: Path) -> None:
     print("  limit: ECE <= .03 per tier, or no worse than one Platt curve")
 
 
-def _quality(seen: Evaluation, test: Evaluation, tier: int, kinds: tuple[Floats, Floats]) -> tuple[float, ...]:
+def _quality(seen: Evaluation, test: Evaluation, tier: int, kinds: tuple[Ints, Ints]) -> tuple[float, ...]:
     labels = Labels(
         confidence=seen.confidence[:, tier],
         correct=1 - seen.wrong[:, tier],

@@ -25,6 +25,7 @@ def _instance(seed: int, n_types: int = TYPES) -> tuple[Floats, Floats]:
 @pytest.mark.parametrize("n_types", [57, 300, TYPES])
 def test_choice_and_frontier(n_types: int) -> None:
     took, cpu, gaps, hulls = [], [], [], []
+    points = 0
     for seed in range(INSTANCES):
         cost, loss = _instance(seed, n_types)
         budget = float(loss.min(axis=1).sum()) * (1 + 0.05 * (1 + seed % 4))
