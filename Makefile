@@ -88,8 +88,8 @@ test-duckdb15: install $(OLD_STAMP) ## the log's tests on duckdb 1.5.5 alone
 e2e: install browser ## the browser tests alone
 	$(BIN)/pytest -m e2e $(ARGS)
 
-screenshots: install browser ## take the README's picture of the demo, docs/overview.png
-	$(BIN)/python -m tests.e2e.screenshot docs/overview.png
+screenshots: install browser ## take the pictures of the demo in docs/, which the README shows
+	$(BIN)/python -m tests.e2e.screenshot docs
 
 bench: install ## measurements; they print figures and never fail on time
 	$(BIN)/pytest tests/benchmarks -s -q -o python_files='bench_*.py' $(ARGS)

@@ -203,9 +203,8 @@ def routing_yaml(scenario: Scenario) -> bytes:
         "tiers:",
     ]
     for tier in ("cheap", "mid", "top"):
-        targets = ", ".join(
-            f"{{model: {model}, timeout_s: 30}}" for model, spec in figures["models"].items() if spec["tier"] == tier
-        )
+        models = [model for model, spec in figures["models"].items() if spec["tier"] == tier]
+        targets = ", ".join(f"{{model: {model}, timeout_s: 30, max_output_tokens: 4000}}" for model in models)
         lines.append(f"  {tier}: [{targets}]")
     lines += ["defaults:", "  accept_at: 0.8          # uncalibrated placeholder", "payload_types:"]
     for plan in scenario.types.values():

@@ -32,6 +32,7 @@ ANSWER_COLUMNS: Final = {
     "correct": pl.Float64,
     "label_propensity": pl.Float64,
     "answer_match": pl.Boolean,
+    "weight": pl.Float64,
 }
 """One row per call and tier that answered: index of the call, of its payload type and of the tier its path began with
 (``group``), index of the tier, and the answer's own facts."""
@@ -52,6 +53,9 @@ class Table:
         wrong_high: Most that it can be wrong.
         transferred: Whether its label was carried over from the served answer.
         label_propensity: Chance that its label is there; 1 where that is not known.
+        chance_known: Whether that chance is known of every label of the call, shape ``(n_calls,)``.
+        differs: 1 where two tiers say different things, 0 where the same, nan where it is not known.
+        weight: What the call is worth: older ones are worth less.
     """
 
     answers: Answers
@@ -64,6 +68,9 @@ class Table:
     wrong_high: Floats
     transferred: Flags
     label_propensity: Floats
+    chance_known: Flags
+    differs: Floats
+    weight: Floats
 
     def rows(self, keep: Flags | Ints) -> "Table":
         """Return the table of some calls."""
@@ -85,6 +92,9 @@ class Table:
             wrong_high=self.wrong_high[keep],
             transferred=self.transferred[keep],
             label_propensity=self.label_propensity[keep],
+            chance_known=self.chance_known[keep],
+            differs=self.differs[keep],
+            weight=self.weight[keep],
         )
 
 
@@ -97,7 +107,10 @@ def tabulate(frame: pl.DataFrame, n_tiers: int) -> Table:
     """
     frame = frame.sort("call", "tier")
     first = frame.group_by("call", maintain_order=True).agg(
-        pl.col("type").first(), pl.col("group").first(), (~pl.col("is_shadow")).sum().alias("serving")
+        pl.col("type").first(),
+        pl.col("group").first(),
+        (~pl.col("is_shadow")).sum().alias("serving"),
+        pl.col("weight").first(),
     )
     row = frame.select(pl.col("call").rle_id()).to_series().to_numpy().astype(np.int64)
     column = frame["tier"].to_numpy().astype(np.int64)
@@ -110,6 +123,7 @@ def tabulate(frame: pl.DataFrame, n_tiers: int) -> Table:
 
     correct, is_served, match = spread("correct"), spread("is_served") == 1, spread("answer_match")
     is_shadow, label_propensity = spread("is_shadow") == 1, spread("label_propensity")
+    is_labelled = ~np.isnan(correct)
     low, high, transferred = _transferred(1.0 - correct, is_served, is_shadow, match)
     # a label that was carried over was there by the chance of the one it came from
     of_served = np.nanmax(np.where(is_served, label_propensity, -1.0), axis=1, initial=-1.0)[:, None]
@@ -132,6 +146,9 @@ def tabulate(frame: pl.DataFrame, n_tiers: int) -> Table:
         wrong_high=high,
         transferred=transferred,
         label_propensity=_chances(label_propensity),
+        chance_known=np.logical_not((is_labelled & np.isnan(spread("label_propensity"))).any(axis=1)).reshape(-1),
+        differs=np.where(np.isnan(match).all(axis=1), np.nan, (match == 0).any(axis=1)),
+        weight=first["weight"].fill_null(1.0).to_numpy(),
     )
 
 

@@ -31,6 +31,8 @@ class Context:
         error_price_given: Payload types whose error price was given for this run, not by the config.
         seed: Seed of all draws.
         rules: Constants.
+        chosen_ratio: How much more often calls are labelled on which tiers differ, where labels are certainly no fair
+            sample; None = nothing speaks against it.
     """
 
     tiers: tuple[str, ...]
@@ -42,6 +44,7 @@ class Context:
     error_price_given: frozenset[str]
     seed: int
     rules: Rules
+    chosen_ratio: float | None = None
 
     def names(self, route: Route) -> tuple[str, ...]:
         """Return the names of a route's tiers."""
@@ -176,12 +179,20 @@ def _hold(facts: Facts, decision: Decision, context: Context) -> str:
     if decision.obstacle == "invalid":
         tier = context.tiers[judged.question.option.route.tiers[0]]
         return f"{_change(judged, context)}: too many answers of {tier} fail their checks"
+    if decision.obstacle == "harmful":
+        share = f"{100 * judged.p_harm:.0f} %"
+        return f"{_change(judged, context)}: with {share} probability more than 2 points more answers would be wrong"
     return f"nothing worth {least} a month is to be won: {_change(judged, context)} would bring {_range(judged)}"
 
 
 def _missing(facts: Facts, decision: Decision, context: Context) -> str:
     plan = decision.wanted
     labels = "" if facts.label_rate > 0 else "; labels are needed too: none of its calls has one"
+    if facts.has_unknown_chance and context.chosen_ratio is not None:
+        labels = (
+            f"; its labels are no fair sample: calls on which tiers differ have one {context.chosen_ratio:.1f} times as"
+            " often as others, and only labels with a label_propensity count"
+        )
     if plan is None:
         about = f" for {_change(decision.chosen, context)}" if decision.chosen is not None else ""
         return f"the log cannot tell{about}: no single tier's shadows would{labels}"
@@ -222,7 +233,14 @@ def _assumptions(facts: Facts, judged: Judged, context: Context, wanted: Wanted 
             f"a wrong answer costs {price}, as given for this run: the config has no price",
         ),
         (facts.name in context.undated, _UNDATED + volume),
-        (facts.has_unknown_chance, "labels whose chance of being drawn is not known are taken as a fair sample"),
+        (
+            facts.has_unknown_chance and context.chosen_ratio is not None,
+            "labels whose chance of being drawn is not known are no fair sample and are left out",
+        ),
+        (
+            facts.has_unknown_chance and context.chosen_ratio is None,
+            "labels whose chance of being drawn is not known are taken as a fair sample",
+        ),
         (wanted is not None and not facts.labels, "labels are needed too: none of its calls has one"),
         (wanted is not None and context.shadow_budget_usd is not None, _budget(context, wanted)),
         (judged.unknown > 0, f"{judged.unknown:,} pairs whose label is only bounded count against the move"),

@@ -97,10 +97,12 @@ def compare(table: Table, now: Way, then: Way, shape: tuple[int, int], served: S
     proposed = replay(table.answers, then)
     cells = _Cells(table, shape)
     usable = present.known & proposed.known & (present.tier != NOBODY) & (proposed.tier != NOBODY)
-    weight = np.where(usable, 1.0 / joint_propensity(table, present, proposed), 0.0)
+    weight = np.where(usable, table.weight / joint_propensity(table, present, proposed), 0.0)
     first = then.tiers[0]
     begun = present.known & (present.tier != NOBODY) & table.answers.answered[:, first]
-    begun_weight = 1.0 / (np.where(present.asked, table.propensity, 1.0).prod(axis=1) * _alone(table, present, first))
+    begun_weight = table.weight / (
+        np.where(present.asked, table.propensity, 1.0).prod(axis=1) * _alone(table, present, first)
+    )
     differ = usable & (present.tier != proposed.tier)
     low_now, high_now, chance_now, moved_now = _labels(table, present)
     low_then, high_then, chance_then, moved_then = _labels(table, proposed)

@@ -4,7 +4,7 @@ All intervals are predictions of a coming month at a stated volume: the draws of
 that a month of calls brings by itself.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -120,18 +120,7 @@ def judge(
     place[kinds] = np.arange(kinds.size)
     rows = table.rows(place[table.type] >= 0)
     position = place[rows.type]
-    rows = Table(
-        answers=rows.answers,
-        type=position,
-        group=rows.group,
-        stratum=rows.stratum,
-        is_shadow=rows.is_shadow,
-        propensity=rows.propensity,
-        wrong_low=rows.wrong_low,
-        wrong_high=rows.wrong_high,
-        transferred=rows.transferred,
-        label_propensity=rows.label_propensity,
-    )
+    rows = replace(rows, type=position)
     missing = np.array([question.accepts_missing for question in questions])[position]
     now = _way([question.now for question in questions], position, missing)
     then = _way([question.option.route for question in questions], position, missing)

@@ -134,7 +134,7 @@ def choose(
         picks = problem.cost.argmin(axis=1)
         return problem.choice("solved", picks, float(problem.cost.min(axis=1).sum()), np.zeros(0))
     bound, prices, picks = problem.relaxed()
-    found = problem.improved(picks) if picks is not None else None
+    found = problem.best_improved(picks) if picks is not None else None
     if found is None or problem.gap_of(found, bound) > gap:
         found, bound, proven = problem.core(found, bound, prices, gap, time_limit_s)
         if proven is not None:
@@ -332,8 +332,12 @@ class _Problem:
         span = float(np.ptp(self._limits[row].use[usable])) if usable.any() else 1.0
         return max(spread, 1e-12) / max(span, 1e-12)
 
-    def improved(self, picks: Ints) -> Ints:
-        """Return a choice made cheaper with what is left of the limits: always the largest saving that fits."""
+    def best_improved(self, picks: Ints) -> Ints:
+        """Return a choice made cheaper with what is left of the limits: by saving, or by saving per what it takes."""
+        tried = (self._improved(picks, per_use=False), self._improved(picks, per_use=True))
+        return min(tried, key=lambda each: float(self.cost[self._rows, each].sum()))
+
+    def _improved(self, picks: Ints, *, per_use: bool) -> Ints:
         picks = picks.copy()
         left = self._capacity - self._used(picks)
         for _ in range(_ROUNDS):
@@ -344,7 +348,11 @@ class _Problem:
                 fits &= each <= room + _SLACK * max(abs(room), 1e-9)
             if not fits.any():
                 break
-            worth = np.where(fits, saving, -np.inf)
+            taken_up = sum(
+                (np.maximum(each, 0.0) / max(abs(room), 1e-300) for each, room in zip(extra, left, strict=True)),
+                start=np.zeros_like(saving),
+            )
+            worth = np.where(fits, saving / (taken_up + 1e-9) if per_use else saving, -np.inf)
             types = np.flatnonzero(np.isfinite(worth.max(axis=1)))
             order = types[np.argsort(-worth[types].max(axis=1), kind="stable")]
             for kind in order[:200]:
@@ -381,14 +389,17 @@ class _Problem:
             size = max(float(np.abs(use).max()), 1e-300)
             constraints.append(LinearConstraint(use[None, :] / size, -np.inf, left / size))
         scale = max(float(np.abs(values).max()), 1e-300)
+        base = float(self.cost[np.flatnonzero(fixed), settled[fixed]].sum())
+        # the gap is one of the whole: what is left to the solver may be further off
+        whole = abs(bound) if found is None else float(self.cost[self._rows, found].sum())
+        own_gap = min(gap / 2 * whole / max(whole - base, 1e-300), 0.1) if whole > base else gap / 2
         result = milp(
             values / scale,
             integrality=np.ones(types.size),
             bounds=Bounds(0, 1),
             constraints=constraints,
-            options={"time_limit": time_limit_s, "mip_rel_gap": gap / 4, "disp": False},
+            options={"time_limit": time_limit_s, "mip_rel_gap": own_gap, "disp": False},
         )
-        base = float(self.cost[np.flatnonzero(fixed), settled[fixed]].sum())
         if result.status == 2 and found is None:  # noqa: PLR2004 - HiGHS: infeasible
             return None, bound, self.loss_only()
         proven = getattr(result, "mip_dual_bound", None)

@@ -71,7 +71,8 @@ _PAIRED: Final = """
 # one row per call and tier: its retries and fallbacks add up, its last valid answer counts
 _ANSWERS: Final = f"""
     WITH kept AS (
-        SELECT a.*, {_RAW} AS raw, s.payload_type AS kind, s.dated, s.tier_planned, s.served_attempt_id
+        SELECT a.*, {_RAW} AS raw, epoch_us(s.ts) AS at_us, s.payload_type AS kind, s.dated,
+               s.tier_planned, s.served_attempt_id
         FROM attempt_outcomes AS a JOIN paired USING (call_id) JOIN seen AS s USING (call_id)
         WHERE NOT s.degraded AND s.status <> 'failed' AND a.tier IS NOT NULL
               AND a.role IN ('serve', 'retry', 'fallback', 'escalate', 'shadow')
@@ -85,7 +86,7 @@ _ANSWERS: Final = f"""
            min(propensity) FILTER (role = 'shadow') AS propensity,
            arg_max(correct, n) FILTER (status = 'ok') AS correct,
            arg_max(label_propensity, n) FILTER (status = 'ok') AS label_propensity,
-           bool_or(answer_match) FILTER (role = 'shadow' AND status = 'ok') AS answer_match
+           bool_or(answer_match) FILTER (role = 'shadow' AND status = 'ok') AS answer_match, any_value(at_us) AS at_us
     FROM kept
     GROUP BY call_id, kind, dated, tier_planned, tier
     HAVING bool_or(status IN ('ok', 'invalid'))

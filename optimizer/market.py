@@ -66,8 +66,9 @@ class Market:
     n_groups: int
     group_calls: Floats
 
-    def answers(self, log: LogFacts) -> pl.DataFrame:
-        """Return the answers of the judged types in their period, names as indices."""
+    def answers(self, log: LogFacts, until_us: int, half_life_days: float) -> pl.DataFrame:
+        """Return the answers of the judged types in their period, names as indices, older calls worth less."""
+        age_days = (until_us - pl.col("at_us")) / _DAY_US
         kinds = pl.DataFrame(
             {
                 "payload_type": list(self.facts),
@@ -85,7 +86,7 @@ class Market:
             .drop("tier")
             .rename({"place": "tier"})
             .join(planned, on="tier_planned", how="left")
-            .with_columns(pl.col("group").fill_null(len(names)))
+            .with_columns(pl.col("group").fill_null(len(names)), (0.5 ** (age_days / half_life_days)).alias("weight"))
             .select(pl.col(name).cast(kind) for name, kind in ANSWER_COLUMNS.items())
         )
 

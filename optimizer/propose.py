@@ -17,8 +17,9 @@ from optimizer.answers import Table, tabulate
 from optimizer.drafting import Context, draft_of, sentence
 from optimizer.facts import Facts
 from optimizer.fitting import Calibrated, calibrations, cuts, halves, ladder_of
+from optimizer.identify import fair_labels
 from optimizer.judge import Judged, Question, Samples, judge
-from optimizer.log_facts import LogFacts, newest_call_us, read_facts
+from optimizer.log_facts import newest_call_us, read_facts
 from optimizer.market import Market, make_market
 from optimizer.paths import Cut, Option, fitted_option, options_of, shadow_edits
 from optimizer.portfolio import Portfolio, total
@@ -99,6 +100,8 @@ def propose(
     with reading(home) as log:
         facts, scale = read_facts(log, *window), imported_scale(log)
     market = make_market(facts, config, window, scale, error_cost_usd)
+    table = tabulate(market.answers(facts, now_us, rules.half_life_days), len(config.tiers))
+    table, choice = fair_labels(table)
     context = Context(
         tiers=config.tier_names,
         base_version=config.content_hash,
@@ -109,9 +112,10 @@ def propose(
         error_price_given=market.error_price_given,
         seed=seed,
         rules=rules,
+        chosen_ratio=None if choice.is_fair else choice.ratio,
     )
     found = calibrations(market.scored(facts), market.names, _judge_name(config), seed)
-    judged = _judge_all(facts, market, config, found, seed, rules)
+    judged = _judge_all(table, market, config, found, seed, rules)
     return _Writer(market, config, context, found).sheet(judged)
 
 
@@ -128,7 +132,7 @@ def _judge_name(config: RoutingConfig) -> str | None:
 
 
 def _judge_all(
-    facts: LogFacts,
+    table: Table,
     market: Market,
     config: RoutingConfig,
     found: Mapping[str, Calibrated],
@@ -136,7 +140,6 @@ def _judge_all(
     rules: Rules,
 ) -> dict[str, tuple[Judged, ...]]:
     """Return the judged options of each payload type that can be judged."""
-    table = tabulate(market.answers(facts), len(config.tiers))
     calls = _cells(market, table.type, table.group, table.stratum)
     asked: defaultdict[tuple[tuple[int, ...], tuple[int, ...]], list[Question]] = defaultdict(list)
     for name, each in market.facts.items():

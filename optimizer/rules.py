@@ -28,6 +28,7 @@ class Rules:
         usual_margin: Change of the wrong rate to tell apart where break-even is not known (8.2: 2 points); also the
             change from which a move counts as harm.
         most_harm: Largest probability of harm that a move may have, whatever it saves; None = dollars alone decide.
+        half_life_days: Evidence this old is worth half as much (2.5); evaluations without times do not age.
         certainty: (z_0.95 + z_0.80) squared: pairs = certainty x discordance / margin^2 (2.7).
         shadow_rate: Share of calls that an evidence proposal shadows, unless that takes longer than ``shadow_days``.
         max_shadow_rate: The largest share it asks for.
@@ -59,6 +60,7 @@ class Rules:
     n_draws: int = 2000
     usual_margin: float = 0.02
     most_harm: float | None = None
+    half_life_days: float = 28.0
     certainty: float = 6.18
     shadow_rate: float = 0.05
     max_shadow_rate: float = 0.50
@@ -73,8 +75,8 @@ class Rules:
 
 RULES = Rules()
 
-GUARDED = replace(RULES, most_harm=0.04, p_net=0.85, whole_interval=False, min_pairs=30)
+GUARDED = replace(RULES, most_harm=0.03, p_net=0.85, whole_interval=False, min_pairs=30)
 """No move that may well be harmful, whatever it saves; in return, fewer pairs are asked for.
 
-With twelve weekly looks at types half of which lose nothing, a limit of 4 % keeps the share of harmful moves below 5 %.
+With twelve weekly looks at types half of which lose nothing, a limit of 3 % keeps the share of harmful moves below 5 %.
 """

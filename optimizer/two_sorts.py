@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from scipy.special import expit, logsumexp
+from scipy.special import expit
 
 from optimizer.replay import Floats
 
@@ -82,7 +82,7 @@ def _fitted(d: Floats, v: Floats, ends: tuple[float, float]) -> TwoSorts:
     for _ in range(_STEPS):
         total = v + spread[:, None]
         log = np.log(portion)[:, None] - 0.5 * np.log(2 * np.pi * total) - (d - centre[:, None]) ** 2 / (2 * total)
-        each = logsumexp(log, axis=0)
+        each = np.logaddexp(log[0], log[1])
         share = np.exp(log - each)
         likelihood = float(each.sum())
         if likelihood - previous < _CLOSE * d.size:
@@ -98,7 +98,7 @@ def _fitted(d: Floats, v: Floats, ends: tuple[float, float]) -> TwoSorts:
         portion = (of_sort + _PSEUDO) / (d.size + 2 * _PSEUDO)
     total = v + spread[:, None]
     log = np.log(portion)[:, None] - 0.5 * np.log(2 * np.pi * total) - (d - centre[:, None]) ** 2 / (2 * total)
-    each = logsumexp(log, axis=0)
+    each = np.logaddexp(log[0], log[1])
     share = np.exp(log - each)
     kept = spread[:, None] / total
     return TwoSorts(

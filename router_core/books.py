@@ -12,7 +12,7 @@ from router_core.decide.moves import (
 )
 from router_core.decide.plan import Plan
 from router_core.decide.trace import ON_PATH, facts_extra, opened_extra
-from router_core.free import Recalled
+from router_core.free import Start
 from router_core.inflight import InFlight, receipt_of_answer, receipt_of_failure, record_of
 from router_core.lines import CallFacts, Closed, Line, Sent, attempt_line, call_line, started_line
 from router_core.record import maker
@@ -31,7 +31,7 @@ class Books:
         state: What all calls of the router share.
         plan: The call's plan.
         call: What is the same on all its lines.
-        recalled: What an earlier run has paid for; None = nothing.
+        start: What it begins with.
 
     Attributes:
         records: Its attempts, in order.
@@ -41,11 +41,11 @@ class Books:
         is_closed: Whether the call has its line.
     """
 
-    def __init__(self, state: RouterState, plan: Plan, call: CallFacts, recalled: Recalled | None) -> None:
+    def __init__(self, state: RouterState, plan: Plan, call: CallFacts, start: Start) -> None:
         self._state = state
         self._plan = plan
         self._call = call
-        self._recalled = recalled
+        self._start = start
         self.records: list[AttemptRecord] = []
         self.unlogged: InFlight | None = None
         self.cost_nusd = 0
@@ -54,9 +54,10 @@ class Books:
 
     def begin(self, sent: Sent, price: Price | None) -> InFlight:
         """Set the money aside and log that the request begins."""
-        reservation = self._state.guardrail.reserve(sent.started_us, sent.reserved_nusd, critical=self._plan.critical)
+        call, critical = self._call, self._plan.critical
+        reservation = self._state.guardrail.reserve(sent.started_us, sent.reserved_nusd, call, critical=critical)
         request = self.unlogged = InFlight(sent, reservation, price)
-        self._state.log(started_line(self._plan, self._call, sent))
+        self._state.log(started_line(self._plan, call, sent, reservation.keys))
         return request
 
     def lost(self, request: InFlight, *, billed: bool | None) -> Receipt:
@@ -122,7 +123,7 @@ class Books:
     ) -> None:
         """Log how the call ended, with the line of its last answer if that is not written yet."""
         self.is_closed = True
-        recalled = self._recalled
+        recalled, redoes = self._start.recalled, self._start.redoes
         escalations = fallbacks = 0
         tier = None
         for made in self.records:
@@ -143,9 +144,9 @@ class Books:
             escalations=escalations,
             fallbacks=fallbacks,
             opened=None if opening is None else opened_extra(opening),
-            paid_by=None if recalled is None else recalled.call_id,
+            linked=redoes if recalled is None else recalled.call_id,
             is_recalled=recalled is not None and served is recalled.request.sent,
-            extra=self.extra,
+            extra=self.extra if redoes is None else {**(self.extra or {}), "redoes": redoes},
         )
         lines = [] if line is None else [line]
         self._state.log_call(*lines, call_line(self._plan, self._call, closed))

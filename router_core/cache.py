@@ -30,6 +30,7 @@ CREATE TABLE IF NOT EXISTS answers (
 CREATE UNIQUE INDEX IF NOT EXISTS answers_by_key ON answers (key, target);
 """
 _RECALL: Final = "SELECT target, call_id, attempt_id, body FROM answers WHERE key = ? AND at_us > ?"
+_RECALL_CALL: Final = "SELECT call_id FROM answers WHERE key = ? AND target = ? AND at_us > ?"
 _KEEP: Final = (
     "INSERT OR REPLACE INTO answers (key, target, at_us, call_id, attempt_id, body) VALUES (?, ?, ?, ?, ?, ?)"
 )
@@ -48,6 +49,8 @@ _ROW_BYTES: Final = 3 * 4096
 # how full the file may be after the oldest answers were dropped: dropping at every tending would be work without end
 _FILLED: Final = 0.9
 # answers whose content is not in their text, which is all that is kept
+# in place of a target: the call that a limit had served below its plan, for the one that makes up for it
+_DEGRADED: Final = "\x00degraded"
 _NOT_IN_TEXT: Final = frozenset({"tool_calls", "function_call"})
 
 # of a kept answer: the client's own object is none to keep, and nobody waits for its first token again
@@ -134,7 +137,8 @@ class RetryCache:
             return {}
         found: dict[str, Kept] = {}
         for target, call_id, attempt_id, body in rows:
-            with suppress(ValueError, TypeError, KeyError):  # written by a version that knows other fields
+            # what cannot be read was written by a version that knows other fields, or is no answer
+            with suppress(ValueError, TypeError, KeyError):
                 found[target] = _kept(call_id, attempt_id, body)
         return found
 
@@ -150,6 +154,18 @@ class RetryCache:
         if self._untended_bytes >= _TEND_BYTES:
             self._untended_bytes = 0
             self._submit(lambda: self.tend(at_us))
+
+    def note_degraded(self, key: bytes, call_id: str, at_us: int) -> None:
+        """Take note of a call that was served below its plan: its answer is not kept, but who gave it is."""
+        row = (key, _DEGRADED, at_us, call_id, "", b"")
+        self._use(lambda store, _: store.execute(_KEEP, row), at_us)
+
+    def degraded_before(self, key: bytes, at_us: int) -> str | None:
+        """Return the call of a request that was last served below its plan; None without one."""
+        found = self._use(
+            lambda store, ttl_us: store.execute(_RECALL_CALL, (key, _DEGRADED, at_us - ttl_us)).fetchone(), at_us
+        )
+        return None if found is None else found[0]
 
     def tend(self, at_us: int) -> None:
         """Drop what is too old or too much, a little at a time, and fold the write-ahead log in."""

@@ -88,10 +88,11 @@ def refuse_unusable_format(response_format: Any, name: str = "response_format") 
         TypeError: It is neither a pydantic model class nor a JSON schema.
         ValueError: The JSON schema is not one.
     """
-    if response_format is None or hasattr(response_format, "model_validate_json"):
+    if response_format is None or _is_model(response_format):
         return
     if not isinstance(response_format, Mapping):
-        raise TypeError(f"{name} must be a pydantic model class or a JSON schema, not {response_format!r}")
+        given = response_format.__name__ if isinstance(response_format, type) else type(response_format).__name__
+        raise TypeError(f"{name} must be a pydantic model class or a JSON schema, not {given}")
     wanted = cast("Mapping[str, Any]", response_format)
     if wanted.get("type") == "json_schema" and _inner_schema(wanted) is None:
         raise ValueError(
@@ -107,6 +108,11 @@ def refuse_unusable_format(response_format: Any, name: str = "response_format") 
             _validator(orjson.dumps(schema))
         except jsonschema.SchemaError as error:
             raise ValueError(f"{name} is not a JSON schema: {error.message}") from error
+
+
+def _is_model(wanted: object) -> bool:
+    # an object of such a class has its methods too, and nothing to check an answer against
+    return isinstance(wanted, type) and hasattr(wanted, "model_validate_json")
 
 
 def refuse_unusable_check(check: object) -> None:
@@ -180,7 +186,7 @@ def _run(name: str, check: Check, text: str, parsed: Any) -> CheckResult:
     """Return a check's verdict; patterns and schemas look at the text, functions at what was parsed of it."""
     if isinstance(check, re.Pattern):
         return _timed(name, check.search, text, needs_answer=True)
-    if isinstance(check, Mapping) or hasattr(check, "model_validate_json"):
+    if isinstance(check, Mapping) or _is_model(check):
         return _fitted(name, text, check)[1]
     return _timed(name, cast("CheckFunction", check), parsed)
 

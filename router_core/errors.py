@@ -16,7 +16,7 @@ Adapters translate foreign errors into this tree once, with ``raise ... from``.
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -78,7 +78,19 @@ def place_of(error: BaseException) -> str:
 
 
 class RouterError(Exception):
-    """Any error this package raises on purpose."""
+    """Any error this package raises on purpose.
+
+    It travels between processes with all it carries: a worker's error that cannot be read in the parent breaks a
+    ``ProcessPoolExecutor``, and hangs a ``multiprocessing.Pool``.
+    """
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Return how a copy is made: as it is, for what made it is not among its ``args``."""
+        return _copied, (type(self), self.args), vars(self)
+
+
+def _copied(kind: type[RouterError], args: tuple[object, ...]) -> RouterError:
+    return kind.__new__(kind, *args)
 
 
 class ConfigError(RouterError):

@@ -100,7 +100,7 @@ class CallFlow:
         self._call = call
         self._now_us = time.now_us
         self._start = start
-        self._books = Books(state, plan, call, start.recalled)
+        self._books = Books(state, plan, call, start)
         self._needs = needs
         self._gate = Gate(state, plan, needs)
         self._trace: list[Fact] = []
@@ -386,9 +386,11 @@ class CallFlow:
             last = self._trace[-1] if self._trace else None
             unaffordable = Purse(state, plan, self._needs).too_dear(last, self._books.cost_nusd, now_us)
         # the verdict of the call's start is in the plan; later ones can only forbid more
-        guard = (
-            "normal" if plan.critical else state.guardrail.verdict(now_us).state if self._trace else plan.guard_state
-        )
+        guard = plan.guard_state
+        if plan.critical:
+            guard = "normal"
+        elif self._trace:
+            guard = state.guardrail.verdict(now_us, self._call).state
         return _make_facts(
             elapsed_us=now_us - self._call.opened_us,
             guard=guard,
@@ -413,6 +415,8 @@ class CallFlow:
         recalled = self._start.recalled
         confidence, opening = request.confidence, self._opening
         self._books.close("ok", why, ended_us, served=served, confidence=confidence, line=line, opening=opening)
+        if plan.degraded and self._start.keeping is not None:
+            self._start.keeping.note_degraded(self._call.call_id, ended_us)
         answer: Any = blank(Answer)
         answer.text = "" if response is None else response.text
         answer.parsed = request.parsed

@@ -78,6 +78,14 @@ class Keeping:
             kept = Kept(call_id=call_id, attempt_id=sent.attempt_id, response=response, confidence=told)
             self._cache.keep(self._key, target_of(sent.target), kept, at_us)
 
+    def note_degraded(self, call_id: str, at_us: int) -> None:
+        """Take note that the request was served below its plan."""
+        self._cache.note_degraded(self._key, call_id, at_us)
+
+    def degraded_before(self, at_us: int) -> str | None:
+        """Return the call that was last served below its plan for this request; None without one."""
+        return self._cache.degraded_before(self._key, at_us)
+
 
 def _still_holds(plan: Plan, told: Confidence) -> bool:
     """Return whether the config still takes its confidence from there, and on that scale."""
@@ -135,11 +143,13 @@ class Start:
         keeping: Keeps its answers; None = nobody does.
         recalled: What an earlier run has paid for.
         pre_checked: What its pre-checks said, if any were asked.
+        redoes: The call of an earlier run that a limit had served below its plan, if this one makes up for it.
     """
 
     keeping: Keeping | None = None
     recalled: Recalled | None = None
     pre_checked: PreChecked | None = None
+    redoes: str | None = None
 
     @property
     def is_answered(self) -> bool:
@@ -157,7 +167,8 @@ def start_of(cache: RetryCache, rules: Sequence[Rule], task: Task, plan: Plan, n
     keeping = keeping_for(cache, task)
     recalled = None if keeping is None else keeping.recall(task, plan, now_us)
     asked = pre_check(rules, task, plan, now_us) if recalled is None and (rules or task.pre_checks) else None
-    return Start(keeping=keeping, recalled=recalled, pre_checked=asked)
+    redoes = keeping.degraded_before(now_us) if keeping is not None and recalled is None else None
+    return Start(keeping=keeping, recalled=recalled, pre_checked=asked, redoes=redoes)
 
 
 def _nothing_sent(

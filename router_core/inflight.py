@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from router_core.control.budgets import Reservation
+from router_core.control.budgets import NOTHING_RESERVED, Reservation
 from router_core.decide.receipt import receipt
 from router_core.errors import CallError
 from router_core.lines import Ended, Sent
@@ -12,6 +12,7 @@ from router_core.prices import PriceBook
 from router_core.record import blank
 from router_core.types import (
     NO_CONFIDENCE,
+    WITHHELD,
     AttemptRecord,
     AttemptStatus,
     CheckResult,
@@ -23,8 +24,6 @@ from router_core.types import (
 
 # a provider that asks for more than a day's pause is not taken at its word
 _LONGEST_WAIT_S = 86_400.0
-# the finish reason of an answer that the provider's content filter has ended
-_WITHHELD = "content_filter"
 
 
 class Incoming(Protocol):
@@ -108,7 +107,7 @@ def unpaid(sent: Sent, response: Response) -> InFlight:
     """
     return InFlight(
         sent,
-        Reservation(None, 0, critical=False, pid=0),
+        NOTHING_RESERVED,
         None,
         response,
         receipt=Receipt(cost_nusd=0, cost_status="exact"),
@@ -168,7 +167,7 @@ def _never_free(got: Receipt, sent: Sent) -> Receipt:
 
 def is_withheld(response: Response) -> bool:
     """Return whether the provider has withheld an answer, in whole or in part."""
-    return response.finish_reason == _WITHHELD
+    return response.finish_reason == WITHHELD
 
 
 def refusal_of(model: str, response: Response) -> CallError | None:

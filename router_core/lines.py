@@ -103,8 +103,15 @@ class Ended:
     facts: Mapping[str, Any] | None = None
 
 
-def started_line(plan: Plan, call: CallFacts, sent: Sent) -> Line:
-    """Return the line that precedes a request."""
+def started_line(plan: Plan, call: CallFacts, sent: Sent, budgets: Sequence[tuple[str, str]] = ()) -> Line:
+    """Return the line that precedes a request.
+
+    Args:
+        plan: The call's plan.
+        call: The call.
+        sent: The request.
+        budgets: What its money is counted under, budget and scope each.
+    """
     item: Line = {
         "attempt_id": sent.attempt_id,
         "call_id": call.call_id,
@@ -136,6 +143,8 @@ def started_line(plan: Plan, call: CallFacts, sent: Sent) -> Line:
         item["propensity"] = sent.propensity
     if sent.about_attempt_id is not None:
         item["about_attempt_id"] = sent.about_attempt_id
+    if budgets:
+        item["budgets"] = budgets
     return {"k": "started", "request_id": sent.attempt_id, "at": sent.started_us, "items": [item]}
 
 
@@ -278,7 +287,8 @@ class Closed:
         escalations: How many went a step up.
         fallbacks: How many went to another target of the tier.
         opened: What a replay needs of the world at its start.
-        paid_by: The call that has paid for what an earlier run's answer gave to this one; None = nothing did.
+        linked: The call of an earlier run that has paid for what its answer gave to this one, or that was served below
+            its plan and this one makes up for; None = neither.
         is_recalled: Whether that answer is the one that is served.
         extra: What else belongs to the row and has no column.
     """
@@ -294,7 +304,7 @@ class Closed:
     escalations: int = 0
     fallbacks: int = 0
     opened: Mapping[str, Any] | None = None
-    paid_by: str | None = None
+    linked: str | None = None
     is_recalled: bool = False
     extra: Mapping[str, Any] | None = None
 
@@ -327,8 +337,8 @@ def call_line(plan: Plan, call: CallFacts, closed: Closed) -> Line:
         line["step"] = call.step
     if plan.holdback is not None:
         line["holdback"] = plan.holdback
-    if closed.paid_by is not None:
-        line["linked_call_id"] = closed.paid_by
+    if closed.linked is not None:
+        line["linked_call_id"] = closed.linked
     _add_served(line, plan, closed)
     if plan.error_cost_nusd is not None:
         line["error_cost_nusd"] = plan.error_cost_nusd

@@ -15,7 +15,7 @@ from router_core.decide.plan import PackRule
 from router_core.driving import adrive, drive
 from router_core.effects import Flow
 from router_core.errors import RouterError
-from router_core.packing import Rider, Seat, packable, seat_tokens, sharing_key, together
+from router_core.packing import Rider, Seat, asks_confidence, packable, seat_tokens, sharing_key, together
 from router_core.prechecks import PreCheckFunction
 from router_core.state import RouterState
 from router_core.task import ConfidenceFunction, Task, refuse_unusable, several
@@ -74,7 +74,7 @@ class Packer:
         packs = list(_packs(tasks, rule))
 
         def run(places: Sequence[int]) -> None:
-            for place, answer in zip(places, self._run([tasks[place] for place in places]), strict=True):
+            for place, answer in zip(places, self._run([tasks[place] for place in places], rule), strict=True):
                 answers[place] = answer
 
         if len(packs) == 1 or isinstance(self._clock, VirtualClock):  # virtual time passes in one thread
@@ -105,9 +105,9 @@ class Packer:
         together_with = self._waiting.setdefault(place, [])
         together_with.append(mine)
         if len(together_with) >= rule.max_items:
-            self._depart(place, together_with)
+            self._depart(place, together_with, rule)
         elif len(together_with) == 1:
-            loop.call_later(rule.max_wait_s, self._depart, place, together_with)
+            loop.call_later(rule.max_wait_s, self._depart, place, together_with, rule)
         rider = await mine.turn
         if rider is None:
             return await adrive(self._begin(task), self._backend, self._clock)
@@ -121,7 +121,7 @@ class Packer:
         """Forget, in a forked child, who waits: they are the parent's."""
         self._waiting, self._running = {}, set()
 
-    def _depart(self, place: tuple[int, bytes, int], waiting: list[_Waiting]) -> None:
+    def _depart(self, place: tuple[int, bytes, int], waiting: list[_Waiting], rule: PackRule) -> None:
         """Send those that wait on their way, if they are not already."""
         if self._waiting.get(place) is not waiting:
             return
@@ -132,18 +132,18 @@ class Packer:
         elif here:
             import asyncio
 
-            running = asyncio.ensure_future(self._arun(here))
+            running = asyncio.ensure_future(self._arun(here, rule))
             self._running.add(running)
             running.add_done_callback(self._running.discard)
 
-    async def _arun(self, waiting: Sequence[_Waiting]) -> None:
+    async def _arun(self, waiting: Sequence[_Waiting], rule: PackRule) -> None:
         import asyncio
 
         riders: list[Rider] = []
         riding: list[_Waiting] = []
         for each, tokens in zip(waiting, _tokens(waiting), strict=True):
             try:
-                riders.append(self._rider(each.task, each.small, tokens))
+                riders.append(self._rider(each.task, each.small, tokens, rule))
                 riding.append(each)
             except RouterError as error:
                 _fail(each, error)
@@ -159,14 +159,14 @@ class Packer:
             else:
                 each.turn.set_result(rider)
 
-    def _run(self, tasks: Sequence[Task]) -> list[Answer | RouterError]:
-        if len(tasks) == 1:
+    def _run(self, tasks: Sequence[Task], rule: PackRule | None) -> list[Answer | RouterError]:
+        if len(tasks) == 1 or rule is None:
             return [self._alone(tasks[0])]
         smalls = [small for task in tasks if (small := packable(task)) is not None]
         riders: list[Rider | RouterError] = []
         for task, small, tokens in zip(tasks, smalls, seat_tokens(smalls, tasks[0]), strict=True):
             try:
-                riders.append(self._rider(task, small, tokens))
+                riders.append(self._rider(task, small, tokens, rule))
             except RouterError as error:
                 riders.append(error)
         travelling = [rider for rider in riders if isinstance(rider, Rider)]
@@ -197,7 +197,7 @@ class Packer:
             return rider.answer
         return drive(rider.flow, self._backend, self._clock, rider.effect)
 
-    def _rider(self, task: Task, small: Small, tokens: int) -> Rider:
+    def _rider(self, task: Task, small: Small, tokens: int, rule: PackRule) -> Rider:
         seats: list[Seat] = []
 
         def seating(state: RouterState) -> Seat:
@@ -205,7 +205,7 @@ class Packer:
             return seats[0]
 
         flow = self._begin(task, seating)
-        return Rider(task, small, seats[0], flow)
+        return Rider(task, small, seats[0], flow, asks_confidence(task, rule))
 
     def _pack_id(self) -> str:
         return self._clock.new_id(self._clock.now_us())

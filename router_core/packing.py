@@ -23,12 +23,12 @@ from router_core.decide.packing import (
     small_task,
     split,
 )
-from router_core.decide.plan import PlanTarget
+from router_core.decide.plan import PackRule, PlanTarget
 from router_core.decide.receipt import exact_micro, receipt, split_nusd
 from router_core.effects import Begun, Driven, Effect, Flow, Pause, Send
 from router_core.errors import CallError, ErrorKind
 from router_core.inflight import is_withheld
-from router_core.labels import schema_of
+from router_core.labels import declares, schema_of
 from router_core.lines import Line, Sent
 from router_core.prices import PriceBook
 from router_core.state import RouterState
@@ -53,10 +53,17 @@ def packable(task: Task) -> Small | None:
     return small_task(task.messages)
 
 
+def asks_confidence(task: Task, rule: PackRule) -> bool:
+    """Return whether answers are to say beside themselves how sure they are: where else nothing would tell."""
+    asked = rule.confidence_source in ("auto", "field") and task.confidence is None
+    return asked and not declares(task.response_format, rule.confidence_field)
+
+
 def sharing_key(task: Task, small: Small) -> bytes | None:
     """Return what tasks that may share a request have in common; None of one that cannot be compared."""
+    common = [task.payload_type, small.prefix, task.params, task.confidence is None]
     try:
-        return orjson.dumps([task.payload_type, small.prefix, task.params], option=orjson.OPT_SORT_KEYS)
+        return orjson.dumps(common, option=orjson.OPT_SORT_KEYS)
     except TypeError:
         return None
 
@@ -172,6 +179,7 @@ class Rider:
         small: The same as a task that shares its prompt.
         seat: What it sees of the router.
         flow: The call.
+        asks: Whether its answer is to say beside itself how sure it is.
         effect: What it asks for now; None = it has ended, or not begun.
         answer: Its answer, once it has one.
         error: What it has ended with otherwise.
@@ -182,6 +190,7 @@ class Rider:
     small: Small
     seat: Seat
     flow: Flow
+    asks: bool
     effect: Effect | None = None
     answer: Answer | None = None
     error: Exception | None = None
@@ -302,7 +311,8 @@ def _hand_out(
     started: Line,
 ) -> None:
     """Give each call its own answer, or say why there is none."""
-    found = split(response.text, ids, are_texts=group[0].task.response_format is None)
+    first = group[0]
+    found = split(response.text, ids, are_texts=first.task.response_format is None, asks=first.asks)
     parts = [found.entries.get(item_id) for item_id in ids]
     reserved = [item["reserved_nusd"] for item in started["items"]]
     dealt = _deal(group, packed, response, parts, reserved, group[0].seat.prices, started["at"])
@@ -343,8 +353,8 @@ def _packed_request(
     return replace(
         asked[0],
         request_id=request_id,
-        messages=packed_messages(first.small.prefix, texts, ids, are_texts=are_texts),
-        response_format=packed_schema(schema_of(first.task.response_format), ids, are_texts=are_texts),
+        messages=packed_messages(first.small.prefix, texts, ids, are_texts=are_texts, asks=first.asks),
+        response_format=packed_schema(schema_of(first.task.response_format), ids, are_texts=are_texts, asks=first.asks),
         timeout_s=max(request.timeout_s for request in asked),
         params=_for_all(first.task.params, len(group)),
         logprobs=False,

@@ -9,17 +9,17 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
-from router_core.admission import admit
+from router_core.admission import admit, stopped_by
 from router_core.backends import Backend
 from router_core.background import Inline, Threads
 from router_core.cache import Limits, RetryCache
 from router_core.call_log.filesystems import NETWORK_VARIABLE, refuse_network
 from router_core.call_log.home import HOME_VARIABLE, Home, home_beside
-from router_core.call_log.outcome_lines import outcome_line
+from router_core.call_log.outcome_lines import call_of, outcome_line
 from router_core.call_log.spool import Spool
 from router_core.checks import Check, refuse_awaited
 from router_core.clock import CallTime, Clock, SystemClock, VirtualClock
-from router_core.control.budgets import Guardrail
+from router_core.control.budgets import Guardrail, Logged
 from router_core.course import Streams
 from router_core.decide.breaker import Cause, Tally, Usual
 from router_core.decide.capable import needs_of
@@ -89,8 +89,10 @@ class Router(StreamedCalls, ManyCalls):
         self._switch = threading.Lock()
         self._closed = False
         self._spool = Spool(home.spool)
-        self._guardrail = Guardrail(home.control, self._event)
-        self._shadow_budget = Guardrail(home.control, self._event)
+        now_us = None if isinstance(clock, VirtualClock) else clock.now_us
+        logged = Logged(claim=self._spool.claim, spool=home.spool, now_us=now_us)
+        self._guardrail = Guardrail(home.control, self._event, logged)
+        self._shadow_budget = Guardrail(home.control, self._event, logged)
         background = Inline(clock) if isinstance(clock, VirtualClock) else Threads()
         self._cache = RetryCache(home.cache, self._event, background.submit)
         self._shadows = Shadows(
@@ -154,6 +156,8 @@ class Router(StreamedCalls, ManyCalls):
         router = cls(config_file, place, backend, clock or SystemClock(), on_shadow)
         config_file.on_event = router._config_event
         router._config_event("config", {"version": config_file.current.content_hash, "previous": None, "changed": []})
+        if isinstance(clock, VirtualClock):  # nothing happens by itself there
+            router._guardrail.bury_dead()
         if clock is None:
             config_file.record = router._recorder = Recorder(place, file, now_us, router._config_event)
             config_file.start()
@@ -270,8 +274,7 @@ class Router(StreamedCalls, ManyCalls):
             raise ValueError("outcome: give the call_id or the attempt_id")
         try:
             line = outcome_line(
-                # the router's attempts are named after their call
-                str(attempt_id).rpartition("-")[0] if call_id is None else call_id,
+                call_of(str(attempt_id)) if call_id is None else call_id,
                 attempt_id=attempt_id,
                 received_us=self._clock.now_us(),
                 correct=correct,
@@ -367,10 +370,12 @@ class Router(StreamedCalls, ManyCalls):
         start = start_of(self._cache, routing.rules.of(plan), task, plan, now_us)
         if start.is_answered:
             return CallFlow(state, task, plan, call, self._shadows, time, start, needs).run()
-        verdict = state.guardrail.verdict(now_us)
+        verdict = state.guardrail.verdict(now_us, call)
+        if verdict.state == "stopped" and not plan.critical and start.recalled is None:
+            raise stopped_by(state, as_judged(plan, verdict), call)
         if start.recalled is not None:
             plan = as_judged(plan, verdict)
-        elif verdict.budget is not None:
+        elif (verdict.state, verdict.budget) != (plan.guard_state, plan.budget):
             wanted = verdict.state == "capped" and not plan.critical
             candidates = state.candidates(plan, needs, now_us) if wanted else ()
             plan = under_guard(plan, verdict, state.tiers, candidates)
@@ -405,8 +410,8 @@ class Router(StreamedCalls, ManyCalls):
         now_us = self._clock.now_us()
         zone = ZoneInfo(config.timezone)
         plans = compile_plans(config, lambda model: prices.abilities(model, now_us), zone)
-        self._guardrail.keep_to(plans.limit, zone)
-        self._shadow_budget.keep_to(plans.shadow_limit, zone)
+        self._guardrail.keep_to(plans.limits, zone)
+        self._shadow_budget.keep_to((plans.shadow_limit,), zone)
         self._spool.keep_to(config.log.durability)
         self._cache.keep_to(
             Limits(ttl_us=round(config.cache.ttl_s * 1e6), max_bytes=config.cache.max_mb << 20)

@@ -182,10 +182,10 @@ class Shadows:
         price = state.prices.price(target.model, now_us)
         about, most = needs.about_tokens, needs.most_output_tokens
         reserved = state.estimate_nusd(plan.payload_type, target, about, price, most=most, shadow=True)
-        own = self._budget.admit(now_us, reserved, critical=False)
+        own = self._budget.admit(now_us, reserved, served.call, critical=False)
         if own is None:
             return self._drop("budget", now_us)
-        of_day = state.guardrail.admit(now_us, reserved, critical=plan.critical)
+        of_day = state.guardrail.admit(now_us, reserved, served.call, critical=plan.critical)
         if of_day is None:
             self._budget.settle(own, 0, now_us)
             return self._drop("guard", now_us)
@@ -209,7 +209,7 @@ class Shadows:
         if is_late:
             self._settle(running, 0, now_us)
             return self._drop("closed", now_us)
-        state.log(started_line(plan, served.call, sent))
+        state.log(started_line(plan, served.call, sent, [*of_day.keys, *own.keys]))
         return running
 
     def _answered(self, running: _Running, response: Response) -> None:

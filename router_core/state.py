@@ -104,7 +104,7 @@ class RouterState:
         clock: Time, chance and ids.
         log: Where lines go.
         prices: Prices of this config version.
-        guardrail: The spend limit.
+        guardrail: The spend limits.
         on_event: Logs something that happened outside a call: name, details, instant.
         tiers: One step per tier, cheapest first.
         observed: Sizes of answers, shared across config versions.

@@ -14,6 +14,8 @@ from router_core.record import record
 NANO = 1_000_000_000
 PRE_CHECK = "pre_check"
 """What a call that a free rule has answered has as its reason, and in place of the tier that served."""
+WITHHELD = "content_filter"
+"""The finish reason of an answer that was withheld, in whole or in part: a refusal."""
 
 Role = Literal["serve", "retry", "fallback", "escalate", "correct", "judge", "sample", "shadow"]
 AttemptStatus = Literal["ok", "failed", "invalid", "cancelled", "unknown"]

@@ -16,12 +16,14 @@ from router_core.call_log.home import Home
 from router_core.call_log.kept import list_kept
 from router_core.call_log.read import reading
 from router_core.call_log.segments import Segment, is_alive, list_segments, list_workers
+from router_core.control.burial import bury_dead
 from router_core.errors import RouterError
 
 if TYPE_CHECKING:
     from types import FrameType
 
-    from router_core.call_log.ingest import Ingester
+    from router_core.alerting import Alerting
+    from router_core.call_log.ingest import Ingester, IngestReport
 
 PARENT_VARIABLE: Final = "TIERWISE_WATCH_PARENT"
 # lines written after a tick has begun wait for the next one
@@ -64,8 +66,8 @@ def watch(
         try:
             with elected(home) as election:
                 if election:
-                    ingester = _new_ingester(home, keep_days)
-                    _ingest_until(lambda: ending() or not election, ingester, stop, interval_s)
+                    ingester, alerting = _new_ingester(home, keep_days), _new_alerting(home)
+                    _ingest_until(lambda: ending() or not election, home, ingester, alerting, stop, interval_s)
         except FileNotFoundError:
             pass
         except OSError as error:
@@ -110,15 +112,27 @@ def start_watch(home: Home) -> "subprocess.Popen[bytes] | None":
     )
 
 
-def _ingest_until(ending: Callable[[], bool], ingester: "Ingester", stop: threading.Event, interval_s: float) -> None:
+def _ingest_until(
+    ending: Callable[[], bool],
+    home: Home,
+    ingester: "Ingester",
+    alerting: "Alerting",
+    stop: threading.Event,
+    interval_s: float,
+) -> None:
     """Tick until the end, or until trouble that calls for a fresh start."""
     from duckdb import Error as DuckDBError
 
+    delivered = threading.Event()
+    thread = threading.Thread(target=alerting.deliver_until, args=(delivered, _now_us), name="tierwise-alerts")
+    thread.daemon = True
+    thread.start()
     try:
         while not ending():
             try:
                 report = ingester.tick(max_s=_TICK_S)
                 is_behind = report.is_behind
+                _look_around(home, report, ingester, alerting)
             except LogBusyError as error:
                 _logger.warning(_WAITS, error)
                 is_behind = False
@@ -131,7 +145,29 @@ def _ingest_until(ending: Callable[[], bool], ingester: "Ingester", stop: thread
             if not is_behind:
                 stop.wait(interval_s)
     finally:
+        delivered.set()
+        alerting.close()
         ingester.close()
+
+
+def _look_around(home: Home, report: "IngestReport", ingester: "Ingester", alerting: "Alerting") -> None:
+    """Close the books of dead processes, and tell of what is new; neither keeps the log from going on."""
+    try:
+        bury_dead(home.control, home.spool)
+        alerting.look(report, ingester, _now_us())
+    except Exception as error:  # noqa: BLE001 - the log goes on, whatever keeps somebody from looking at it
+        _logger.warning("alerts: could not look (%s); it is tried again", type(error).__name__)
+
+
+def _new_alerting(home: Home) -> "Alerting":
+    from router_core.alerting import KEY_VARIABLE as WEBHOOK_KEY_VARIABLE
+    from router_core.alerting import Alerting
+
+    return Alerting(home, os.environ.get(WEBHOOK_KEY_VARIABLE, "").encode())
+
+
+def _now_us() -> int:
+    return time.time_ns() // 1000
 
 
 def _new_ingester(home: Home, keep_days: float | None) -> "Ingester":

@@ -8,6 +8,7 @@ from typing import Any
 from router_core.config import RoutingConfig, parse
 from router_core.config.calibration import calibration_id
 from router_core.decide.plan import Plan, PlanStep, PlanTarget
+from router_core.lines import CallFacts
 
 DEMO_LAST_DAY = dt.date(2026, 11, 22)
 START_US = 1_790_000_000_000_000  # a fixed instant in September 2026
@@ -59,6 +60,15 @@ def make_plan(*models_by_step: tuple[str, ...], **fields: Any) -> Plan:
         for index, models in enumerate(models_by_step or (("sim/small",),))
     )
     return replace(Plan(payload_type="invoice.extract", config_version="v1", steps=steps), **fields)
+
+
+def make_call(**fields: Any) -> CallFacts:
+    """Return what is the same on all lines of a call."""
+    known: dict[str, Any] = {
+        "call_id": "c-1", "opened_us": START_US, "payload_type": "invoice.extract", "run": None, "step": None,
+        "tags": None, "prompt_hash": None,
+    }  # fmt: skip
+    return CallFacts(**known | fields)
 
 
 def make_attempt_line(**columns: Any) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from router_core.call_log.home import Home
 from router_core.control.budgets import Guardrail
 from router_core.control.records import Actor
 from router_core.decide.guard import Limit
+from tests.builders import make_call
 from tests.decisions import ADA, REASON, Place, make_draft
 
 ACTIONS = ("apply", "undo", "undo_moved", "rollback")
@@ -94,11 +95,12 @@ def book_budgets(root: Path, stop: Any, results: Any) -> None:
     events: list[object] = []
     guardrail = Guardrail(Home(root).control, lambda name, details, at_us: events.append((name, details)))
     limit = Limit(name="daily", limit_nusd=10**15, critical_reserve_nusd=0)
-    guardrail.keep_to(limit, ZoneInfo("UTC"))
+    guardrail.keep_to([limit], ZoneInfo("UTC"))
+    call = make_call()
     booked, at_us, pause = 0, 1_795_435_200_000_000, threading.Event()
     while not stop.is_set():
-        guardrail.verdict(at_us + booked)
-        guardrail.settle(guardrail.reserve(at_us + booked, 5, critical=False), 7, at_us + booked)
+        guardrail.verdict(at_us + booked, call)
+        guardrail.settle(guardrail.reserve(at_us + booked, 5, call, critical=False), 7, at_us + booked)
         booked += 1
         pause.wait(0.001)
     guardrail.close()

@@ -64,6 +64,9 @@ class Evaluation:
             wrong_high=self.wrong,
             transferred=np.zeros(shape, dtype=np.bool_),
             label_propensity=np.ones(shape),
+            chance_known=np.ones(n, dtype=np.bool_),
+            differs=np.full(n, np.nan),
+            weight=np.ones(n),
         )
 
     def answers(self) -> Answers:

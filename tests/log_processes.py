@@ -32,7 +32,7 @@ _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(
     [
         "pytest", "duckdb", "router_core.call_log.ingest", "router_core.router", "router_core.prices",
-        "tests.log_processes", "tests.decision_processes",
+        "tests.log_processes", "tests.decision_processes", "tests.guard_processes",
     ]
 )  # fmt: skip
 

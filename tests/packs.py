@@ -44,5 +44,6 @@ def model(
 
 
 def said(answer: Any) -> dict[str, Any]:
-    """An entry of a packed answer without its id: texts come with a confidence beside them."""
-    return {"answer": answer, "confidence": 0.9} if isinstance(answer, str) else {"answer": answer}
+    """An entry of a packed answer without its id; what tells no confidence itself has one beside it."""
+    tells = isinstance(answer, dict) and "confidence" in answer
+    return {"answer": answer} if tells else {"answer": answer, "confidence": 0.9}

@@ -35,6 +35,7 @@ def make_answer(**columns: Any) -> dict[str, Any]:
         "correct": 1.0,
         "label_propensity": 1.0,
         "answer_match": None,
+        "weight": 1.0,
         **columns,
     }
 
@@ -144,6 +145,7 @@ class World:
                             "correct": correct,
                             "label_propensity": np.full(shadowed, label_rate),
                             "answer_match": pl.Series([None] * shadowed, dtype=pl.Boolean),
+                            "weight": np.ones(shadowed),
                         },
                         schema_overrides=ANSWER_COLUMNS,
                     ).with_columns(pl.col("correct").fill_nan(None), pl.col("propensity").fill_nan(None))

@@ -1,6 +1,7 @@
 """Routers over simulated models for tests: valid by default, real files, virtual time."""
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,6 +65,11 @@ class Bench:
         return self.backend.asked
 
 
+def bounded(routing: str) -> str:
+    """Return a config whose targets have a largest answer, as a budget asks for."""
+    return re.sub(r"\{model: ([^,{}]+)(?![^{}]*max_output_tokens)", r"{model: \1, max_output_tokens: 4000", routing)
+
+
 def open_bench(
     folder: Path,
     replies: Mapping[str, Script] | None = None,
@@ -71,7 +77,8 @@ def open_bench(
     start_us: int = NOON_US,
     on_shadow: Callable[[ShadowAnswer], object] | None = None,
 ) -> Bench:
-    """Open a router in a folder of its own."""
+    """Open a router in a folder of its own; where there is a budget, targets are given a largest answer."""
+    routing = bounded(routing) if "budgets:" in routing else routing
     clock = VirtualClock(start_us, seed=7)
     backend = FakeBackend(replies, default=reply(), clock=clock, latency_s=0.5)
     home = folder / "home"

@@ -69,6 +69,9 @@ def two_tier_table(
         wrong_high=wrong,
         transferred=np.zeros((n, 2), dtype=np.bool_),
         label_propensity=np.ones((n, 2)) if label_propensity is None else label_propensity,
+        chance_known=np.ones(n, dtype=np.bool_),
+        differs=np.full(n, np.nan),
+        weight=np.ones(n),
     )
 
 

@@ -25,7 +25,7 @@ class Held:
     """A budget that holds calls back now.
 
     Attributes:
-        budget: Its name.
+        budget: Its name, and what of it is meant, where it does not count everything.
         state: ``taper``, ``capped`` or ``stopped``.
         since: Since when, UTC.
         until: When it ends by itself, UTC; None = not known.
@@ -46,7 +46,8 @@ def held_now(events: Sequence[LogEvent], now: dt.datetime) -> tuple[Held, ...]:
     """
     newest: dict[str, LogEvent] = {}
     for event in events:
-        newest.setdefault(str(event.details.get("budget") or ""), event)
+        scope = str(event.details.get("scope") or "")
+        newest.setdefault(f"{event.details.get('budget') or ''}{f' ({scope})' if scope else ''}", event)
     found: list[Held] = []
     for budget, event in newest.items():
         state = str(event.details.get("state") or "")

@@ -16,7 +16,7 @@ from dashboard.sums import Filters, LogState, Overview, Point, Span
 from router_core.config import RoutingConfig
 from router_core.config.sections import Budget
 
-_EVENTS = ("guard", "alert", "shadows_dropped", "store")
+_EVENTS = ("guard", "alert", "budget_store", "shadows_dropped")
 
 
 def render(library: Library, links: Links) -> None:
@@ -237,14 +237,15 @@ def _event(event: LogEvent, zone: ZoneInfo) -> tuple[tables.Value, ...]:
     known = [amount for amount in spent if isinstance(amount, int)]
     limit, until_us = details.get("limit_nusd"), details.get("until_us")
     until = dt.datetime.fromtimestamp(until_us / 1e6, dt.UTC) if isinstance(until_us, int | float) else None
+    text = details.get("text")
     more = ", ".join(f"{key}: {value}" for key, value in details.items() if key not in _KNOWN)
     return (
         fmt.instant(event.at, zone),
         event.event,
-        str(details.get("state") or ""),
+        str(details.get("state") or details.get("kind") or ""),
         str(details.get("budget") or ""),
         fmt.nusd(limit) if isinstance(limit, int) else None,
         fmt.nusd(sum(known)) if known else None,
         None if until is None else fmt.instant(until, zone),
-        more,
+        str(text) if text else more,
     )

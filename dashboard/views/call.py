@@ -13,7 +13,9 @@ from router_core.call_log.receipt_text import call_text
 from router_core.call_log.receipts import AttemptRow, CallReceipt
 from router_core.call_log.trails import Trail
 
-ID = "id"
+# not "id", which is bound on the page that leads here: a bound name cannot be set for the next page
+ID = "call"
+_ONE_OF = "one_of"
 _LONGEST_RECEIPT = 60_000
 
 
@@ -42,20 +44,23 @@ def _body(library: Library, links: Links, state: LogState) -> None:
         return
     found = library.receipt(asked.strip())
     if not isinstance(found, CallReceipt):
-        _not_one(found, links)
+        _not_one(found)
         return
     _receipt(found, library.trail(found), links, state)
 
 
-def _not_one(ids: tuple[str, ...], links: Links) -> None:
+def _not_one(ids: tuple[str, ...]) -> None:
     if not ids:
         st.subheader("No such call")
         st.text("Nothing in the log has an id that begins like this.")
         return
     st.subheader("Several calls begin like this")
-    chosen = st.selectbox("Calls", ids, index=None, key="one_of", placeholder="choose one", width=420)
-    if chosen is not None:
-        links.call(chosen)
+    st.selectbox("Calls", ids, index=None, key=_ONE_OF, placeholder="choose one", width=420, on_change=_take_one)
+
+
+def _take_one() -> None:
+    if st.session_state.get(_ONE_OF) is not None:
+        st.session_state[ID] = st.session_state[_ONE_OF]
 
 
 def _receipt(receipt: CallReceipt, trail: Trail, links: Links, state: LogState) -> None:

@@ -32,6 +32,15 @@ def propose(
             min=0.0, max=1e9, help="Price of a wrong answer for types without error_cost_usd.", show_default=False
         ),
     ] = None,
+    most_harm: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0,
+            max=1.0,
+            help="Largest chance that a move makes over 2 points more answers wrong. Default: dollars decide.",
+            show_default=False,
+        ),
+    ] = None,
     seed: Annotated[
         int, typer.Option(min=0, help="Seed of all draws; the same log and seed give the same figures.")
     ] = 0,
@@ -49,10 +58,13 @@ def propose(
     Money saved and money lost to mistakes are weighed together, with 90 % intervals. Where the log cannot tell, it says
     which shadow calls would, and what they cost. Proposals are published for review; nothing is changed.
     """
+    from dataclasses import replace
+
     import orjson
 
     from optimizer.commands.options import end_of_log
     from optimizer.propose import propose as look
+    from optimizer.rules import RULES
     from optimizer.sheet_text import sheet_data, sheet_text
     from router_core.control.config_file import load
     from router_core.watch import ensure_ingested
@@ -68,6 +80,7 @@ def propose(
         window_days=window_days,
         seed=seed,
         error_cost_usd=error_cost_usd,
+        rules=replace(RULES, most_harm=most_harm),
     )
     report = None if dry_run else _publish(found, path, sheet)
     if as_json:

@@ -230,18 +230,7 @@ def _compared(
 
 
 def _numbered(table: Table, position: Ints) -> Table:
-    return Table(
-        answers=table.answers,
-        type=position[table.type],
-        group=table.group,
-        stratum=table.stratum,
-        is_shadow=table.is_shadow,
-        propensity=table.propensity,
-        wrong_low=table.wrong_low,
-        wrong_high=table.wrong_high,
-        transferred=table.transferred,
-        label_propensity=table.label_propensity,
-    )
+    return replace(table, type=position[table.type])
 
 
 def _rows(served: Served, rows: Ints) -> Served:

@@ -13,6 +13,7 @@ import numpy as np
 from optimizer.simulate.caps import OWN, UNKNOWN, Calls, Flags, Ints
 from optimizer.simulate.rehearsal import Traffic, Uncapped
 
+_GOLDEN: Final = 0.6180339887498949
 FEWEST_NORMAL: Final = 20
 """Calls of a type that no limit touched from which its ratio is used."""
 
@@ -64,17 +65,16 @@ def uncapped(traffic: Traffic) -> Traffic:
     """Return traffic whose degraded calls are what they would have been without a limit, as far as that is known.
 
     Such a call costs what is modelled, its alternative is what it did cost, and it counts among the calls that a limit
-    may move, in the kind of the tier that serves most calls of its payload type. Calls of which it is not known stay
-    degraded.
+    may move. Its kind, which tier would have served it, is drawn evenly from those of its payload type as often as they
+    are among calls that no limit touched. Calls of which the cost is not known stay degraded.
     """
     calls = traffic.calls
     demand = demand_of(calls, traffic.type_of_kind)
     if not demand.modelled.any():
         return traffic
     rows = demand.modelled
-    usual = _usual_kind(calls, traffic.type_of_kind)
     kind = calls.kind.copy()
-    kind[rows] = usual[traffic.type_of_kind[calls.kind[rows]]]
+    kind[rows] = _kinds_of(calls, rows, traffic.type_of_kind)
     cheapest, basis = calls.cheapest_nusd.copy(), calls.basis.copy()
     cheapest[rows], basis[rows] = calls.cost_nusd[rows], OWN
     return replace(
@@ -86,6 +86,7 @@ def uncapped(traffic: Traffic) -> Traffic:
             cost_nusd=demand.cost_nusd,
             cheapest_nusd=cheapest,
             basis=basis,
+            taper_nusd=None if calls.taper_nusd is None else np.where(rows, demand.cost_nusd, calls.taper_nusd),
         ),
         uncapped=Uncapped(
             days=tuple(traffic.days[int(day)] for day in np.unique(calls.day[rows])),
@@ -95,11 +96,16 @@ def uncapped(traffic: Traffic) -> Traffic:
     )
 
 
-def _usual_kind(calls: Calls, type_of_kind: Ints) -> Ints:
-    """Return the kind of each payload type that has most calls that no limit touched, shape ``(n_types,)``."""
-    normal = np.bincount(calls.kind[~calls.degraded], minlength=len(type_of_kind))
-    order = np.argsort(normal, kind="stable")
-    usual = np.zeros(int(type_of_kind.max()) + 1, dtype=np.int64)
-    # the last one written is the largest
-    usual[type_of_kind[order]] = order
-    return usual
+def _kinds_of(calls: Calls, rows: Flags, type_of_kind: Ints) -> Ints:
+    """Return a kind for each of some calls: of the right payload type, each as often as it normally is."""
+    normal = np.bincount(calls.kind[~calls.degraded], minlength=len(type_of_kind)).astype(np.float64)
+    of_type = type_of_kind[calls.kind[rows]]
+    found = np.zeros(len(of_type), dtype=np.int64)
+    for each in np.unique(of_type):
+        kinds = np.flatnonzero(type_of_kind == each)
+        own = of_type == each
+        # multiples of the golden section fill 0..1 evenly, whatever their number
+        even = np.arange(1, own.sum() + 1) * _GOLDEN % 1.0
+        share = np.cumsum(normal[kinds]) / normal[kinds].sum()
+        found[own] = kinds[np.minimum(np.searchsorted(share, even, side="right"), len(kinds) - 1)]
+    return found

@@ -190,7 +190,7 @@ def _facts(calls: pl.DataFrame, answers: pl.DataFrame, numbers: Mapping[str, int
     kept = calls.join(answers.select("call").unique(), on="call", how="semi", maintain_order="left")
     frame = (
         answers.join(kinds, on="payload_type")
-        .with_columns(pl.lit(0).alias("group"), pl.lit(None).alias("raw"))
+        .with_columns(pl.lit(0).alias("group"), pl.lit(None).alias("raw"), pl.lit(1.0).alias("weight"))
         .select(pl.col(name).cast(kind) for name, kind in ANSWER_COLUMNS.items())
     )
     table = tabulate(frame, n_columns)

@@ -136,6 +136,9 @@ class LiteLLMBackend:
             # an empty policy also overrules a `litellm.num_retries` that the application has set
             "retry_policy": self._no_retries,
         }
+        if params.get("tools"):
+            # its gateway for MCP tools makes several requests out of one, and needs packages that are not installed
+            arguments["_skip_mcp_handler"] = True
         if request.response_format is not None:
             arguments["response_format"] = response_format_of(request.response_format)
         if request.logprobs:

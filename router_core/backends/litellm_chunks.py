@@ -93,7 +93,8 @@ def response_of_chunks(
         usage=usage,
         response_model=response_model or next(filter(None, (text_of(field_of(c, "model")) for c in chunks)), None),
         service_tier=tiers[-1] if tiers else None,
-        finish_reason=finish_reason,
+        # where a certain tool was asked for, OpenAI ends with "stop"; of whole answers the client sets that right
+        finish_reason="tool_calls" if finish_reason == "stop" and _calls_tools(chunks) else finish_reason,
         cost_nusd=costs[-1] if costs and is_told else None,
         token_logprobs=tuple(token.logprob for token in tokens),
         tokens=told_tokens(tokens),
@@ -148,6 +149,10 @@ def _paid_text(chunks: Sequence[object]) -> str:
         said += [field_of(function, name) for function in functions for name in ("name", "arguments")]
         parts += [part for part in said if isinstance(part, str)]
     return "".join(parts)
+
+
+def _calls_tools(chunks: Sequence[object]) -> bool:
+    return any(field_of(field_of(choice, "delta"), "tool_calls") for choice in _choices(chunks))
 
 
 def _choices(chunks: Sequence[object]) -> list[object]:

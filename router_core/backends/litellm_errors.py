@@ -62,6 +62,9 @@ _BROKEN_OFF: Final = frozenset(
 )
 _UNREADABLE: Final = frozenset({"JSONDecodeError", "APIResponseValidationError", "DecodingError", "UnicodeDecodeError"})
 _MISREAD: Final = frozenset({"ValidationError", "AttributeError", "KeyError", "TypeError", "IndexError"})
+# what cannot be written down is never sent: the next target would not get it either
+_UNWRITABLE: Final = "UnicodeEncodeError"
+_UNWRITABLE_TEXT: Final = re.compile(r"is not JSON serializable")
 _UNREADABLE_TEXT: Final = re.compile(r"empty or invalid response|invalid response object|unable to parse", re.I)
 
 _FIRST_ERROR: Final = 400
@@ -206,6 +209,8 @@ def _judged(facts: _Facts) -> "Verdict":
         return _by_status(facts.status, facts)
     if _MISSING_KEY.search(facts.text):
         return "missing_key", False
+    if _UNWRITABLE in facts.names or ("TypeError" in facts.names and _UNWRITABLE_TEXT.search(facts.text)):
+        return "bad_request", False
     return _by_transport(facts) or _by_class(facts)
 
 

@@ -4,10 +4,13 @@ from collections.abc import Mapping, Sequence
 from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
 from typing import Any, Final, cast
 
-from router_core.types import NANO, Response, Token, Usage
+from router_core.types import NANO, WITHHELD, Response, Token, Usage
 
 _SCHEMA_FORMATS: Final = frozenset({"json_schema", "json_object", "text"})
 _NAME: Final = 64
+# no request has so many tokens or costs a million dollars: what says so is no count, and would stop the books
+_MOST_TOKENS: Final = 2**31 - 1
+_MOST_NUSD: Final = 1_000_000 * NANO
 _EMPTY: Final[Mapping[str, object]] = {}
 _MEDIA: Final = ("audio", "image", "video")
 _SEARCHES: Final = "web_search_requests"
@@ -31,12 +34,18 @@ def response_of(raw: object) -> Response | None:
         usage=usage_of(usage),
         response_model=text_of(field_of(raw, "model")),
         service_tier=service_tier_of(raw),
-        finish_reason=text_of(field_of(choice, "finish_reason")),
+        finish_reason=WITHHELD if _refuses(message) else text_of(field_of(choice, "finish_reason")),
         cost_nusd=reported_nusd(usage),
         token_logprobs=tuple(token.logprob for token in tokens),
         tokens=told_tokens(tokens),
         raw=raw,
     )
+
+
+def _refuses(message: object) -> bool:
+    """Return whether the model refuses for the sake of safety; OpenAI ends such an answer to a schema with "stop"."""
+    places = (message, field_of(message, "provider_specific_fields"))
+    return any(text_of(field_of(place, "refusal")) is not None for place in places)
 
 
 def usage_of(usage: object) -> Usage:
@@ -171,7 +180,7 @@ def field_of(thing: object, name: str) -> object:
 
 def _count(thing: object, name: str) -> int:
     value = field_of(thing, name)
-    return max(0, value) if isinstance(value, int) and not isinstance(value, bool) else 0
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 < value <= _MOST_TOKENS else 0
 
 
 def text_of(value: object) -> str | None:
@@ -186,4 +195,6 @@ def _nusd(usd: object) -> int | None:
         exact = Decimal(str(usd)) * NANO
     except InvalidOperation:
         return None
-    return int(exact.to_integral_value(rounding=ROUND_HALF_EVEN)) if exact.is_finite() and exact >= 0 else None
+    if not exact.is_finite() or not 0 <= exact <= _MOST_NUSD:
+        return None
+    return int(exact.to_integral_value(rounding=ROUND_HALF_EVEN))

@@ -46,6 +46,11 @@ class Home:
         return self.root / "cache.sqlite"
 
     @property
+    def alerts(self) -> Path:
+        """The SQLite file of alerts that were told; there once one was."""
+        return self.root / "alerts.sqlite"
+
+    @property
     def control_lock(self) -> Path:
         """Lock file of whoever changes the config or decides about a proposal."""
         return self.root / "control.lock"

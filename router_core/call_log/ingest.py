@@ -9,10 +9,10 @@ DuckDB's lock.
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import duckdb
 
@@ -25,7 +25,7 @@ from router_core.call_log.ddl import ROLLUPS
 from router_core.call_log.home import Home
 from router_core.call_log.lines import Batch
 from router_core.call_log.logfile import LogFile
-from router_core.call_log.lookup import SizedLookup
+from router_core.call_log.lookup import Question, SizedLookup
 from router_core.call_log.orphans import read_orphans
 from router_core.call_log.pace import MAX_ROWS_PER_COMMIT, Bounds, next_rows
 from router_core.call_log.read import reading
@@ -278,6 +278,10 @@ class Ingester:
         """Return how many rows the log has, by table."""
         with self._file.attached(self._now_us()) as con:
             return count_rows(con, "log.")
+
+    def ask(self, *questions: Question) -> list[list[Sequence[Any]]]:
+        """Return the rows of each question's answer: the only way in which this process may read its log."""
+        return self._lookup.ask(*questions)
 
     def recompute_sums(self) -> None:
         """Compute all hourly sums anew from the raw rows; readers get in between."""

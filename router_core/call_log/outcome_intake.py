@@ -15,7 +15,7 @@ from router_core.call_log.backlog import read_offsets, unread
 from router_core.call_log.home import Home
 from router_core.call_log.importers import values
 from router_core.call_log.lines import parse_object
-from router_core.call_log.outcome_lines import outcome_line
+from router_core.call_log.outcome_lines import call_of, outcome_line
 from router_core.call_log.read import NoLogError, reading
 from router_core.call_log.segments import list_segments, read_lines
 from router_core.errors import ConfigError, Problem
@@ -212,8 +212,7 @@ def _answers(label: _Label, met: _Met) -> list[tuple[str, str | None]]:
     if "call_id" in keys:
         return [(keys["call_id"], attempt_id)]
     if attempt_id is not None:
-        # the router's own ids begin with their call's
-        return [(met.attempts.get(attempt_id) or attempt_id.rpartition("-")[0] or attempt_id, attempt_id)]
+        return [(met.attempts.get(attempt_id) or call_of(attempt_id), attempt_id)]
     step, kind = keys.get("step"), keys.get("payload_type")
     calls = [
         call_id
@@ -268,7 +267,7 @@ def _parts(ids: Sequence[str]) -> Iterator[list[str]]:
 def _scan(home: Home, offsets: Mapping[str, int], met: _Met, wanted: Mapping[str, frozenset[str]]) -> None:
     """Take in what the spool holds of the answers and the log does not yet."""
     fresh: dict[str, list[tuple[int, str | None, str | None, str]]] = {}
-    named = wanted["call_id"] | {attempt_id.rpartition("-")[0] for attempt_id in wanted["attempt_id"]}
+    named = wanted["call_id"] | {call_of(attempt_id) for attempt_id in wanted["attempt_id"]}
     for segment in unread(list_segments(home.spool), offsets):
         try:
             lines = list(read_lines(segment.path, offsets.get(segment.name, 0)))

@@ -9,6 +9,11 @@ _SOURCES: Final = frozenset[str](get_args(OutcomeSource))
 _MOST_USD: Final = 1e6
 
 
+def call_of(attempt_id: str) -> str:
+    """Return the call that the router has made an attempt for: its attempts are named after it."""
+    return attempt_id.rpartition("-")[0] or attempt_id
+
+
 def outcome_line(
     call_id: str,
     *,

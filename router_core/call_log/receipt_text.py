@@ -118,7 +118,7 @@ def _call_facts(receipt: CallReceipt, trail: Trail) -> list[tuple[str, object]]:
         ("tags", tags or None),
         ("status", f"{safe(call.status)}{f' ({safe(call.error_type)})' if call.error_type else ''}"),
         ("served", f"{served}{planned}{' · from the cache' if call.cache_hit else ''}"),
-        ("paid by", _plain(call.linked_call_id)),
+        ("makes up for" if "redoes" in call.extra else "paid by", _plain(call.linked_call_id)),
         ("reason", _plain(call.reason)),
         ("began", trail.opening),
         ("guard", _guard(call)),

@@ -158,18 +158,31 @@ _PLAIN_NAMES = tuple(field.name for field in fields(AttemptRow) if field.name no
 _PRICES = ("price_in", "price_cached", "price_write", "price_out")
 
 
-def newest_calls(con: "DuckDBPyConnection", limit: int = 20, payload_type: str | None = None) -> list[CallRow]:
+def newest_calls(
+    con: "DuckDBPyConnection",
+    limit: int = 20,
+    payload_type: str | None = None,
+    *,
+    run: str | None = None,
+    only_degraded: bool = False,
+) -> list[CallRow]:
     """Return the newest calls, newest first; calls without a time come last.
 
     Args:
         con: The log, open for reading.
         limit: Most calls returned.
         payload_type: Only calls of this payload type.
+        run: Only calls of this run.
+        only_degraded: Only calls that a limit had served below their plan and no later call has made up for.
     """
     rows = con.execute(
-        f"""SELECT {", ".join(_CALL_NAMES)} FROM calls WHERE $payload_type IS NULL OR payload_type = $payload_type
+        f"""SELECT {", ".join(_CALL_NAMES)} FROM calls
+            WHERE ($payload_type IS NULL OR payload_type = $payload_type) AND ($run IS NULL OR run = $run)
+            AND (NOT $only_degraded OR (degraded AND status = 'ok' AND NOT EXISTS (
+                SELECT 1 FROM calls AS later WHERE later.linked_call_id = calls.call_id AND later.status = 'ok'
+            )))
             ORDER BY ts DESC NULLS LAST, call_id DESC LIMIT $limit""",
-        {"limit": limit, "payload_type": payload_type},
+        {"limit": limit, "payload_type": payload_type, "run": run, "only_degraded": only_degraded},
     ).fetchall()
     return [_call(row) for row in rows]
 

@@ -6,8 +6,9 @@ is integer nano-dollars, prices are integer nano-dollars per million tokens, ``t
 nested JSON. Absent keys are NULL. Unknown keys are kept in ``extra``.
 
 ``started`` lines carry ``request_id``, ``at`` and ``items``, a list with one object per call in the request; each holds
-the attempt columns known by then plus ``step``, ``tier_planned``, ``holdback``, ``error_cost_nusd``, ``tags`` and
-``reserved_nusd``. They are never stored as rows: they only tell what was in flight when a process died.
+the attempt columns known by then plus ``step``, ``tier_planned``, ``holdback``, ``error_cost_nusd``, ``tags``,
+``reserved_nusd`` and ``budgets``, what its money is counted under. They are never stored as rows: they only tell what
+was in flight when a process died.
 """
 
 from typing import Final
@@ -106,7 +107,7 @@ CALL_COLUMNS: Final[dict[str, str]] = {
 ASKED_SOMEBODY: Final = "NOT (calls.status = 'ok' AND coalesce(calls.attempts, 1) = 0)"
 """Condition on ``calls``: not answered without any request, by a cache or a pre-check. No limit moves those."""
 
-TOOK_ITS_PATH: Final = f"calls.linked_call_id IS NULL AND {ASKED_SOMEBODY}"
+TOOK_ITS_PATH: Final = f"(calls.linked_call_id IS NULL OR json_exists(calls.extra, '$.redoes')) AND {ASKED_SOMEBODY}"
 """Condition on ``calls``: nor did an earlier run pay for the beginning. Only these say what a path costs."""
 
 OUTCOME_COLUMNS: Final[dict[str, str]] = {

@@ -89,6 +89,14 @@ class Spool:
         with self._mutex:  # two names at once would be a lock under one and a segment under the other
             return self._place.name()
 
+    def claim(self) -> str:
+        """Return the name of this writer, and let others see that it lives, before its first line."""
+        with self._alone():
+            if self._place.fd is None:
+                with suppress(OSError):  # what cannot be written now is said at the first line
+                    self._open_segment()
+            return self._place.name()
+
     @property
     def pending(self) -> int:
         """Groups of lines that wait for the disk."""

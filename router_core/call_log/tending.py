@@ -14,11 +14,15 @@ _logger = logging.getLogger("router_core.call_log")
 
 
 class Tended(Protocol):
-    """A spool, as seen from here."""
+    """What a thread looks after."""
 
     def tend(self) -> None:
         """Do what need not be done at every line."""
         ...
+
+
+class Forked(Tended, Protocol):
+    """A spool, as seen from here."""
 
     def hold_for_fork(self) -> None:
         """Keep other threads out while this one forks."""
@@ -34,7 +38,7 @@ class Tended(Protocol):
 
 
 def start_tending(spool: Tended) -> threading.Event:
-    """Have a spool tended once a second until it is gone or the event returned is set."""
+    """Have something tended once a second until it is gone or the event returned is set."""
     stop = threading.Event()
     thread = threading.Thread(target=_tend, args=(weakref.ref(spool), stop), name="tierwise-spool", daemon=True)
     with suppress(RuntimeError):  # at the interpreter's end there are no new threads
@@ -58,8 +62,8 @@ class _Forks:
     """The spools of the process, and which of them are held while a thread of it forks."""
 
     def __init__(self) -> None:
-        self.spools: weakref.WeakSet[Tended] = weakref.WeakSet()
-        self._held: list[Tended] = []
+        self.spools: weakref.WeakSet[Forked] = weakref.WeakSet()
+        self._held: list[Forked] = []
 
     def before(self) -> None:
         # else a file that another thread opens in that moment would stay open in the child, and with it a lock
@@ -82,6 +86,6 @@ _forks: Final = _Forks()
 os.register_at_fork(before=_forks.before, after_in_parent=_forks.in_parent, after_in_child=_forks.in_child)
 
 
-def renew_in_children(spool: Tended) -> None:
+def renew_in_children(spool: Forked) -> None:
     """Have a spool begin anew in every child that this process forks."""
     _forks.spools.add(spool)

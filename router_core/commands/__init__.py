@@ -12,6 +12,7 @@ import time
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
+from zoneinfo import ZoneInfo
 
 import typer
 
@@ -67,14 +68,26 @@ class SpendBy(StrEnum):
 @app.command(epilog=examples("tierwise check", "tierwise check other.yaml --json"))
 def check(
     config: Annotated[Path, typer.Argument(help="The routing config.")] = Path(CONFIG_NAME),
+    processes: Annotated[
+        int | None,
+        typer.Option(min=1, help="Processes that share the budgets. Default: those last seen.", show_default=False),
+    ] = None,
+    concurrent: Annotated[
+        int | None,
+        typer.Option(min=1, help="Requests in flight over all processes. Default: as last seen.", show_default=False),
+    ] = None,
+    home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Check a routing config: its rules, prices and keys.
+    """Check a routing config: its rules, prices and keys, and what its budgets promise.
 
     Every target needs a price, every provider a key; functions that it names as pre-checks are imported. Keys are
     looked for by name; their values are not read. Exit code 2 when something is wrong.
     """
+    from router_core.admission import unbounded
     from router_core.backends.targets import target_states, targets_text
+    from router_core.call_log.home import home_beside
+    from router_core.commands.limits import promise_facts, report_of, report_text, state_facts, states_text
     from router_core.config import parse, unsupported
     from router_core.errors import ConfigError
     from router_core.prechecks import unusable_functions
@@ -85,21 +98,29 @@ def check(
         sys.path.insert(0, here)
     routing = parse(_read_config(config), source=str(config))
     book = PriceBook(routing.prices, routing.on_unpriced, version=routing.content_hash)
-    targets = target_states(routing, book, os.environ, time.time_ns() // 1000)
+    now_us = time.time_ns() // 1000
+    targets = target_states(routing, book, os.environ, now_us)
     problems = [*unsupported(routing), *(problem for target in targets for problem in target.problems())]
-    problems += unusable_functions(routing)
+    problems += [*unbounded(routing, book, now_us), *unusable_functions(routing)]
+    control = home_beside(config, None if home is None else str(home)).control
+    limits = report_of(routing, book, control, now_us, processes=processes, concurrent=concurrent)
     if as_json:
         print_json(
             {
                 "ok": not problems,
                 "config_version": routing.content_hash,
                 "targets": targets,
+                "promises": [promise_facts(promise) for promise in limits.promises],
+                "limits": [state_facts(state) for state in limits.states],
                 "problems": problems,
             }
         )
     else:
         typer.echo(f"config version {routing.content_hash}, {len(routing.payload_types)} payload types\n")
         typer.echo(targets_text(targets))
+        for text in (report_text(limits), states_text(limits.states, ZoneInfo(routing.timezone))):
+            if text:
+                typer.echo(f"\n{text}")
     if problems:
         raise ConfigError(str(config), problems)
     if not as_json:
@@ -250,17 +271,25 @@ def spend(
         typer.echo(spend_text(by.value, rows))
 
 
-@app.command(epilog=examples("tierwise calls", "tierwise calls --limit 100 --json", "tierwise calls 0643f2a1"))
+@app.command(
+    epilog=examples("tierwise calls", "tierwise calls --limit 100 --json", "tierwise calls --degraded --run job-42")
+)
 def calls(
     call_id: Annotated[str | None, typer.Argument(metavar="[ID]", help="A call's id, or how it starts.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=100_000, help="How many calls to list.")] = 20,
     payload_type: Annotated[str | None, typer.Option(help="List only calls of this payload type.")] = None,
+    run: Annotated[str | None, typer.Option(help="List only calls of this run.")] = None,
+    degraded: Annotated[
+        bool,
+        typer.Option("--degraded", help="List only calls that a limit served below their plan and nobody made up for."),
+    ] = False,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """List the newest calls, or show the receipt of one.
 
     A receipt shows each attempt with its tokens and prices, its checks and confidence, and what was decided after it.
+    With the cache enabled, a job that is run again redoes exactly the steps that --degraded lists.
     """
     from router_core.call_log.read import reading
     from router_core.call_log.receipt_text import calls_text
@@ -272,11 +301,11 @@ def calls(
         _show_call(found, call_id, as_json=as_json)
         return
     with reading(found) as log:
-        rows = newest_calls(log, limit, payload_type)
+        rows = newest_calls(log, limit, payload_type, run=run, only_degraded=degraded)
     if as_json:
         print_json(rows)
     else:
-        typer.echo(calls_text(rows) if rows else "No calls in the log.")
+        typer.echo(calls_text(rows) if rows else "No such calls." if degraded or run else "No calls in the log.")
 
 
 def _filters(only: list[str]) -> dict[str, str]:

@@ -178,6 +178,11 @@ def _paid_confidence(location: Location, settings: Mapping[Any, Any], facts: _Fa
     own = _lenient(ConfidenceOverride, settings.get("confidence")) or ConfidenceOverride()
     limits = _lenient(LimitsOverride, settings.get("limits")) or LimitsOverride()
     source = own.source or facts.confidence.source
+    if source == "logprob" and settings.get("pack") is not None:
+        message = (
+            "tasks that share a request have no log-probabilities of their own; leave it out, or take field or auto"
+        )
+        yield (*location, "pack"), message
     if source not in SOURCES:
         return
     place: Location = (*location, "confidence", "source") if own.source else ("defaults", "confidence", "source")

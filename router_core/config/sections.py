@@ -390,7 +390,12 @@ class HealthRule(Section):
 
 
 class Alerts(Section):
-    """Where alerts go."""
+    """Where alerts go, beside the log of the background process.
 
-    webhook: str | None = None
+    Attributes:
+        webhook: Address that each is posted to, signed with the key in ``TIERWISE_WEBHOOK_KEY``.
+        call_above_usd: Cost of one call from which it is told of; None = no call is.
+    """
+
+    webhook: Address | None = None
     call_above_usd: Usd | None = None

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Final, get_args
 from router_core.config import ANY_TYPE, SHADOW_BUDGET
 from router_core.config.paid import may_judge
 from router_core.decide.breaker import BreakerRule
+from router_core.decide.budgets import limits_of
 from router_core.decide.calibration import Calibration, Curve, Entry, Isotonic, Logistic
-from router_core.decide.guard import Limit
+from router_core.decide.guard import EVERYTHING, Limit
 from router_core.decide.health import CoolDown
 from router_core.decide.judging import PROMPT
 from router_core.decide.plan import HoldbackRule, JudgeRule, PackRule, Plan, PlanStep, PlanTarget, ShadowRule
@@ -38,15 +39,20 @@ class Plans:
         by_type: Plan per payload type, before any limit.
         other: Plan of payload types that the config does not name; None = they are refused.
         tiers: One step per tier, cheapest first, at the default threshold.
-        limit: The daily limit; None = nothing ever blocks.
+        limits: The spend limits; none = nothing ever blocks.
         shadow_limit: The daily limit of all shadows together; without a shadow budget it is 0.
     """
 
     by_type: dict[str, Plan]
     other: Plan | None
     tiers: tuple[PlanStep, ...]
-    limit: Limit | None
+    limits: tuple[Limit, ...]
     shadow_limit: Limit
+
+    @property
+    def limit(self) -> Limit | None:
+        """The first daily limit on everything; None = there is none."""
+        return next((one for one in self.limits if one.per == "day" and one.scope == EVERYTHING), None)
 
     def plan_for(self, payload_type: str) -> Plan | None:
         """Return the plan of a payload type, or None when it is unknown and nothing stands for unknown ones."""
@@ -72,20 +78,13 @@ def compile_plans(
         name: _plan(config, name, rule, tiers, zone) for name, rule in config.payload_types.items() if name != ANY_TYPE
     }
     fallback = config.payload_types.get(ANY_TYPE)
-    budget = config.budgets[0] if config.budgets else None
     return Plans(
         by_type=by_type,
         other=None
         if fallback is None
         else replace(_plan(config, ANY_TYPE, fallback, tiers, zone), reason="default_type"),
         tiers=tuple(tiers.values()),
-        limit=None
-        if budget is None
-        else Limit(
-            name=budget.name,
-            limit_nusd=usd_to_nusd(budget.usd),
-            critical_reserve_nusd=usd_to_nusd(budget.critical_reserve_usd),
-        ),
+        limits=limits_of(config),
         shadow_limit=Limit(
             name=SHADOW_BUDGET,
             limit_nusd=0 if config.shadow_budget is None else usd_to_nusd(config.shadow_budget.usd),
@@ -143,11 +142,19 @@ def _plan(config: "RoutingConfig", name: str, rule: "PayloadType", tiers: dict[s
         critical=rule.critical,
         error_cost_nusd=None if rule.error_cost_usd is None else usd_to_nusd(rule.error_cost_usd),
         min_tier=rule.min_tier,
+        # of several limits the tightest is named, which differs from call to call
         budget=config.budgets[0].name if config.budgets else None,
         shadows=tuple(ShadowRule(tier=each.tier, on=each.on, rate=each.rate) for each in rule.shadow),
         comparable=rule.comparable,
         holdback_rule=held,
-        pack=None if rule.pack is None else PackRule(max_items=rule.pack.max_items, max_wait_s=rule.pack.max_wait_s),
+        pack=None
+        if rule.pack is None
+        else PackRule(
+            max_items=rule.pack.max_items,
+            max_wait_s=rule.pack.max_wait_s,
+            confidence_source=confidence.source,
+            confidence_field=confidence.field,
+        ),
     )
 
 

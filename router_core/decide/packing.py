@@ -23,7 +23,8 @@ Reply with one JSON object: {{"answers": [{{"id": the task's id, "answer": {what
 each id exactly once.
 {tasks}"""
 _WHOLE: Final = "its answer in the format asked for above"
-_TEXT: Final = 'its answer as text, "confidence": how sure you are of it, from 0 to 1'
+_TEXT: Final = "its answer as text"
+_SURE: Final = ', "confidence": how sure you are of it, from 0 to 1'
 _LOCAL: Final = ("#/$defs/", "#/definitions/")
 
 
@@ -98,7 +99,7 @@ def item_ids(seed: str, count: int) -> tuple[str, ...]:
 
 
 def packed_messages(
-    prefix: Sequence[Message], texts: Sequence[str], ids: Sequence[str], *, are_texts: bool
+    prefix: Sequence[Message], texts: Sequence[str], ids: Sequence[str], *, are_texts: bool, asks: bool
 ) -> list[Message]:
     """Return the prompt of several tasks.
 
@@ -107,9 +108,11 @@ def packed_messages(
         texts: The tasks.
         ids: Their ids.
         are_texts: Whether their answers are plain texts.
+        asks: Whether each is to say beside its answer how sure it is.
     """
     lines = [orjson.dumps({"id": item_id, "task": text}).decode() for item_id, text in zip(ids, texts, strict=True)]
-    text = _TASK.format(count=len(lines), what=_TEXT if are_texts else _WHOLE, tasks="\n".join(lines))
+    what = (_TEXT if are_texts else _WHOLE) + (_SURE if asks else "")
+    text = _TASK.format(count=len(lines), what=what, tasks="\n".join(lines))
     return [*prefix, {"role": "user", "content": text}]
 
 
@@ -118,22 +121,24 @@ def can_hoist(schema: Mapping[str, Any] | None) -> bool:
     return schema is None or ("$id" not in schema and all(ref.startswith(_LOCAL) for ref in _refs(schema)))
 
 
-def packed_schema(schema: Mapping[str, Any] | None, ids: Sequence[str], *, are_texts: bool) -> dict[str, Any]:
+def packed_schema(
+    schema: Mapping[str, Any] | None, ids: Sequence[str], *, are_texts: bool, asks: bool
+) -> dict[str, Any]:
     """Return the response format of a packed answer.
 
     Args:
         schema: JSON schema of one answer; None = any object, or a text.
         ids: The tasks' ids.
         are_texts: Whether the answers are plain texts.
+        asks: Whether each is to say beside its answer how sure it is.
     """
     own = {} if schema is None else dict(schema)
     definitions = {name: own.pop(name) for name in ("$defs", "definitions") if name in own}
     own.pop("$schema", None)
     entry: dict[str, Any] = {"id": {"type": "string", "enum": list(ids)}}
-    if are_texts:
-        entry |= {"answer": {"type": "string"}, "confidence": {"type": "number"}}
-    else:
-        entry["answer"] = own or {"type": "object"}
+    entry["answer"] = {"type": "string"} if are_texts else own or {"type": "object"}
+    if asks:
+        entry["confidence"] = {"type": "number"}
     item = {"type": "object", "properties": entry, "required": list(entry), "additionalProperties": False}
     return {
         "type": "object",
@@ -144,7 +149,7 @@ def packed_schema(schema: Mapping[str, Any] | None, ids: Sequence[str], *, are_t
     }
 
 
-def split(text: str, ids: Sequence[str], *, are_texts: bool) -> Split:
+def split(text: str, ids: Sequence[str], *, are_texts: bool, asks: bool) -> Split:
     """Return the answers of a packed prompt.
 
     Of a reply that breaks off in the middle, the entries before that count.
@@ -153,6 +158,7 @@ def split(text: str, ids: Sequence[str], *, are_texts: bool) -> Split:
         text: The reply.
         ids: The tasks' ids.
         are_texts: Whether the answers are plain texts.
+        asks: Whether each was to say beside its answer how sure it is.
     """
     entries: dict[str, Entry] = {}
     spoiled: dict[str, str] = {}
@@ -165,7 +171,7 @@ def split(text: str, ids: Sequence[str], *, are_texts: bool) -> Split:
             entries.pop(item_id, None)
             spoiled[item_id] = "duplicate"
         else:
-            entry = _entry(cast("Mapping[str, Any]", found), are_texts=are_texts)
+            entry = _entry(cast("Mapping[str, Any]", found), are_texts=are_texts, asks=asks)
             if entry is None:
                 spoiled[item_id] = "unusable"
             else:
@@ -176,7 +182,7 @@ def split(text: str, ids: Sequence[str], *, are_texts: bool) -> Split:
     return Split(entries=entries, spoiled=spoiled, extra=extra)
 
 
-def _entry(found: Mapping[str, Any], *, are_texts: bool) -> Entry | None:
+def _entry(found: Mapping[str, Any], *, are_texts: bool, asks: bool) -> Entry | None:
     answer: object = found.get("answer")
     if are_texts:
         if not isinstance(answer, str):
@@ -186,7 +192,7 @@ def _entry(found: Mapping[str, Any], *, are_texts: bool) -> Entry | None:
         return None
     else:
         text = orjson.dumps(answer).decode()
-    confidence = fraction(found.get("confidence")) if are_texts else None
+    confidence = fraction(found.get("confidence")) if asks else None
     return Entry(text=text, confidence=confidence, weight=len(orjson.dumps(found)))
 
 

@@ -101,10 +101,14 @@ class PackRule:
     Attributes:
         max_items: Most tasks of one request.
         max_wait_s: Longest time that a task waits for others to share with, seconds.
+        confidence_source: Where confidence comes from.
+        confidence_field: Name of the self-reported field.
     """
 
     max_items: int
     max_wait_s: float
+    confidence_source: str = "auto"
+    confidence_field: str = "confidence"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -62,10 +62,8 @@ def test_estimates_of_what_the_cheap_tier_would_get_wrong(shadow_rate: float) ->
 @pytest.mark.parametrize("name", VARIANTS)
 def test_twelve_weekly_looks(name: str) -> None:
     world, looks = VARIANTS[name]
-    found = [
-        look(weekly_world(seed, **world), seed, **{"rules": replace(GUARDED, n_draws=QUICK), **looks})
-        for seed in range(SEEDS)
-    ]
+    arguments: dict[str, Any] = {"rules": replace(GUARDED, n_draws=QUICK), **looks}
+    found = [look(weekly_world(seed, **world), seed, **arguments) for seed in range(SEEDS)]
     print(f"\n  {name}: {_text(found)}")
 
 
@@ -84,7 +82,7 @@ def _text(found: list[Looks]) -> str:
 
 @pytest.mark.realdata
 def test_placebo(data_dir: Path) -> None:
-    """The two tiers' answers of every query are exchanged at random: nothing is to be won, at any price of a mistake."""
+    """The answers of both tiers to every query are exchanged at random: nothing is to be won."""
     for label, data in (("MMLU", read_mmlu(data_dir)), ("cascade logs", read_cascade(data_dir, "cost_usd"))):
         moves = types = 0
         for seed in range(10 * SEEDS):

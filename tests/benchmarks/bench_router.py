@@ -18,7 +18,7 @@ from router_core.backends import Backend
 from router_core.backends.simulated import SimulatedBackend, SimulatedModel
 from router_core.clock import Clock, VirtualClock
 from router_core.types import Request, Response
-from tests.routers import MESSAGES, NOON_US, ROUTING, reply
+from tests.routers import MESSAGES, NOON_US, ROUTING, bounded, reply
 
 pytestmark = pytest.mark.bench
 
@@ -26,7 +26,7 @@ CALLS = 20_000
 LITELLM_CALLS = 2_000
 MANY_CALLS = 100_000
 WARM_UP = 500
-LIMITED = ROUTING + "budgets: [{name: daily, usd: 1000000}]\n"
+LIMITED = bounded(ROUTING) + "budgets: [{name: daily, usd: 1000000}]\n"
 PER_CALL = ROUTING.replace("{accept_at: 0.8}", "{accept_at: 0.8, limits: {cost_usd: 1}}")
 ANSWER = reply()
 

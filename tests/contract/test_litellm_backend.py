@@ -12,6 +12,7 @@ import pytest
 from router_core.backends.keys import _KEYS
 from router_core.backends.litellm import LiteLLMBackend
 from router_core.backends.litellm_response import response_of
+from router_core.cache import can_keep
 from router_core.decide.receipt import receipt
 from router_core.errors import CallError, ErrorKind
 from router_core.prices import PriceBook
@@ -93,6 +94,16 @@ def test_withheld_answer_comes_with_its_reason(send: Send, server: OpenAIServer)
     # what that means is the router's to say
     response = send(make_request(server, ok("I will", finish_reason="content_filter")))
     assert (response.finish_reason, response.usage.output_tokens) == ("content_filter", 3)
+
+
+def test_refusal_to_fill_a_schema_is_an_answer_withheld(send: Send, server: OpenAIServer) -> None:
+    message = {"role": "assistant", "content": None, "refusal": "I cannot help with that."}
+    usage = {"prompt_tokens": 12, "completion_tokens": 3, "total_tokens": 15}
+    reply = Reply(body={"choices": [{"index": 0, "finish_reason": "stop", "message": message}], "usage": usage})
+    response = send(make_request(server, reply, response_format=Invoice))
+    assert (response.text, response.finish_reason) == ("", "content_filter")
+    empty = Reply(body={"choices": [{"index": 0, "finish_reason": "stop", "message": message | {"refusal": None}}]})
+    assert send(make_request(server, empty, response_format=Invoice)).finish_reason == "stop"
 
 
 @pytest.mark.parametrize(("header", "wait_s"), [("7", 7.0), ("0", 0.0), ("1.5", 1.5), (None, None), ("soon", None)])
@@ -359,6 +370,41 @@ def test_arguments_of_the_caller_reach_the_model(send: Send, server: OpenAIServe
     hit = next(hit for hit in server.hits if hit.request_id == request.request_id)
     sent = {key: hit.body[key] for key in ("temperature", "seed", "max_tokens")}
     assert (sent, hit.headers["x-team"]) == ({"temperature": 0, "seed": 7, "max_tokens": 50}, "ap")
+
+
+def test_tools_reach_the_model_and_what_it_calls_comes_back(send: Send, server: OpenAIServer) -> None:
+    tool = {"type": "function", "function": {"name": "book", "parameters": {"type": "object", "properties": {}}}}
+    call = {"id": "call_1", "type": "function", "function": {"name": "book", "arguments": "{}"}}
+    message = {"role": "assistant", "content": None, "tool_calls": [call]}
+    usage = {"prompt_tokens": 12, "completion_tokens": 3, "total_tokens": 15}
+    choice = {"index": 0, "finish_reason": "stop", "message": message}  # as OpenAI ends it where the tool was forced
+    reply = Reply(body={"choices": [choice], "usage": usage})
+    params = {"tools": [tool], "tool_choice": {"type": "function", "function": {"name": "book"}}}
+    request = make_request(server, reply, params=params)
+    response = send(request)
+    sent = body(server, request)
+    assert sorted(sent) == ["messages", "model", "tool_choice", "tools"]
+    assert sent["tools"] == [tool]
+    assert response.raw.choices[0].message.tool_calls[0].function.name == "book"
+    assert (response.text, can_keep(response)) == ("", False)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"messages": ({"role": "user", "content": "half a character: \ud800"},)},
+        {"messages": ({"role": "user", "content": [{"type": "text", "text": {1, 2}}]},)},
+        {"params": {"seed": object()}},
+    ],
+    ids=["half a character", "message", "argument"],
+)
+def test_request_that_cannot_be_written_down_is_the_callers_fault(
+    fields: dict[str, Any], send: Send, server: OpenAIServer
+) -> None:
+    request = make_request(server, ok(), **fields)
+    with pytest.raises(CallError) as caught:
+        send(request)
+    assert (caught.value.kind, caught.value.billed, hits(server, request)) == ("bad_request", False, 0)
 
 
 @pytest.mark.parametrize(("asked", "sent"), [(20, 20), (500, 50)])

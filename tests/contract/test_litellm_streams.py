@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from router_core.backends.litellm import LiteLLMBackend
+from router_core.cache import can_keep
 from router_core.decide.receipt import receipt
 from router_core.errors import CallError, ErrorKind
 from router_core.prices import PriceBook
@@ -139,7 +140,8 @@ def test_answer_carries_model_reason_tier_cost_and_the_whole_response(read: Read
     assert response.raw.choices[0].message.content == "a label"
 
 
-def test_tool_calls_are_handed_out_counted_and_put_together(read: Read, server: OpenAIServer) -> None:
+@pytest.mark.parametrize("finish", ["tool_calls", "stop"])  # OpenAI says "stop" where a certain tool was asked for
+def test_tool_calls_are_handed_out_counted_and_put_together(finish: str, read: Read, server: OpenAIServer) -> None:
     def part(**call: Any) -> dict[str, Any]:
         return chunk(delta={"tool_calls": [{"index": 0, **call}]})
 
@@ -147,9 +149,10 @@ def test_tool_calls_are_handed_out_counted_and_put_together(read: Read, server: 
         part(id="call_1", type="function", function={"name": "book", "arguments": ""}),
         part(function={"arguments": '{"total":'}),
         part(function={"arguments": " 12}"}),
-        chunk(finish="tool_calls"),
+        chunk(finish=finish),
     )
-    reader = read(make_request(server, Reply(events=(*events, b"data: [DONE]\n\n"))))
+    tool = {"type": "function", "function": {"name": "book", "parameters": {"type": "object", "properties": {}}}}
+    reader = read(make_request(server, Reply(events=(*events, b"data: [DONE]\n\n")), params={"tools": [tool]}))
     first = reader.next()
     assert first is not None
     assert (first.text, first.raw.choices[0].delta.tool_calls[0].function.name) == ("", "book")
@@ -157,6 +160,7 @@ def test_tool_calls_are_handed_out_counted_and_put_together(read: Read, server: 
     response = reader.received()
     assert response.raw.choices[0].message.tool_calls[0].function.arguments == '{"total": 12}'
     assert (response.is_counted, (response.usage.output_tokens or 0) >= 4) == (True, True)
+    assert (response.finish_reason, can_keep(response)) == ("tool_calls", False)
 
 
 def test_pieces_without_anything_in_them_are_not_handed_out(read: Read, server: OpenAIServer) -> None:

@@ -110,7 +110,7 @@ def test_the_csv_holds_the_table(page: Page, server: Served, tmp_path: Path) -> 
     visit(page, f"{server.address}/?period=7d")
     with page.expect_download() as got:
         page.locator(".st-key-csv button").click()
-    assert got.value.suggested_filename.startswith("tierwise_by_payload_type_2026-11-16")
+    assert got.value.suggested_filename.startswith("tierwise_2026-11-16_2026-11-22_Europe-Berlin_")
     with Path(got.value.path()).open(encoding="utf-8") as out:
         assert len(list(csv.DictReader(out))) == 4
 

@@ -212,7 +212,7 @@ def test_budgets_of_routers_go_on_while_proposals_are_applied(place: Place) -> N
     assert [events for _, events in results] == [[], []]
     booked = sum(count for count, _ in results)
     with closing(sqlite3.connect(place.home.control)) as con:
-        assert con.execute("SELECT sum(noncritical_nusd) FROM budget_days").fetchone() == (booked * 7,)
+        assert con.execute("SELECT sum(noncritical_nusd) FROM budget_spend").fetchone() == (booked * 7,)
 
 
 def test_two_processes_that_see_one_edit_give_it_one_number(place: Place) -> None:

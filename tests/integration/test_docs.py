@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from router_core.testing import FakeBackend, make_router
-from tests.routers import MESSAGES, ROUTING
+from tests.routers import MESSAGES, ROUTING, SCHEMA, bounded, reply
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 
@@ -33,3 +33,13 @@ def test_example_of_testing_passes(tmp_path: Path) -> None:
     names: dict[str, Any] = {"tmp_path": tmp_path}
     exec(example, names)  # noqa: S102 - the page's own text
     assert names["answer"].tier == "top"
+
+
+def test_budgets_of_the_page_on_budgets_are_a_config_that_runs(tmp_path: Path) -> None:
+    page = (DOCS / "budgets.md").read_text("utf-8")
+    (sections,) = re.findall(r"^```yaml\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
+    routing = bounded(ROUTING).replace("x.extract: {", "x.extract: {group: nightly, ")
+    with make_router(tmp_path, routing + sections, FakeBackend(default=reply())) as router:
+        tags = {"team": "ap"}
+        answer = router.complete("x.extract", messages=MESSAGES, run="job", tags=tags, response_format=SCHEMA)
+    assert not answer.degraded

@@ -2,8 +2,8 @@
 
 import datetime as dt
 import sqlite3
-import subprocess
-import sys
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -11,15 +11,15 @@ from router_core import CallError
 from router_core.call_log.home import Home
 from router_core.call_log.importers.outcomes import import_outcomes
 from router_core.call_log.read import reading
-from router_core.control.budgets import Guardrail
-from router_core.decide.guard import Limit
 from router_core.types import Request, Response
 from router_core.watch import ensure_ingested
+from tests.guard_processes import book_much
+from tests.log_processes import start
 from tests.outcome_files import make_row, write_outcomes
-from tests.routers import NOON_US, ROUTING, Bench, open_bench, reply
+from tests.routers import NOON_US, ROUTING, Bench, bounded, open_bench, reply
 
 # one x.decide or y.write call on top costs 0.0007 USD
-LIMITED = ROUTING + "budgets: [{name: daily, usd: 0.01}]\n"
+LIMITED = bounded(ROUTING) + "budgets: [{name: daily, usd: 0.01}]\n"
 WITH_WRITE = LIMITED.replace("payload_types:\n", "payload_types:\n  y.write: {path: [top]}\n")
 _HOUR_US = 3_600_000_000
 
@@ -126,7 +126,7 @@ def test_spend_that_a_locked_store_could_not_take_is_booked_later(tmp_path: Path
     bench.clock.sleep(2)
     bench.ask("x.decide")
     with sqlite3.connect(tmp_path / "home" / "control.sqlite") as store:
-        assert store.execute("SELECT critical_nusd FROM budget_days").fetchall() == [(3 * 700_000,)]
+        assert store.execute("SELECT sum(critical_nusd) FROM budget_spend").fetchall() == [(3 * 700_000,)]
 
 
 def test_latch_and_spend_survive_a_restart(tmp_path: Path) -> None:
@@ -183,7 +183,7 @@ def test_unusable_store_serves_noncritical_calls_as_capped_says_so_and_recovers(
     states = [line["details"]["state"] for line in bench.lines("event") if line["event"] == "budget_store"]
     assert states == ["unavailable", "recovered"]
     with sqlite3.connect(control) as store:
-        (settled,) = store.execute("SELECT sum(noncritical_nusd + critical_nusd) FROM budget_days").fetchone()
+        (settled,) = store.execute("SELECT sum(noncritical_nusd + critical_nusd) FROM budget_spend").fetchone()
     assert settled == sum(line["cost_nusd"] for line in bench.lines("attempt"))
 
 
@@ -194,31 +194,28 @@ def test_settled_spend_equals_the_attempts_of_each_local_day(tmp_path: Path) -> 
         bench.clock.sleep(3600)
         bench.ask("y.write")
     zone = ZoneInfo("Europe/Berlin")
-    spent: dict[str, int] = {}
-    for line in bench.lines("attempt"):
-        day = dt.datetime.fromtimestamp(line["started_at"] / 1e6, zone).date().isoformat()
-        spent[day] = spent.get(day, 0) + line["cost_nusd"]
+    bench.router.close()
+
+    def by_day(rows: Iterable[tuple[int, int]]) -> dict[dt.date, int]:
+        found: Counter[dt.date] = Counter()
+        for at_us, nusd in rows:
+            found[dt.datetime.fromtimestamp(at_us / 1e6, zone).date()] += nusd
+        return found
+
     with sqlite3.connect(tmp_path / "home" / "control.sqlite") as store:
-        assert dict(store.execute("SELECT day, noncritical_nusd FROM budget_days")) == spent
+        kept = store.execute("SELECT slice_us, noncritical_nusd FROM budget_spend").fetchall()
+        totals = store.execute("SELECT start_us, noncritical_nusd FROM budget_totals").fetchall()
+    spent = by_day((line["started_at"], line["cost_nusd"]) for line in bench.lines("attempt"))
+    assert by_day(kept) == by_day(totals) == spent
 
 
 def test_additions_from_two_processes_do_not_drift(tmp_path: Path) -> None:
     """Integer nano-dollars: 2 x 5,000 bookings of 333,333,333 nano-dollars each are exactly their product."""
-    code = (
-        "import sys, time; from pathlib import Path; from zoneinfo import ZoneInfo\n"
-        "from router_core.control.budgets import Guardrail; from router_core.decide.guard import Limit\n"
-        "guard = Guardrail(Path(sys.argv[1]), lambda *a: None)\n"
-        "guard.keep_to(Limit(name='d', limit_nusd=10**18), ZoneInfo('UTC'))\n"
-        "now_us = lambda: time.time_ns() // 1000\n"
-        "for _ in range(5000):\n"
-        "    guard.settle(guard.reserve(now_us(), 1, critical=False), 333_333_333, now_us())\n"
-        "guard.close()\n"
-    )
     path = tmp_path / "control.sqlite"
-    guard = Guardrail(path, lambda *_: None)
-    guard.keep_to(Limit(name="d", limit_nusd=1), ZoneInfo("UTC"))
-    guard.verdict(0)
-    running = [subprocess.Popen([sys.executable, "-c", code, str(path)]) for _ in range(2)]
-    assert [process.wait(60) for process in running] == [0, 0]
+    running = [start(book_much, path, 5_000, 333_333_333) for _ in range(2)]
+    for process in running:
+        process.join(60)
+    assert [process.exitcode for process in running] == [0, 0]
     with sqlite3.connect(path) as store:
-        assert store.execute("SELECT sum(noncritical_nusd) FROM budget_days").fetchall() == [(10_000 * 333_333_333,)]
+        assert store.execute("SELECT sum(noncritical_nusd) FROM budget_spend").fetchall() == [(10_000 * 333_333_333,)]
+        assert store.execute("SELECT sum(noncritical_nusd) FROM budget_totals").fetchall() == [(10_000 * 333_333_333,)]

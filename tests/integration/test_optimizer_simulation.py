@@ -108,6 +108,7 @@ def test_estimate_meets_the_truth_where_the_hard_calls_escalate() -> None:
                 "correct": 1 - wrong[tier][drawn],
                 "label_propensity": np.ones(calls.size),
                 "answer_match": pl.Series([None] * calls.size, dtype=pl.Boolean),
+                "weight": np.ones(calls.size),
             },
             schema_overrides=ANSWER_COLUMNS,
         )

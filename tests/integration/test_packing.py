@@ -3,6 +3,9 @@
 import asyncio
 import json
 import random
+import subprocess
+import sys
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from router_core import Answer, RouteExhaustedError
+from router_core import Answer, RouteExhaustedError, Router
 from router_core.call_log.home import Home
 from router_core.call_log.ingest import ingest_once
 from router_core.call_log.read import reading
@@ -21,7 +24,7 @@ from router_core.call_log.receipts import find_calls, receipt_of
 from router_core.call_log.trails import trail_of
 from router_core.config import parse
 from router_core.errors import CallError
-from router_core.testing import failure
+from router_core.testing import FakeBackend, failure
 from tests.packs import model, tasks_of
 from tests.routers import Bench, open_bench
 
@@ -140,6 +143,18 @@ def test_texts_are_packed_with_a_confidence_beside_each(tmp_path: Path) -> None:
         ("about two", 0.9, "field"),
     ]
     assert len(bench.backend.requests) == 1
+
+
+def test_format_without_a_confidence_has_one_beside_each_answer_and_checks_of_the_callers_own_keep_theirs(
+    tmp_path: Path,
+) -> None:
+    plain = {"type": "object", "properties": {"label": {"type": "string"}}, "required": ["label"]}
+    bench = open_bench(tmp_path, {"a/small": model(lambda task: {"label": task})}, PACKED)
+    answers = classify(bench, ["one", "two"], response_format=plain)
+    assert [(a.confidence.value, a.confidence.source, a.tier) for a in answers] == [(0.9, "field", "cheap")] * 2
+    told = classify(bench, ["three", "four"], response_format=plain, confidence=lambda answer: 0.95)
+    assert [(a.confidence.value, a.confidence.source) for a in told] == [(0.95, "caller")] * 2
+    assert ["how sure" in str(request.messages[-1]["content"]) for request in bench.backend.requests] == [True, False]
 
 
 @pytest.mark.parametrize(
@@ -362,3 +377,51 @@ def request_cost(bench: Bench, request: Any) -> int:
     used = sum(row["input_tokens"] for row in rows) * 100 + sum(row["output_tokens"] for row in rows) * 400
     assert sum(row["cost_nusd"] for row in rows) == used
     return used
+
+
+# --- on the machine's own clock
+
+HANGING: Final = """
+import sys
+from router_core import Router
+from router_core.backends.simulated import SimulatedBackend, SimulatedModel
+from router_core.clock import SystemClock
+
+slow = SimulatedBackend({"a/small": SimulatedModel(latency_ms=50_000, latency_sigma=0)}, clock=SystemClock())
+router = Router.open(sys.argv[1], backend=slow)
+router.complete_many("ticket.classify", "abc", messages=lambda item: [{"role": "user", "content": item}], run="doomed")
+"""
+
+
+def test_kill_while_a_pack_is_out_leaves_every_item_at_its_reserved_share(tmp_path: Path) -> None:
+    path = tmp_path / "routing.yaml"
+    path.write_text(PACKED)
+    process = subprocess.Popen([sys.executable, "-c", HANGING, str(path)])
+    home = Home(tmp_path / ".tierwise")
+    deadline = time.monotonic() + 60
+    while not any('"started"' in segment.read_text() for segment in home.spool.glob("*.jsonl")):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    process.kill()
+    process.wait()
+    ingest_once(home)
+    with reading(home) as log:
+        rows = log.execute("SELECT request_id, status, cost_status, cost_nusd FROM attempts").fetchall()
+        calls = log.execute("SELECT status, run FROM calls").fetchall()
+    assert len(rows) == 3
+    assert {(row[1], row[2]) for row in rows} == {("unknown", "unknown")}
+    assert len({row[0] for row in rows}) == 1
+    assert all(row[3] > 0 for row in rows)
+    assert calls == [("interrupted", "doomed")] * 3
+
+
+def test_many_packs_are_asked_for_by_several_threads_in_order(tmp_path: Path) -> None:
+    path = tmp_path / "routing.yaml"
+    path.write_text(PACKED.replace("max_items: 12", "max_items: 5"))
+    backend = FakeBackend({"a/small": model(label)})
+    with Router.open(path, backend=backend) as router:
+        answers = router.complete_many(
+            "ticket.classify", [str(n) for n in range(103)], messages=build, response_format=SCHEMA
+        )
+    assert [cast("Any", answer).parsed["label"] for answer in answers] == [f"label of {n}" for n in range(103)]
+    assert len(backend.requests) == 21

@@ -18,7 +18,7 @@ from router_core.call_log.ingest import ingest_once
 from router_core.call_log.read import reading
 from router_core.clock import SystemClock
 from tests.openai_server import OpenAIServer, echo
-from tests.routers import MESSAGES, ROUTING
+from tests.routers import MESSAGES, ROUTING, bounded
 from tests.timing import PATIENCE_S
 
 ROOT = Path(__file__).parents[2]
@@ -69,7 +69,7 @@ def spawned(path: str, name: str, calls: int) -> None:
 
 def test_spawned_processes_share_a_home(tmp_path: Path) -> None:
     path = tmp_path / "routing.yaml"
-    path.write_text(ACCEPTING + "budgets: [{name: daily, usd: 1000}]\n")
+    path.write_text(bounded(ACCEPTING) + "budgets: [{name: daily, usd: 1000}]\n")
     context = get_context("spawn")
     processes = [context.Process(target=spawned, args=(str(path), f"p{n}", 20)) for n in range(2)]
     for process in processes:

@@ -23,7 +23,7 @@ from router_core.types import Request
 from tests.builders import make_attempt_line, make_call_line, make_outcome_line, make_started_line
 from tests.command_line import Tierwise
 from tests.log_sources import PRICE, bring, fetch, langfuse_row, table_row, write_csv, write_jsonl
-from tests.routers import ROUTING, open_bench, reply
+from tests.routers import ROUTING, bounded, open_bench, reply
 
 # USD per million: 1 in, 0.10 cached, 2 written, 4 out
 PRICED = {
@@ -342,7 +342,7 @@ def test_trail_of_every_kind_of_call_replays_and_is_whole(tmp_path: Path) -> Non
             return failure(chance.choice(kinds), retry_after_s=chance.choice([None, 1.0, 30.0]))
         return reply(text="cut o") if chance.random() < 0.2 else reply(confidence=chance.choice([None, 0.2, 0.6, 0.9]))
 
-    routing = ROUTING + "budgets: [{name: daily, usd: 0.03}]\n"
+    routing = bounded(ROUTING) + "budgets: [{name: daily, usd: 0.03}]\n"
     bench = open_bench(tmp_path, dict.fromkeys(["a/small", "b/small", "a/medium", "b/large"], world), routing)
     for _ in range(150):
         bench.clock.sleep(chance.choice([0, 1, 60]))

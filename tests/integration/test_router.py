@@ -290,6 +290,10 @@ def test_models_own_property_that_breaks_is_no_confidence(tmp_path: Path) -> Non
     assert bench.lines("attempt")[0]["confidence_source"] == "none"
 
 
+class Invoice(BaseModel):
+    total: float
+
+
 async def later(given: Any) -> float:
     return 0.1
 
@@ -308,6 +312,10 @@ async def later(given: Any) -> float:
         ({"pre_checks": [later]}, "pre_checks takes plain functions, not async ones"),
         ({"confidence": 0.9}, "confidence must be a function"),
         ({"pre_checks": ["abc"]}, "pre_checks must be functions"),
+        ({"response_format": Invoice(total=1)}, "response_format must be a pydantic model class .* not Invoice"),
+        ({"response_format": "json"}, "response_format must be a pydantic model class .* not str"),
+        ({"response_format": int}, "response_format must be a pydantic model class .* not int"),
+        ({"checks": [Invoice(total=1)]}, "checks must be functions, patterns, pydantic models"),
         ({"run": 42}, "run must be text"),
         ({"tags": {"team": 3}}, "tags must be a mapping of text to text"),
         ({"tags": ["ap"]}, "tags must be a mapping"),

@@ -13,7 +13,7 @@ from router_core.backends.simulated import SimulatedBackend
 from router_core.call_log.home import Home
 from router_core.call_log.ingest import ingest_once
 from router_core.call_log.read import reading
-from tests.routers import MESSAGES, ROUTING
+from tests.routers import MESSAGES, ROUTING, bounded
 from tests.timing import wait_until
 
 ANY_JSON = {"type": "json_object"}
@@ -94,7 +94,7 @@ def test_running_router_refuses_an_unusable_edit_and_goes_on(tmp_path: Path) -> 
 
 
 def test_threads_of_one_router_lose_and_double_nothing(tmp_path: Path) -> None:
-    path = write_routing(tmp_path, ACCEPTING + "budgets: [{name: daily, usd: 1000}]\n")
+    path = write_routing(tmp_path, bounded(ACCEPTING) + "budgets: [{name: daily, usd: 1000}]\n")
     with Router.open(path, backend=SimulatedBackend()) as router:
 
         def work(name: str) -> None:

@@ -179,7 +179,7 @@ def test_shadow_budget_is_never_exceeded_under_32_concurrent_calls(tmp_path: Pat
     ((spent, made),) = rows(tmp_path, "SELECT sum(cost_nusd), count(*) FROM attempts WHERE role = 'shadow'")
     assert (spent, made) == (10 * TOP_NUSD, 10)
     with sqlite3.connect(tmp_path / ".tierwise" / "control.sqlite") as store:
-        query = "SELECT noncritical_nusd FROM budget_days WHERE budget = 'shadow_budget'"
+        query = "SELECT noncritical_nusd FROM budget_spend WHERE budget = 'shadow_budget'"
         assert store.execute(query).fetchall() == [(10 * TOP_NUSD,)]
     assert rows(tmp_path, "SELECT count(*), sum(cost_nusd) / 14000 FROM calls WHERE status = 'ok'") == [(643, 643)]
 
@@ -357,5 +357,5 @@ def test_children_forked_while_the_store_is_in_use_book_all_they_spend(tmp_path:
     for folder in sorted(tmp_path.iterdir()):
         ((spent,),) = rows(folder, "SELECT sum(cost_nusd)::BIGINT FROM attempts WHERE role = 'shadow'")
         store = sqlite3.connect(folder / ".tierwise" / "control.sqlite")
-        assert store.execute("SELECT sum(noncritical_nusd) FROM budget_days").fetchone() == (spent,)
+        assert store.execute("SELECT sum(noncritical_nusd) FROM budget_spend").fetchone() == (spent,)
         store.close()

@@ -25,6 +25,7 @@ from router_core.decide.trail import replayed
 from router_core.testing import Broken, FakeBackend, broken, failure, make_router
 from router_core.testing import reply as plain_reply
 from router_core.types import Request, Response
+from tests.builders import make_call
 from tests.routers import MESSAGES, ROUTING, SCHEMA, Bench, open_bench, reply
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -69,7 +70,7 @@ def start(bench: Bench, **kwargs: Any) -> Stream:
 
 def set_aside_nusd(bench: Bench) -> int:
     """What counts against the limit and was not spent."""
-    left = bench.router._guardrail.verdict(bench.clock.now_us()).remaining_nusd
+    left = bench.router._guardrail.verdict(bench.clock.now_us(), make_call()).remaining_nusd
     assert left is not None
     return 10**9 - left - sum(line["cost_nusd"] for line in bench.lines("attempt"))
 

@@ -60,7 +60,7 @@ def test_every_task_gets_its_own_answer_or_is_asked_for_by_itself(
     case: tuple[tuple[str, ...], dict[str, Any], str],
 ) -> None:
     ids, answers, text = case
-    found = split(text, ids, are_texts=False)
+    found = split(text, ids, are_texts=False, asks=False)
     assert found.entries.keys() | found.spoiled.keys() == set(ids)
     assert not found.entries.keys() & found.spoiled.keys()
     for item_id, entry in found.entries.items():
@@ -73,7 +73,7 @@ def test_an_answer_in_any_order_is_whole(values: list[Any], random: Any) -> None
     ids = item_ids("seed", len(values))
     entries = [{"id": item_id, "answer": value} for item_id, value in zip(ids, values, strict=True)]
     random.shuffle(entries)
-    found = split(json.dumps({"answers": entries}), ids, are_texts=False)
+    found = split(json.dumps({"answers": entries}), ids, are_texts=False, asks=False)
     assert [json.loads(found.entries[item_id].text) for item_id in ids] == values
     assert found.spoiled == {}
     assert found.extra == 0
@@ -89,7 +89,7 @@ def test_ids_of_a_prompt_differ(seed: str, count: int) -> None:
 def test_a_task_stays_whole_in_the_prompt_whatever_it_says(texts: list[str]) -> None:
     ids = item_ids("seed", len(texts))
     prefix = ({"role": "system", "content": "Classify."},)
-    messages = packed_messages(prefix, texts, ids, are_texts=True)
+    messages = packed_messages(prefix, texts, ids, are_texts=True, asks=True)
     assert messages[:-1] == list(prefix)
     lines = str(messages[-1]["content"]).split("\n")[-len(texts) :]
     assert [json.loads(line) for line in lines] == [

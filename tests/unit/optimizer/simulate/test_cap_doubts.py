@@ -31,6 +31,18 @@ def test_degraded_calls_are_put_back_to_what_others_of_their_type_cost() -> None
     assert sweep(traffic.calls, [NOTHING]).capped_nusd[0, 1] == 20 * NANO + 19 * NANO // 10 + NANO
 
 
+def test_calls_that_are_put_back_are_of_all_kinds_of_their_type_as_often_as_others_are() -> None:
+    """One type, which its kinds 0, 1 and 2 have served as 7 : 2 : 1; a limit moved all of its calls to kind 2."""
+    made = make_traffic(days=2, per_day=100, names=("a", "a", "a"))
+    place = np.arange(200) % 100
+    normal = np.where(place % 10 < 7, 0, np.where(place % 10 < 9, 1, 2))
+    degraded = made.calls.day == 1
+    kind = np.where(degraded, 2, normal).astype(np.int32)
+    calls = replace(made.calls, kind=kind, degraded=degraded, critical=np.zeros(200, dtype=np.bool_))
+    found = uncapped(replace(made, calls=calls)).calls
+    assert np.bincount(found.kind[degraded], minlength=3).tolist() == pytest.approx([70, 20, 10], abs=1)
+
+
 def test_a_type_that_only_a_limit_has_seen_stays_degraded() -> None:
     made = make_traffic(days=1, per_day=30)
     calls = replace(made.calls, degraded=(made.calls.kind == 1) & ~made.calls.critical)
@@ -67,7 +79,7 @@ def test_what_is_not_known_of_the_alternatives_cost_widens_what_is_saved() -> No
     made = make_traffic()
     calls = replace(made.calls, basis=np.full(30, SCALED, dtype=np.uint8))
     sure = rehearse(replace(made, calls=calls), [NOTHING]).effects[0]
-    doubt = CostDoubt(scaled=np.full(3, 0.2), repriced=np.full(3, 0.9))
+    doubt = CostDoubt(scaled=np.full(3, 0.2), scatter=np.zeros(3), repriced=np.full(3, 0.9))
     unsure = rehearse(replace(made, calls=calls, doubt=doubt), [NOTHING], n_draws=4_000).effects[0]
     assert sure.saved_usd.low == sure.saved_usd.high == pytest.approx(27 * 0.9)
     # three types of nine calls at 0.10 USD, each off by a fifth

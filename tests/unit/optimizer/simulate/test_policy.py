@@ -81,6 +81,9 @@ def make_world(
         wrong_high=labelled,
         transferred=np.zeros((n, N_TIERS), dtype=np.bool_),
         label_propensity=np.ones((n, N_TIERS)),
+        chance_known=np.ones(n, dtype=np.bool_),
+        differs=np.full(n, np.nan),
+        weight=np.ones(n),
     )
     is_served = np.zeros((n, N_TIERS), dtype=np.bool_)
     rows = np.flatnonzero(served.tier != NOBODY)

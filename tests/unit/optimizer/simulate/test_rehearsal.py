@@ -1,6 +1,7 @@
 """A rehearsal's sums, in words of days, calls and money."""
 
 import datetime as dt
+from dataclasses import replace
 
 import pytest
 
@@ -54,3 +55,12 @@ def test_a_day_on_which_a_limit_was_at_work_is_left_and_named() -> None:
     (effect,) = rehearse(make_traffic(degraded_on=1), [limit(8)]).effects
     assert effect.left == (FIRST + dt.timedelta(1),)
     assert len(effect.trips) == 2
+
+
+def test_what_is_in_flight_when_a_limit_is_reached_is_counted() -> None:
+    """A call every ten minutes, answered after 25: the fifth finds two of the four before it not answered."""
+    made = make_traffic(days=1)
+    calls = replace(made.calls, ended_us=made.calls.at_us + 25 * 60 * 1_000_000)
+    (trip,) = rehearse(replace(made, calls=calls), [limit(4)]).effects[0].trips
+    assert (trip.in_flight, trip.in_flight_nusd) == (2, 2 * USD)
+    assert rehearse(made, [limit(4)]).effects[0].trips[0].in_flight == 0

@@ -65,6 +65,7 @@ def make_raw(**fields: Any) -> SimpleNamespace:
         (make_usage(prompt_tokens=0, completion_tokens=0, total_tokens=0), Usage()),
         (make_usage(completion_tokens=0), Usage(input_tokens=100, output_tokens=0)),
         (None, Usage()),
+        (make_usage(prompt_tokens=10**30), Usage(output_tokens=20)),
     ],
     ids=[
         "plain",
@@ -80,6 +81,7 @@ def make_raw(**fields: Any) -> SimpleNamespace:
         "all zero",
         "empty answer",
         "none",
+        "beyond all counts",
     ],
 )
 def test_usage_is_brought_to_one_form(usage: Any, expected: Usage) -> None:
@@ -96,6 +98,7 @@ def test_usage_is_brought_to_one_form(usage: Any, expected: Usage) -> None:
         ({"cost": "0.5"}, 500_000_000),
         ({"cost": {"total_cost": 0.006}}, 6_000_000),
         ({"cost": -1}, None),
+        ({"cost": 1e30}, None),
         ({"cost": float("nan")}, None),
         ({"cost": True}, None),
         ({"cost": 0.01, "is_byok": True, "cost_details": {"upstream_inference_cost": 0.2}}, 210_000_000),

@@ -455,3 +455,10 @@ def test_a_number_in_quotes_is_an_amount_of_money_but_no_count() -> None:
 
 def test_json_is_read_too() -> None:
     assert isinstance(parse(make_config_bytes(), source="x"), RoutingConfig)
+
+
+def test_tasks_that_share_a_request_cannot_take_their_confidence_from_log_probabilities() -> None:
+    kind = {"path": ["cheap"], "pack": {"max_items": 5}, "confidence": {"source": "logprob"}}
+    problem = only_problem(make_config_bytes(payload_types={"x": kind}))
+    assert problem.path == "payload_types.x.pack"
+    assert "log-probabilities" in problem.message
