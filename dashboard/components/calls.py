@@ -86,7 +86,7 @@ def of(calls: Sequence[CallLine], zone: ZoneInfo) -> tables.Table:
                 line.tier_served,
                 line.model,
                 line.status,
-                f"{line.reason or ''}{' (degraded)' if line.degraded else ''}",
+                f"{line.reason or ''}{' (degraded)' if line.degraded and line.reason != 'degraded' else ''}",
                 line.confidence,
                 line.correct,
                 line.attempts,

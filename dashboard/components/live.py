@@ -33,7 +33,7 @@ def draw(library: Library, state: LogState) -> None:
 
     @st.fragment(run_every=EVERY_S)
     def tile() -> None:
-        with states.Guarded():
+        with states.Guarded("retry_live"):
             _tile(library)
 
     tile()

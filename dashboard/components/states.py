@@ -29,7 +29,13 @@ class Guarded(contextlib.AbstractContextManager[None]):
     """Turns what goes wrong under it into a line a reader can act on.
 
     A traceback goes to the server's log only, under an id that the page shows. Streamlit's own control flow passes.
+
+    Args:
+        key: Names the button that tries again; a page that is guarded in parts has one each.
     """
+
+    def __init__(self, key: str = "retry") -> None:
+        self._key = key
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -51,7 +57,7 @@ class Guarded(contextlib.AbstractContextManager[None]):
             error_id = uuid.uuid4().hex[:8]
             _LOG.error("page failed, error id %s", error_id, exc_info=error)
             st.error(f"This page could not be drawn. Error id {error_id}; the details are in the server's log.")
-        st.button("Try again", key="retry")
+        st.button("Try again", key=self._key)
         return True
 
 

@@ -34,8 +34,7 @@ def render(place: Place, library: Library, workshop: Workshop, access: Access) -
         bar.desk_bar(state, place, f"log of {workshop.reading}")
         intake.draw(place, workshop, state, is_empty=not state.exists or not library.span().calls)
         zone = ZoneInfo(state.zone)
-        with states.Guarded():
-            _health(library.findings(), state)
+        _health(library.findings(), state)
         if state.exists:
             _holdings(library.holdings(), state, zone)
         _settings(place, library.rules(), access, state)

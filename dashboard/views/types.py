@@ -160,15 +160,15 @@ def _estimate_of(cells: Sequence[Cell], price_nusd: int | None, listed: dict[str
 
 
 def _with_advice(place: Place, table: tables.Table, rows: Sequence[Row]) -> tables.Table:
-    """Return the table with what is proposed for each payload type behind its name."""
+    """Return the table with what is proposed for each payload type behind its figures."""
     offers = {
         entry.proposal.draft.payload_type: entry for entry in place.desk.entries(advice.GROUPS["open"], limit=_READ)
     }
     column = tables.Column(title="Advice", name="advice", kind="text", help="What is on offer for it now")
     words = [advice.in_short(offers[row.name]) if row.name in offers else "" for row in rows]
     return tables.Table(
-        columns=(table.columns[0], column, *table.columns[1:]),
-        rows=tuple((row[0], word, *row[1:]) for row, word in zip(table.rows, words, strict=True)),
+        columns=(*table.columns, column),
+        rows=tuple((*row, word) for row, word in zip(table.rows, words, strict=True)),
     )
 
 

@@ -11,10 +11,11 @@ from optimizer.simulate.harm import Harm
 from optimizer.simulate.rehearsal import Effect, Rehearsal, TypeEffect
 from optimizer.traffic.words import assumptions
 from router_core.call_log.terminal import bullet, safe, table
+from router_core.decide.guard import EVERYTHING
 
 _MOST_DAYS_NAMED: Final = 14
 HEADERS = (
-    "daily limit",
+    "limit",
     "days tripped",
     "saved",
     "calls degraded",
@@ -35,7 +36,7 @@ def cap_text(rehearsal: Rehearsal) -> str:
         return f"{head}. Nothing to replay; try an earlier --since, or see: tierwise doctor"
     effect = rehearsal.effects[0]
     lines = [
-        f"SIMULATION of a daily limit on {head}, compared with what happened.",
+        f"SIMULATION of {_named(effect)} on {head}, compared with what happened.",
         f"Spent {_spent(effect)}, of which {nusd_text(effect.critical_nusd)} critical."
         f" Reserve for critical calls: {nusd_text(effect.limit.critical_reserve_nusd)}.",
         "",
@@ -45,6 +46,18 @@ def cap_text(rehearsal: Rehearsal) -> str:
     if len(rehearsal.effects) == 1:
         lines += [*_details(rehearsal), ""]
     return "\n".join([*lines, "What this assumes", *(bullet(words) for words in assumptions(rehearsal.effects))])
+
+
+def _named(effect: Effect) -> str:
+    limit = effect.limit
+    if limit.per == "day" and limit.scope == EVERYTHING:
+        return "a daily limit"
+    return f"the budget {safe(limit.name)}, per {_period(effect)}"
+
+
+def _period(effect: Effect) -> str:
+    limit = effect.limit
+    return f"{limit.window_us / 3.6e9:g} hours" if limit.per == "rolling" else limit.per
 
 
 def _spent(effect: Effect) -> str:
@@ -73,7 +86,10 @@ def cap_json(rehearsal: Rehearsal) -> dict[str, Any]:
 
 def _row(effect: Effect) -> tuple[object, ...]:
     tripped = f"{len(effect.trips)} + {len(effect.left)} left" if effect.left else str(len(effect.trips))
-    degraded = f"{effect.degraded:,}" + (f" ({effect.already:,} were already)" if effect.already else "")
+    notes = [f"{effect.already:,} were already"] if effect.already else []
+    notes += [f"{effect.rejected:,} refused"] if effect.rejected else []
+    notes += [f"{effect.tapered:,} kept from going on"] if effect.tapered else []
+    degraded = f"{effect.degraded:,}" + (f" ({', '.join(notes)})" if notes else "")
     judged = effect.harm.judged or effect.harm.same
     return (
         nusd_text(effect.limit.limit_nusd),
@@ -118,7 +134,7 @@ def _details(rehearsal: Rehearsal) -> Iterator[str]:
 def _effect_json(rehearsal: Rehearsal, place: int) -> dict[str, Any]:
     effect, swept = rehearsal.effects[place], rehearsal.sweep
     return {
-        "limit": effect.limit,
+        "limit": _limit_json(effect),
         "days_tripped": len(effect.trips),
         "trips": effect.trips,
         "days_left_as_they_were": effect.left,
@@ -129,6 +145,8 @@ def _effect_json(rehearsal: Rehearsal, place: int) -> dict[str, Any]:
         "critical_nusd": effect.critical_nusd,
         "calls_degraded": effect.degraded,
         "calls_degraded_already": effect.already,
+        "calls_rejected": effect.rejected,
+        "calls_tapered": effect.tapered,
         "alternative_cost": dict(zip(("own", "scaled", "repriced", "unknown"), effect.moved_by_basis, strict=True)),
         "harm": _harm_json(effect.harm),
         "saved_usd": effect.saved_usd,
@@ -143,6 +161,12 @@ def _effect_json(rehearsal: Rehearsal, place: int) -> dict[str, Any]:
         ],
         "by_type": [_type_json(row) for row in rehearsal.by_type(place)],
     }
+
+
+def _limit_json(effect: Effect) -> dict[str, Any]:
+    limit = effect.limit
+    plain = {each.name: getattr(limit, each.name) for each in fields(limit) if each.name != "scope"}
+    return plain | {"scope": limit.scope.identity}
 
 
 def _type_json(row: TypeEffect) -> dict[str, Any]:

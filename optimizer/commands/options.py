@@ -55,6 +55,33 @@ def daily_limit(config: "RoutingConfig") -> "Limit | None":
     return compile_plans(config).limit
 
 
+def limits_to_try(config: "RoutingConfig", budget: str, usd: str | None, reserve: str | None) -> "list[Limit]":
+    """Return one of the config's budgets at its own amount, or at others; the rest of it stays, taper as a share.
+
+    Raises:
+        ConfigError: There is no such budget, or an amount is none.
+    """
+    from decimal import Decimal
+
+    from router_core.decide.budgets import limits_of
+    from router_core.errors import ConfigError, Problem
+    from router_core.types import NANO
+
+    found = next((each for each in config.budgets if each.name == budget), None)
+    if found is None:
+        names = ", ".join(each.name for each in config.budgets) or "none"
+        raise ConfigError("--budget", [Problem(path="value", message=f"no budget {budget!r} in the config ({names})")])
+    amounts = [amount(text, "--usd") for text in usd.split(",")] if usd is not None else [None]
+    kept = None if reserve is None else Decimal(amount(reserve, "--reserve")) / NANO
+    limits: list[Limit] = []
+    for nusd in amounts:
+        changed = {} if nusd is None else {"usd": Decimal(nusd) / NANO}
+        changed |= {} if kept is None else {"critical_reserve_usd": kept}
+        tried = config.model_copy(update={"budgets": (found.model_copy(update=changed),)})
+        limits += limits_of(tried)
+    return limits
+
+
 def amount(text: str, option: str) -> int:
     """Return an amount of USD in nano-dollars.
 

@@ -33,11 +33,21 @@ def simulate() -> None:
     epilog=examples(
         "tierwise simulate cap --daily 50",
         "tierwise simulate cap --daily 40,50,60 --reserve 10 --since 30d",
+        "tierwise simulate cap --budget weekly --usd 250,300 --config candidate.yaml",
         "tierwise simulate cap --daily 50 --home .tierwise/demo --json",
     )
 )
 def cap(
-    daily: Annotated[str, typer.Option(metavar="USD,...", help="Daily limits to try, USD.")],
+    daily: Annotated[str | None, typer.Option(metavar="USD,...", help="Daily limits to try, USD.")] = None,
+    budget: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="A budget of the config to try instead: its period, scope, taper, stop and all."
+        ),
+    ] = None,
+    usd: Annotated[
+        str | None, typer.Option(metavar="USD,...", help="Other amounts for that budget. Default: its own.")
+    ] = None,
     reserve: Annotated[
         str | None,
         typer.Option(metavar="USD", help="Part kept for critical calls. Default: that of the config's budget, else 0."),
@@ -53,10 +63,10 @@ def cap(
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Replay logged calls under a daily limit, and show what it would have degraded, saved and made wrong.
+    """Replay logged calls under a limit, and show what it would have degraded, saved and made wrong.
 
     The rule is the router's own: from the call that finds the limit reached on, non-critical calls of the day go to
-    their cheapest allowed target.
+    their cheapest allowed target. A budget of the config is tried with everything that it says.
     """
     import time
 
@@ -71,10 +81,10 @@ def cap(
     routing = config_of(found, config)
     now = dt.datetime.fromtimestamp(time.time(), dt.UTC)
     first, end = _days(since, until, routing, now)
-    limits = _limits(daily, reserve, routing)
+    limits = _limits((daily, budget, usd), reserve, routing)
     ensure_ingested(found)
     with reading(found) as log:
-        traffic = read_traffic(log, routing, first, end)
+        traffic = read_traffic(log, routing, first, end, limits)
     rehearsal = rehearse(traffic, limits)
     if as_json:
         import orjson
@@ -174,18 +184,28 @@ def _day(instant: dt.datetime | None, zone: "ZoneInfo") -> Any:
     return instant.astimezone(zone).date() if instant is not None else None
 
 
-def _limits(daily: str, reserve: str | None, config: "RoutingConfig") -> list["Limit"]:
-    from optimizer.commands.options import amount, daily_limit
+def _limits(
+    asked: tuple[str | None, str | None, str | None], reserve: str | None, config: "RoutingConfig"
+) -> list["Limit"]:
+    from optimizer.commands.options import amount, daily_limit, limits_to_try
     from router_core.decide.guard import Limit
     from router_core.errors import ConfigError, Problem
 
-    present = daily_limit(config)
-    kept = present.critical_reserve_nusd if present is not None else 0
-    if reserve is not None:
-        kept = amount(reserve, "--reserve")
-    amounts = [amount(text, "--daily") for text in daily.split(",")]
-    if len(amounts) > _MOST_LIMITS:
-        message = f"{len(amounts)} limits; try {_MOST_LIMITS} at most"
+    daily, budget, usd = asked
+    if (daily is None) == (budget is None) or (usd is not None and budget is None):
+        message = "give daily limits to try, --daily 40,50, or a budget of the config, --budget NAME [--usd 300,400]"
         raise ConfigError("--daily", [Problem(path="value", message=message)])
-    name = present.name if present is not None else "daily"
-    return [Limit(name=name, limit_nusd=amount, critical_reserve_nusd=kept) for amount in amounts]
+    if budget is not None:
+        limits = limits_to_try(config, budget, usd, reserve)
+    else:
+        present = daily_limit(config)
+        kept = present.critical_reserve_nusd if present is not None else 0
+        if reserve is not None:
+            kept = amount(reserve, "--reserve")
+        name = present.name if present is not None else "daily"
+        amounts = [amount(text, "--daily") for text in (daily or "").split(",")]
+        limits = [Limit(name=name, limit_nusd=nusd, critical_reserve_nusd=kept) for nusd in amounts]
+    if len(limits) > _MOST_LIMITS:
+        message = f"{len(limits)} limits; try {_MOST_LIMITS} at most"
+        raise ConfigError("--daily", [Problem(path="value", message=message)])
+    return limits

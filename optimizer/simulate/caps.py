@@ -57,6 +57,9 @@ class Calls:
         cheapest_nusd: What it would have cost on its cheapest allowed target; of no account for critical and degraded
             calls, which a limit would not change.
         basis: How ``cheapest_nusd`` is known: ``OWN``, ``SCALED``, ``REPRICED`` or ``UNKNOWN``.
+        taper_nusd: What it would have cost up to its first valid answer, without judges and samples; None = what it
+            did cost.
+        run: Index of the caller's job, -1 = it has none; None = none has one.
         ended_us: When it was answered, microseconds since the epoch; None = nobody asks.
     """
 
@@ -71,6 +74,8 @@ class Calls:
     shadow_nusd: Ints
     cheapest_nusd: Ints
     basis: Bytes
+    taper_nusd: Ints | None = None
+    run: Ints | None = None
     ended_us: Ints | None = None
 
 
@@ -93,6 +98,8 @@ class Sweep:
         already: Calls that it moves and that a limit had moved before, shape ``(n_limits, n_kinds)``.
         moved_by_basis: ``moved`` by how the alternative's cost is known, shape ``(n_limits, BASES)``.
         saved_nusd: Spend as it happened minus spend under the limit, signed, shape ``(n_limits, n_kinds)``.
+        rejected: Calls that a limit refuses, shape ``(n_limits, n_kinds)``.
+        tapered: Calls whose answer is served where they had gone on for want of confidence, same shape.
         doubtful_nusd: What moved calls cost under the limit where that is ``SCALED`` and where it is ``REPRICED``,
             shape ``(n_limits, n_kinds, 2)``.
     """
@@ -107,6 +114,8 @@ class Sweep:
     already: Ints
     moved_by_basis: Ints
     saved_nusd: Ints
+    rejected: Ints
+    tapered: Ints
     doubtful_nusd: Ints
 
 
@@ -116,17 +125,27 @@ def sweep(calls: Calls, limits: Sequence[Limit]) -> Sweep:
     Raises:
         ValueError: A limit or a reserve is negative or above ``UNLIMITED_NUSD``.
     """
-    for limit in limits:
-        if min(limit.limit_nusd, limit.critical_reserve_nusd) < 0:
-            raise ValueError(f"limit {limit.name}: a limit and its reserve are not negative")
-        if max(limit.limit_nusd, limit.critical_reserve_nusd) > UNLIMITED_NUSD:
-            raise ValueError(f"limit {limit.name}: above {UNLIMITED_NUSD} nano-dollars")
+    check(limits)
     found = _Found(calls, limits)
     edges = np.searchsorted(calls.day, np.arange(calls.n_days + 1))
     for day in range(calls.n_days):
         # one day at a time: what is worked on stays small, and in the processor's cache
         found.add(day, _Day(calls, slice(int(edges[day]), int(edges[day + 1]))))
     return found.sweep()
+
+
+def check(limits: Sequence[Limit]) -> None:
+    """Raise what is wrong with limits.
+
+    Raises:
+        ValueError: An amount is negative or above ``UNLIMITED_NUSD``.
+    """
+    for limit in limits:
+        amounts = (limit.limit_nusd, limit.critical_reserve_nusd, limit.taper_nusd or 0, limit.stop_nusd or 0)
+        if min(amounts) < 0:
+            raise ValueError(f"limit {limit.name}: a limit and its reserve are not negative")
+        if max(amounts) > UNLIMITED_NUSD:
+            raise ValueError(f"limit {limit.name}: above {UNLIMITED_NUSD} nano-dollars")
 
 
 class _Day:
@@ -201,12 +220,12 @@ class _Found:
             self._already[number] += np.bincount(by_kind[again], minlength=len(self._already[number]))
         of_basis = hit[movable] * BASES + of.basis[begin:][movable]
         self._basis[number] += np.bincount(of_basis, minlength=len(self._basis[number]))
-        _add_exactly(self._saved[number], by_kind, of.saving[begin:])
+        add_exactly(self._saved[number], by_kind, of.saving[begin:])
         basis = of.basis[begin:]
         doubtful = movable & ((basis == SCALED) | (basis == REPRICED))
         if doubtful.any():
             cell = by_kind[doubtful] * 2 + (basis[doubtful] == REPRICED)
-            _add_exactly(self._doubtful[number], cell, of.capped[begin:][doubtful])
+            add_exactly(self._doubtful[number], cell, of.capped[begin:][doubtful])
 
     def sweep(self) -> Sweep:
         """Return what came of all days."""
@@ -230,6 +249,8 @@ class _Found:
             already=already,
             moved_by_basis=by_basis,
             saved_nusd=saved,
+            rejected=np.zeros((n, kinds), dtype=np.int64),
+            tapered=np.zeros((n, kinds), dtype=np.int64),
             doubtful_nusd=doubtful.reshape(n, kinds, 2),
         )
 
@@ -248,7 +269,7 @@ def _by_reserve(limits: Sequence[Limit]) -> Iterator[tuple[int, list[int]]]:
         yield reserve, [place for place in order if limits[place].critical_reserve_nusd == reserve]
 
 
-def _add_exactly(sums: Ints, cell: Ints, values: Ints) -> None:
+def add_exactly(sums: Ints, cell: Ints, values: Ints) -> None:
     """Add values to their cells; quicker by way of floats where these hold every sum exactly."""
     if float(np.abs(values).sum(dtype=np.float64)) < _EXACT_FLOATS:
         sums += np.rint(np.bincount(cell, values, len(sums))).astype(np.int64)

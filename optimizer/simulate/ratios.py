@@ -26,12 +26,14 @@ class Ratios:
     Attributes:
         ratio: Measured cost over repriced cost, shape ``(n_groups,)``; NaN where there are too few pairs.
         spread: Its standard deviation as a share of it, same shape; 0 where there is no ratio.
+        scatter: How far off one call is, as a share of the mean cost, same shape; 0 where there is no ratio.
         unmeasured: How far off repriced tokens are where there is none: the root mean square of the logarithms of all
             ratios there are, ``USUAL_SPREAD`` with fewer than three.
     """
 
     ratio: Floats
     spread: Floats
+    scatter: Floats
     unmeasured: float
 
 
@@ -56,4 +58,4 @@ def ratios_of(group: Ints, pair: Flags, own: Ints, repriced: Ints, n_groups: int
     np.divide(np.sqrt(off * pairs / np.maximum(pairs - 1, 1)), whole * ratio, out=spread, where=enough & (ratio > 0))
     logs = np.log(ratio[enough & (ratio > 0)])
     unmeasured = float(np.sqrt(np.mean(logs**2))) if logs.size >= _FEWEST_GROUPS else USUAL_SPREAD
-    return Ratios(ratio=ratio, spread=spread, unmeasured=unmeasured)
+    return Ratios(ratio=ratio, spread=spread, scatter=spread * np.sqrt(pairs), unmeasured=unmeasured)

@@ -1,17 +1,18 @@
 """A rehearsal of daily limits on logged traffic: the sweep's exact sums beside what labels say about the answers."""
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
-from optimizer.simulate.caps import NEVER, Calls, Flags, Ints, Sweep, sweep
+from optimizer.simulate.caps import NEVER, Calls, Flags, Ints, Sweep
 from optimizer.simulate.harm import Changes, Floats, Harm, Labels, draw_changes, harm, interval_of
+from optimizer.simulate.limits import Asked, sweep_all
 from optimizer.simulate.steady import Steady, SteadyWay, steady_way
 from router_core.control.records import Interval
-from router_core.decide.guard import Limit
+from router_core.decide.guard import EVERYTHING, Limit, Scope
 from router_core.types import NANO
 
 _LONGEST_CALL_US: Final = 3_600_000_000
@@ -36,14 +37,14 @@ class Kind:
 class CostDoubt:
     """How far off the cost of a kind's alternative may be, as a share of it: standard deviations, shape ``(n_kinds,)``.
 
-    One error holds for all calls of a payload type.
-
     Attributes:
-        scaled: Where it is scaled by what was measured on both targets.
-        repriced: Where it is the served answer's tokens at another price.
+        scaled: Where it is scaled by what was measured on both targets; one error holds for all calls of a type.
+        scatter: What one call by itself is off there.
+        repriced: Where it is the served answer's tokens at another price; one error holds for all calls of a type.
     """
 
     scaled: Floats
+    scatter: Floats
     repriced: Floats
 
 
@@ -74,6 +75,8 @@ class Traffic:
         labels: What labels say about the kinds.
         doubt: How sure the cost of the alternative is; None = as if it were exact.
         uncapped: What was put back to its cost without a limit; None = nothing was.
+        tags: Sets of tags, as ``calls_tags`` names them.
+        calls_tags: Which of them each call has, -1 = none, shape ``(n_calls,)``; None = they were not read.
     """
 
     zone: str
@@ -83,12 +86,49 @@ class Traffic:
     labels: Labels
     doubt: CostDoubt | None = None
     uncapped: Uncapped | None = None
+    tags: tuple[Mapping[str, str], ...] = ()
+    calls_tags: Ints | None = None
+
+    def asked(self, limit: Limit) -> Asked:
+        """Return a limit with the calls that it counts.
+
+        Raises:
+            ValueError: It asks for tags or runs that were not read.
+        """
+        scope = limit.scope
+        if scope == EVERYTHING:
+            return Asked(limit=limit)
+        if (scope.tags and self.calls_tags is None) or (scope.each_run and self.calls.run is None):
+            raise ValueError(f"limit {limit.name}: its tags or runs were not read")
+        tags = np.full(len(self.calls.kind), -1, dtype=np.int64) if self.calls_tags is None else self.calls_tags
+        pairs, of_call = np.unique(np.stack([self.calls.kind, tags]), axis=1, return_inverse=True)
+        counted = np.array([self._counts(scope, int(kind), int(tag)) for kind, tag in pairs.T], dtype=np.bool_)
+        is_counted = counted[of_call] if len(counted) else np.zeros(0, dtype=np.bool_)
+        one = np.zeros(len(tags), dtype=np.int64) if not scope.each_run or self.calls.run is None else self.calls.run
+        return Asked(limit=limit, scope=np.where(is_counted, one, -1))
+
+    def _counts(self, scope: Scope, kind: int, tag: int) -> bool:
+        call = _Counted(
+            payload_type=self.kinds[kind].payload_type or "",
+            run="some" if scope.each_run else None,
+            tags=None if tag < 0 else self.tags[tag],
+        )
+        return scope.key_of(call) is not None
 
     @property
     def type_of_kind(self) -> Ints:
         """Index of the payload type of each kind, shape ``(n_kinds,)``: in order of first appearance."""
         names = {name: place for place, name in enumerate(dict.fromkeys(kind.payload_type for kind in self.kinds))}
         return np.array([names[kind.payload_type] for kind in self.kinds], dtype=np.int64)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Counted:
+    """What a limit's scope looks at."""
+
+    payload_type: str
+    run: str | None
+    tags: Mapping[str, str] | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,6 +162,9 @@ class Effect:
         days_over: Days on which spend under the limit is above the limit all the same.
         moved: Calls degraded that were not degraded in the log.
         already: Calls degraded that were degraded in the log too.
+        rejected: Calls refused.
+        tapered: Calls whose answer is served where they had gone on for want of confidence; what that does to answers
+            is not known.
         moved_by_basis: ``moved`` by how the cost of the alternative is known, in the order of ``caps.OWN`` ...
         harm: What moving ``moved`` does to answers.
         saved_usd: What the limit saves, with the 90 % interval that comes of not knowing the alternative's cost.
@@ -140,6 +183,8 @@ class Effect:
     days_over: int
     moved: int
     already: int
+    rejected: int
+    tapered: int
     moved_by_basis: tuple[int, ...]
     harm: Harm
     saved_usd: Interval
@@ -234,10 +279,12 @@ class Odds:
     Attributes:
         changes: Of the change of the wrong rate in each sample.
         cost: Errors of the alternative's cost in standard deviations, shape ``(n_draws, n_kinds)``: one per type.
+        chance: The same for what single calls are off, shape ``(n_draws,)``.
     """
 
     changes: Changes
     cost: Floats
+    chance: Floats
 
     def outcome(self, traffic: Traffic, swept: Sweep, place: int, kinds: Flags) -> tuple[Floats, Harm]:
         """Return draws of what a limit saves on some kinds of calls, USD, and what it does to their answers."""
@@ -245,6 +292,10 @@ class Odds:
         if traffic.doubt is not None:
             off = swept.doubtful_nusd[place] * np.column_stack([traffic.doubt.scaled, traffic.doubt.repriced])
             saved -= self.cost[:, kinds] @ (off[kinds].sum(axis=1) / NANO)
+            # independent errors of so many calls add up as their squares do
+            alone = (swept.doubtful_nusd[place, :, 0] / NANO * traffic.doubt.scatter) ** 2
+            moved = np.maximum(swept.moved[place], 1)
+            saved -= self.chance * float(np.sqrt((alone / moved)[kinds].sum()))
         return saved, harm(np.where(kinds, swept.moved[place], 0), traffic.labels, self.changes)
 
 
@@ -258,13 +309,13 @@ def rehearse(traffic: Traffic, limits: Sequence[Limit], *, seed: int = 0, n_draw
         n_draws: How many joint draws the intervals rest on.
 
     Raises:
-        ValueError: A limit or a reserve is out of range; see ``caps.sweep``.
+        ValueError: An amount is out of range, or a limit asks for tags or runs that were not read.
     """
-    swept = sweep(traffic.calls, limits)
+    swept = sweep_all(traffic.calls, [traffic.asked(limit) for limit in limits], traffic.days)
     rng = np.random.default_rng(seed)
     changes = draw_changes(traffic.labels, n_draws, rng)
     of_type = rng.standard_normal((n_draws, int(traffic.type_of_kind.max(initial=-1)) + 1))
-    odds = Odds(changes=changes, cost=of_type[:, traffic.type_of_kind])
+    odds = Odds(changes=changes, cost=of_type[:, traffic.type_of_kind], chance=rng.standard_normal(n_draws))
     way = steady_way(traffic.calls, traffic.labels, changes)
     effects = tuple(_effect(traffic, swept, place, odds, way) for place in range(len(limits)))
     return Rehearsal(traffic=traffic, sweep=swept, effects=effects, odds=odds)
@@ -287,6 +338,8 @@ def _effect(traffic: Traffic, swept: Sweep, place: int, odds: Odds, way: SteadyW
         days_over=int((capped > limit.limit_nusd).sum()),
         moved=int(swept.moved[place].sum()),
         already=int(swept.already[place].sum()),
+        rejected=int(swept.rejected[place].sum()),
+        tapered=int(swept.tapered[place].sum()),
         moved_by_basis=tuple(int(number) for number in swept.moved_by_basis[place]),
         harm=done,
         saved_usd=interval_of(saved, saved_usd),

@@ -86,6 +86,7 @@ def uncapped(traffic: Traffic) -> Traffic:
             cost_nusd=demand.cost_nusd,
             cheapest_nusd=cheapest,
             basis=basis,
+            taper_nusd=None if calls.taper_nusd is None else np.where(rows, demand.cost_nusd, calls.taper_nusd),
         ),
         uncapped=Uncapped(
             days=tuple(traffic.days[int(day)] for day in np.unique(calls.day[rows])),

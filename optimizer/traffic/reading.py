@@ -28,8 +28,9 @@ from optimizer.simulate.rehearsal import CostDoubt, Kind, Traffic
 from optimizer.simulate.repricing import Tokens, reprice
 from optimizer.simulate.uncapping import uncapped
 from optimizer.traffic.labels import read_labels
+from optimizer.traffic.names import Names
 from optimizer.traffic.price_slots import prices_by_slot
-from optimizer.traffic.rows import KindRow, TargetName, read_calls, read_kinds
+from optimizer.traffic.rows import KindRow, Needs, TargetName, needs_of, read_calls, read_kinds
 from router_core.decide.compile import Plans, compile_plans
 from router_core.decide.guard import midnight_us
 from router_core.prices import SLOT_US, PriceBook
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
     from router_core.config import RoutingConfig
+    from router_core.decide.guard import Limit
     from router_core.types import Price
 
 _NO_COST = np.iinfo(np.int64).max
@@ -76,9 +78,18 @@ class _Columns:
     own_nusd: list[Ints] = field(default_factory=list[Ints])
     target: list[Ints] = field(default_factory=list[Ints])
     pair: list[Flags] = field(default_factory=list[Flags])
+    taper_nusd: list[Ints] = field(default_factory=list[Ints])
+    runs: Names = field(default_factory=Names)
+    tags: Names = field(default_factory=Names)
 
 
-def read_traffic(connection: "DuckDBPyConnection", config: "RoutingConfig", first: dt.date, until: dt.date) -> Traffic:
+def read_traffic(
+    connection: "DuckDBPyConnection",
+    config: "RoutingConfig",
+    first: dt.date,
+    until: dt.date,
+    limits: "Sequence[Limit]" = (),
+) -> Traffic:
     """Return the dated calls of some local days, whatever their source, ready to be replayed.
 
     Args:
@@ -86,6 +97,7 @@ def read_traffic(connection: "DuckDBPyConnection", config: "RoutingConfig", firs
         config: Names the zone, the tiers, the prices, and the lowest tier of each payload type.
         first: First local day in the config's zone.
         until: The day after the last one.
+        limits: What will be tried: what they look at beyond spend is read as well.
     """
     zone = ZoneInfo(config.timezone)
     days = tuple(first + dt.timedelta(number) for number in range((until - first).days))
@@ -95,17 +107,28 @@ def read_traffic(connection: "DuckDBPyConnection", config: "RoutingConfig", firs
     types = [row.payload_type for row in rows]
     plans = compile_plans(config)
     market = _market(config, plans, types)
-    columns = _Columns()
-    for batch in read_calls(connection, rows, market.targets, window):
-        _add(columns, batch, market)
-    calls, capped, doubt = _calls(columns, market, types, starts)
+    columns, needs = _Columns(), needs_of(limits)
+    for batch in read_calls(connection, rows, market.targets, window, needs):
+        _add(columns, batch, market, needs)
+    calls, capped, doubt, order = _calls(columns, market, types, starts)
     kinds = tuple(
         Kind(payload_type=row.payload_type, tier_served=row.tier_served, tier_capped=capped.get(row.payload_type))
         for row in rows
     )
     prices = [_error_cost(row, plans) for row in rows]
     labels = read_labels(connection, kinds, np.array(prices, dtype=np.float64), window)
-    return uncapped(Traffic(zone=config.timezone, days=days, calls=calls, kinds=kinds, labels=labels, doubt=doubt))
+    return uncapped(
+        Traffic(
+            zone=config.timezone,
+            days=days,
+            calls=calls,
+            kinds=kinds,
+            labels=labels,
+            doubt=doubt,
+            tags=columns.tags.read(),
+            calls_tags=columns.tags.of_calls(order) if needs.tags else None,
+        )
+    )
 
 
 def _instant(at_us: Any) -> dt.datetime:
@@ -130,9 +153,19 @@ def _market(config: "RoutingConfig", plans: Plans, types: Sequence[str | None]) 
     return _Market(targets, allowed, PriceBook(config.prices, config.on_unpriced, version=config.content_hash))
 
 
-def _add(columns: _Columns, batch: "pa.RecordBatch", market: _Market) -> None:
+def _add(columns: _Columns, batch: "pa.RecordBatch", market: _Market, needs: Needs) -> None:
     """Take in a batch: what is kept of each call is a few numbers, its tokens and attempts are not."""
-    found = {name: batch.column(name).to_numpy(zero_copy_only=False) for name in batch.schema.names}
+    found = {
+        name: batch.column(name).to_numpy(zero_copy_only=False)
+        for name in batch.schema.names
+        if name not in ("run", "tags")
+    }
+    if needs.taper:
+        columns.taper_nusd.append(found["taper_nusd"])
+    if needs.runs:
+        columns.runs.add(batch.column("run"))
+    if needs.tags:
+        columns.tags.add(batch.column("tags"))
     n_targets = len(market.targets)
     kind = found["kind"]
     tokens = Tokens(**{name: found[name] for name in ("input", "cached", "write_5m", "write_1h", "output")})
@@ -192,8 +225,8 @@ def _own_cost(target: Ints, asked: Ints, shadows: Ints, targets: Sequence[Target
 
 def _calls(
     columns: _Columns, market: _Market, types: Sequence[str | None], starts: Ints
-) -> tuple[Calls, dict[str | None, str], CostDoubt]:
-    """Return the calls in order, the tier that each payload type is mostly moved to, and how sure the cost there is."""
+) -> tuple[Calls, dict[str | None, str], CostDoubt, Ints]:
+    """Return the calls in order, the tier each type is mostly moved to, how sure its cost is, and that order."""
     at_us = _joined(columns.at_us, np.int64)
     order = np.lexsort((_joined(columns.tie, np.int64), _joined(columns.seq, np.int64), at_us))
     kind = _joined(columns.kind, np.int64)[order]
@@ -212,8 +245,10 @@ def _calls(
     capped = {
         name: market.targets[int(place)].tier for name, row, place in zip(names, uses, mostly, strict=True) if row.any()
     }
+    usual = of_type * len(market.targets) + mostly[of_type]
     doubt = CostDoubt(
-        scaled=ratios.spread[of_type * len(market.targets) + mostly[of_type]],
+        scaled=ratios.spread[usual],
+        scatter=ratios.scatter[usual],
         repriced=np.full(len(types), ratios.unmeasured),
     )
     at_us = at_us[order]
@@ -229,9 +264,11 @@ def _calls(
         shadow_nusd=_joined(columns.shadow_nusd, np.int64)[order],
         cheapest_nusd=cheapest,
         basis=basis,
+        taper_nusd=_joined(columns.taper_nusd, np.int64)[order] if columns.taper_nusd else None,
+        run=columns.runs.of_calls(order) if columns.runs.is_read else None,
         ended_us=_joined(columns.ended_us, np.int64)[order],
     )
-    return calls, capped, doubt
+    return calls, capped, doubt, order
 
 
 def _joined(parts: Sequence[Any], kind: Any) -> Any:

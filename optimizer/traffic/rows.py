@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from duckdb import DuckDBPyConnection
 
+    from router_core.decide.guard import Limit
+
 _BATCH_ROWS = 200_000
 # an attempt begins within its call's deadline; a shadow may wait a little longer
 _ATTEMPTS_WITHIN = dt.timedelta(days=2)
@@ -42,6 +44,29 @@ class KindRow(NamedTuple):
     error_cost_nusd: float | None
 
 
+class Needs(NamedTuple):
+    """What limits look at beyond spend.
+
+    Attributes:
+        taper: What calls cost up to their first valid answer.
+        runs: The callers' jobs.
+        tags: The callers' tags.
+    """
+
+    taper: bool = False
+    runs: bool = False
+    tags: bool = False
+
+
+def needs_of(limits: "Sequence[Limit]") -> Needs:
+    """Return what limits look at."""
+    return Needs(
+        taper=any(limit.taper_nusd is not None or limit.switch_at == "task" for limit in limits),
+        runs=any(limit.scope.each_run or limit.switch_at == "task" for limit in limits),
+        tags=any(limit.scope.tags for limit in limits),
+    )
+
+
 def read_kinds(connection: "DuckDBPyConnection", window: Window) -> tuple[KindRow, ...]:
     """Return the kinds of calls in a window, in order of their names."""
     found = connection.execute(
@@ -55,7 +80,11 @@ def read_kinds(connection: "DuckDBPyConnection", window: Window) -> tuple[KindRo
 
 
 def read_calls(
-    connection: "DuckDBPyConnection", kinds: Sequence[KindRow], targets: Sequence[TargetName], window: Window
+    connection: "DuckDBPyConnection",
+    kinds: Sequence[KindRow],
+    targets: Sequence[TargetName],
+    window: Window,
+    needs: Needs,
 ) -> Iterator["pa.RecordBatch"]:
     """Yield the calls of a window, one row per call, in no order.
 
@@ -63,7 +92,8 @@ def read_calls(
     (index), ``critical``, ``degraded``, ``cost_nusd`` (all roles but shadow), ``shadow_nusd``; of the served attempt
     ``input`` and ``output`` (tokens, -1 = not reported), ``cached``, ``write_5m``, ``write_1h``, ``model`` (index of
     the first target of that model, -1 = none); per target i ``own{i}`` and ``shadow{i}``: what the call's attempts
-    there did cost, -1 = none has a cost.
+    there did cost, -1 = none has a cost. Where they are needed: ``taper_nusd`` (cost up to the first valid answer,
+    without judges and samples), ``run`` and ``tags`` (text, "" = none).
     """
     bound: dict[str, Any] = {
         **window,
@@ -80,16 +110,18 @@ def read_calls(
         for name, role in (("own", "role <> 'shadow'"), ("shadow", "role = 'shadow'")):
             sums.append(f", sum(cost_nusd) FILTER ({role} AND {there})::BIGINT AS {name}{place}")
             seen.append(f", coalesce({name}{place}, -1) AS {name}{place}")
+    first, until_first, told = _first_valid(needs.taper)
     query = f"""
         WITH kinds AS (
             SELECT unnest($types::VARCHAR[]) AS payload_type, unnest($tiers::VARCHAR[]) AS tier_served,
                 generate_subscripts($types::VARCHAR[], 1) - 1 AS kind
         ),
         near AS (FROM attempts WHERE started_at >= $first AND started_at < $attempts_until),
+        {first}
         spent AS (
             SELECT call_id, sum(cost_nusd) FILTER (role <> 'shadow')::BIGINT AS cost_nusd,
-                sum(cost_nusd) FILTER (role = 'shadow')::BIGINT AS shadow_nusd {" ".join(sums)}
-            FROM near GROUP BY call_id
+                sum(cost_nusd) FILTER (role = 'shadow')::BIGINT AS shadow_nusd {until_first} {" ".join(sums)}
+            FROM near {told} GROUP BY call_id
         ),
         served AS (
             SELECT attempt_id, input_tokens, cached_tokens, cache_write_5m_tokens, cache_write_1h_tokens,
@@ -104,7 +136,10 @@ def read_calls(
             coalesce(spent.cost_nusd, 0) AS cost_nusd, coalesce(spent.shadow_nusd, 0) AS shadow_nusd,
             coalesce(input_tokens, -1) AS input, coalesce(cached_tokens, 0) AS cached,
             coalesce(cache_write_5m_tokens, 0) AS write_5m, coalesce(cache_write_1h_tokens, 0) AS write_1h,
-            coalesce(output_tokens, -1) AS output, coalesce(served.model, -1)::BIGINT AS model {" ".join(seen)}
+            coalesce(output_tokens, -1) AS output, coalesce(served.model, -1)::BIGINT AS model
+            {", coalesce(spent.taper_nusd, 0) AS taper_nusd" if needs.taper else ""}
+            {", coalesce(calls.run, '') AS run" if needs.runs else ""}
+            {", coalesce(CAST(calls.tags AS VARCHAR), '') AS tags" if needs.tags else ""} {" ".join(seen)}
         FROM calls
         JOIN kinds ON calls.payload_type IS NOT DISTINCT FROM kinds.payload_type
             AND calls.tier_served IS NOT DISTINCT FROM kinds.tier_served
@@ -112,3 +147,16 @@ def read_calls(
         LEFT JOIN served ON served.attempt_id = calls.served_attempt_id
         WHERE {_IN_WINDOW}"""
     yield from cast("pa.RecordBatchReader", connection.sql(query, params=bound).to_arrow_reader(_BATCH_ROWS))
+
+
+def _first_valid(is_needed: bool) -> tuple[str, str, str]:
+    """Return what finds each call's first valid answer, what sums up to it, and how the two are joined."""
+    if not is_needed:
+        return "", "", ""
+    first = """firsts AS (
+            SELECT call_id, min(n) AS first_valid FROM near
+            WHERE status = 'ok' AND role NOT IN ('shadow', 'judge', 'sample') GROUP BY call_id
+        ),"""
+    up_to = """, sum(cost_nusd) FILTER (role NOT IN ('shadow', 'judge', 'sample')
+                AND (first_valid IS NULL OR n <= first_valid))::BIGINT AS taper_nusd"""
+    return first, up_to, "LEFT JOIN firsts USING (call_id)"

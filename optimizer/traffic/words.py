@@ -7,6 +7,7 @@ from optimizer.simulate.caps import OWN, REPRICED, SCALED, UNKNOWN
 from optimizer.simulate.ratios import FEWEST_PAIRS
 from optimizer.simulate.rehearsal import Effect
 from optimizer.traffic.labels import FEWEST_LABELS
+from router_core.decide.guard import EVERYTHING
 from router_core.types import NANO
 
 RULE: Final = (
@@ -26,9 +27,10 @@ BASIS_WORDS: Final[Mapping[int, str]] = {
 def assumptions(effects: Sequence[Effect]) -> Iterator[str]:
     """Yield what the effects take for granted; numbers are the largest among them."""
     yield RULE
+    yield from _severer(effects)
     yield (
         "A call's spend counts whole from its beginning. Reservations of requests in flight are not replayed, so with "
-        "many calls at once a real limit trips a few calls earlier."
+        "many calls at once a real limit trips a few calls earlier; nor are shadows left out that it might not cover."
     )
     for basis, words in BASIS_WORDS.items():
         number = max((effect.moved_by_basis[basis] for effect in effects), default=0)
@@ -61,6 +63,29 @@ def assumptions(effects: Sequence[Effect]) -> Iterator[str]:
             f"Wrong answers of {_up_to(effects)}{unpriced:,} degraded calls have no error price; impact and net leave "
             "them out."
         )
+
+
+def _severer(effects: Sequence[Effect]) -> Iterator[str]:
+    limits = [effect.limit for effect in effects]
+    if any(limit.per != "day" or limit.scope != EVERYTHING for limit in limits):
+        yield (
+            "This budget counts, and moves, the calls of its scope; what is reached stays reached until its week or "
+            "month ends, or its rolling window is below the taper again."
+        )
+    tapered = max((effect.tapered for effect in effects), default=0)
+    if tapered:
+        yield (
+            f"Taper: no shadows, judges or samples, and the first valid answer is served: {_up_to(effects)}{tapered:,} "
+            "calls had gone on for want of confidence. What that does to answers is in no figure."
+        )
+    rejected = max((effect.rejected for effect in effects), default=0)
+    if rejected:
+        yield (
+            f"{_up_to(effects).capitalize()}{rejected:,} calls would be refused, and cost nothing. What their callers "
+            "lose by that is in no figure."
+        )
+    if any(limit.switch_at == "task" for limit in limits):
+        yield "Jobs that have begun before the limit is reached keep their models, within a tenth of it more."
 
 
 def _uncapped(effects: Sequence[Effect]) -> Iterator[str]:

@@ -12,14 +12,16 @@ from router_core.call_log.terminal import counted, safe, table, usd
 
 _MODELS_SHOWN = 8
 _PLACES_SHOWN = 3
+_COLUMNS_SHOWN = 12
 
 
-def log_import_text(report: LogImportReport, *, guessed: bool) -> str:
+def log_import_text(report: LogImportReport, *, guessed: bool, unread: Sequence[str] = ()) -> str:
     """Return what an import of a log did.
 
     Args:
         report: What it did.
         guessed: Whether the format was told by the content.
+        unread: Columns that its map has no use for.
     """
     lines = [
         f"{safe(report.file)}: read as {report.format}"
@@ -29,6 +31,10 @@ def log_import_text(report: LogImportReport, *, guessed: bool) -> str:
         *(f"  left out: {safe(one.text(), 300)}" for one in report.skipped),
         *(f"  not read: {safe(one.text(), 300)}" for one in report.not_read),
     ]
+    if unread:
+        names = ", ".join(safe(name, 60) for name in unread[:_COLUMNS_SHOWN])
+        more = f" and {len(unread) - _COLUMNS_SHOWN:,} more" if len(unread) > _COLUMNS_SHOWN else ""
+        lines.append(f"  columns that are not read: {names}{more}; say what one holds with --map COLUMN=FIELD")
     if report.rows_kept:
         lines += [*_facts(report), *_costs(report), *_drift_lines(report.drift)]
     if report.preview:

@@ -3,6 +3,7 @@
 import datetime as dt
 import hashlib
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -99,7 +100,7 @@ def import_file(
     It is imported whole or not at all; importing it again changes nothing, and of overlapping exports each request
     counts once. Prompts and answers are never imported, only their lengths.
     """
-    from router_core.call_log.importers import formats, maps, own, postgres
+    from router_core.call_log.importers import formats, generic_map, maps, own, postgres
 
     target = find_home(home)
     places = filter(None, (place.strip() for place in (payload_type_from or "").split(",")))
@@ -126,7 +127,10 @@ def import_file(
         return
     log_map = maps.edited(formats.map_of(name, found), options.edits)
     formats.require_fields(path, log_map, found.columns)
-    _import_log(target, _file_source(path), log_map, options, guessed=file_format == ImportFormat.auto)
+    # of the known tools much is left out on purpose
+    unread = generic_map.unread(log_map, found.columns) if log_map.name == formats.TABLE else ()
+    is_guessed = file_format == ImportFormat.auto
+    _import_log(target, _file_source(path), log_map, options, guessed=is_guessed, unread=unread)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,7 +182,15 @@ def _import_database(home: "Home", address: str, file_format: ImportFormat, opti
     _import_log(home, source, log_map, options, guessed=False)
 
 
-def _import_log(home: "Home", source: "LogSource", log_map: "LogMap", options: _Options, *, guessed: bool) -> None:
+def _import_log(
+    home: "Home",
+    source: "LogSource",
+    log_map: "LogMap",
+    options: _Options,
+    *,
+    guessed: bool,
+    unread: Sequence[str] = (),
+) -> None:
     from router_core.call_log.importers.logs import import_log
     from router_core.call_log.transfer_text import log_import_text
 
@@ -200,7 +212,7 @@ def _import_log(home: "Home", source: "LogSource", log_map: "LogMap", options: _
     if options.as_json:
         print_json(report)
     else:
-        typer.echo(log_import_text(report, guessed=guessed))
+        typer.echo(log_import_text(report, guessed=guessed, unread=unread))
 
 
 def _rules(home: "Home", options: _Options, file: str) -> "ImportRules":

@@ -147,7 +147,7 @@ def test_payload_types_by_type_and_by_tier(demo: Path) -> None:
     app.segmented_control(key="group").set_value("type and tier").run()
     cells = next(frame.value for frame in app.dataframe if "Tier" in frame.value)
     for _, row in cells.iterrows():
-        assert_row(row, raw(demo, payload_type=row["Payload type"], tier=row["Tier"]), calls="Calls served")
+        assert_row(row, raw(demo, payload_type=str(row["Payload type"]), tier=str(row["Tier"])), calls="Calls served")
 
 
 def test_one_payload_type_and_its_tiers(demo: Path) -> None:

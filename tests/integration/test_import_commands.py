@@ -35,6 +35,21 @@ def test_import_says_what_it_guessed_and_how_far_costs_are_apart(tierwise: Tierw
     assert tierwise("spend", "--json").json()[0]["attempts"] == 3
 
 
+def test_columns_of_a_table_that_no_name_tells_are_said_before_their_figures_are_missed(
+    tierwise: Tierwise, tmp_path: Path
+) -> None:
+    rows = [{"created": "2026-11-03T10:00:00Z", "model": "m", "tok_out": 5, "meta": {"task": "a"}, "\x1b[31mx": 1}]
+    file = write_jsonl(tmp_path / "x.jsonl", rows)
+    guessed = tierwise("import", file, "--dry-run")
+    options = ("--map", "tok_out=output_tokens", "--payload-type-from", "meta.task")
+    mapped = tierwise("import", file, *options)
+    spend = tierwise("import", write_csv(tmp_path / "spend.csv", [spend_row()]))
+
+    assert "columns that are not read: tok_out, meta, \\x1b[31mx; say what one holds with --map" in guessed.out
+    assert "columns that are not read: \\x1b[31mx; say" in mapped.out
+    assert "columns that are not read" not in spend.out
+
+
 def test_one_row_is_not_reported_as_many(tierwise: Tierwise, tmp_path: Path) -> None:
     file = write_csv(tmp_path / "spend.csv", [spend_row()])
     imported = tierwise("import", file)

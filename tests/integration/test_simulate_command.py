@@ -1,11 +1,14 @@
 """``tierwise simulate cap``: what it prints for people and for programs, and what it refuses."""
 
 from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
 from router_core.call_log.home import Home
 from router_core.call_log.spool import Spool
+from router_core.decide.guard import midnight_us
 from tests.builders import make_attempt_line, make_call_line
 from tests.command_line import Tierwise
 from tests.traffic import CAPPED_CONFIG, FIRST, write_capped_log
@@ -120,3 +123,93 @@ def test_without_a_log_it_says_how_to_make_one(tierwise: Tierwise) -> None:
     ended = tierwise("simulate", "cap", "--daily", "1")
     assert ended.code == 2
     assert "tierwise demo" in ended.err
+
+
+BUDGETS = (
+    "  - {name: weekly, per: week, usd: 0.1, critical_reserve_usd: 0.01, taper_from: 0.5, stop_usd: 0.12}\n"
+    "  - {name: writing, usd: 0.01, on_limit: reject, scope: {payload_types: [y.write]}}\n"
+    "  - {name: each job, per: rolling, window_h: 6, usd: 0.001, switch_at: task, scope: {run: true}}\n"
+    "  - {name: ours, usd: 0.005, scope: {tag: {team: ours}}}\n"
+)
+
+
+@pytest.fixture
+def budgets(tmp_path: Path) -> Path:
+    path = tmp_path / "budgets.yaml"
+    path.write_text(CAPPED_CONFIG.split("budgets:")[0] + "budgets:\n" + BUDGETS)
+    return path
+
+
+def tried(tierwise: Tierwise, budgets: Path, *arguments: str) -> dict[str, Any]:
+    (limit,) = tierwise("simulate", "cap", "--config", budgets, "--json", *SINCE, *arguments).json()["limits"]
+    return limit
+
+
+def test_a_budget_of_the_config_is_tried_with_all_that_it_says(tierwise: Tierwise, home: Home, budgets: Path) -> None:
+    weekly = tried(tierwise, budgets, "--budget", "weekly")
+    assert (weekly["limit"]["per"], weekly["limit"]["taper_nusd"], weekly["limit"]["stop_nusd"]) == (
+        "week", 45_000_000, 120_000_000,
+    )  # fmt: skip
+    # 300 calls at 0.0007 USD and their shadows, over two weeks: the taper ends the shadows, the limit ends the rest
+    assert weekly["calls_degraded"] > 0
+    assert weekly["saved_nusd"] > 0
+    dearer = tried(tierwise, budgets, "--budget", "weekly", "--usd", "0.2")
+    assert dearer["limit"]["taper_nusd"] == 95_000_000
+    assert dearer["calls_degraded"] < weekly["calls_degraded"]
+
+
+def test_a_scope_counts_and_moves_its_own_calls_only(tierwise: Tierwise, home: Home, budgets: Path) -> None:
+    writing = tried(tierwise, budgets, "--budget", "writing")
+    assert writing["calls_rejected"] > 0
+    assert writing["calls_degraded"] == 0
+    touched = {row["payload_type"] for row in writing["by_type"] if row["saved_nusd"]}
+    assert touched == {"y.write"}
+    # nobody tagged anything, and no call belongs to a job
+    assert tried(tierwise, budgets, "--budget", "ours")["saved_nusd"] == 0
+    assert tried(tierwise, budgets, "--budget", "each job")["saved_nusd"] == 0
+
+
+def test_tags_and_jobs_are_read_from_the_log(tierwise: Tierwise, home: Home, budgets: Path) -> None:
+    spool, zone = Spool(home.spool), ZoneInfo("Europe/Berlin")
+    for number in range(40):
+        at, own = midnight_us(FIRST, zone) + number * 60_000_000, number % 2 == 0
+        ids = {"call_id": f"t{number:03}", "payload_type": "x.extract", "run": f"job-{number % 4}"}
+        served = {"tier": "top", "request_model": "b/large", "cost_nusd": 700_000}
+        spool.write(
+            make_attempt_line(attempt_id=f"t{number:03}-1", started_at=at, **ids, **served),
+            make_call_line(ts=at, served_attempt_id=f"t{number:03}-1", tier_served="top", cost_nusd=700_000,
+                           tags={"team": "ours"} if own else {"team": "theirs"}, seq=number, **ids),
+        )  # fmt: skip
+    spool.close()
+    ours = tried(tierwise, budgets, "--budget", "ours")
+    # of twenty calls at 0.0007 USD the first eight reach 0.005 USD
+    assert ours["calls_degraded"] == 12
+    jobs = tried(tierwise, budgets, "--budget", "each job")
+    # each of four jobs may spend 0.001 USD in six hours, and keeps its model for a tenth more: two calls of ten
+    assert jobs["calls_degraded"] == 4 * 8
+
+
+def test_a_person_reads_what_taper_and_refusals_do(tierwise: Tierwise, home: Home, budgets: Path) -> None:
+    out = " ".join(tierwise("simulate", "cap", "--config", budgets, "--budget", "writing", *SINCE).out.split())
+    assert "the budget writing, per day" in out
+    assert "calls would be refused, and cost nothing" in out
+    out = " ".join(tierwise("simulate", "cap", "--config", budgets, "--budget", "weekly", *SINCE).out.split())
+    assert "the budget weekly, per week" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ((), "give daily limits to try"),
+        (("--daily", "1", "--budget", "weekly"), "give daily limits to try"),
+        (("--daily", "1", "--usd", "2"), "give daily limits to try"),
+        (("--budget", "none such"), "no budget 'none such' in the config (weekly, writing, each job, ours)"),
+        (("--budget", "weekly", "--usd", "-1"), "'-1' is no amount of USD"),
+    ],
+)
+def test_a_budget_that_is_not_there_is_told(
+    tierwise: Tierwise, home: Home, budgets: Path, arguments: tuple[str, ...], said: str
+) -> None:
+    ended = tierwise("simulate", "cap", "--config", budgets, *arguments)
+    assert (ended.code, ended.out) == (2, "")
+    assert said in ended.err

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import Any, Final
 
 from router_core.call_log.importers.maps import LogMap
@@ -97,6 +98,14 @@ def guess(columns: Sequence[str], samples: Sequence[Mapping[str, Any]] = ()) -> 
 def missing(log_map: LogMap) -> list[str]:
     """Return the fields that a log cannot do without and that the map has no place for."""
     return [name for name in NEEDED if name not in log_map.places]
+
+
+def unread(log_map: LogMap, columns: Sequence[str]) -> list[str]:
+    """Return the columns that the map has no use for."""
+    places = [*chain(*log_map.places.values()), *log_map.payload_type, *log_map.tags]
+    # a place may lead into a column: metadata.task
+    used = {*places, *(place.partition(".")[0] for place in places)}
+    return [name for name in columns if name not in used]
 
 
 def _plain(name: str) -> str:

@@ -79,7 +79,7 @@ def test_what_is_not_known_of_the_alternatives_cost_widens_what_is_saved() -> No
     made = make_traffic()
     calls = replace(made.calls, basis=np.full(30, SCALED, dtype=np.uint8))
     sure = rehearse(replace(made, calls=calls), [NOTHING]).effects[0]
-    doubt = CostDoubt(scaled=np.full(3, 0.2), repriced=np.full(3, 0.9))
+    doubt = CostDoubt(scaled=np.full(3, 0.2), scatter=np.zeros(3), repriced=np.full(3, 0.9))
     unsure = rehearse(replace(made, calls=calls, doubt=doubt), [NOTHING], n_draws=4_000).effects[0]
     assert sure.saved_usd.low == sure.saved_usd.high == pytest.approx(27 * 0.9)
     # three types of nine calls at 0.10 USD, each off by a fifth
