@@ -20,6 +20,7 @@ from router_core.decide.packing import (
     item_ids,
     packed_messages,
     packed_schema,
+    prompt_size,
     small_task,
     split,
 )
@@ -313,7 +314,7 @@ def _deal(
 def _usages(group: Sequence[Rider], usage: Usage, parts: Sequence[Entry | None]) -> list[Usage]:
     n = len(group)
     own = [len(rider.small.text) for rider in group]
-    common = _size(group[0].small.prefix) + _schema_size(group[0].task)
+    common = prompt_size(group[0].small.prefix, schema_of(group[0].task.response_format))
     taken = [common + n * size for size in own]
     given = [0 if part is None else part.weight for part in parts]
     if usage.input_tokens is None or usage.output_tokens is None:
@@ -373,12 +374,12 @@ def _alone(
     usage = response.usage
     if usage.input_tokens is None or usage.output_tokens is None:
         return [(None, 0)] * len(group)
-    whole = _size(packed.messages) + _dumped_size(packed.response_format)
+    whole = prompt_size(packed.messages, packed.response_format)
     per_character = usage.input_tokens / max(1, whole)
     per_reply = usage.output_tokens / max(1, len(response.text))
     found: list[tuple[int | None, int]] = []
     for rider, part in zip(group, parts, strict=True):
-        tokens = round((_size(rider.task.messages) + _schema_size(rider.task)) * per_character)
+        tokens = round(prompt_size(rider.task.messages, schema_of(rider.task.response_format)) * per_character)
         said = 0 if part is None else round(len(part.text) * per_reply)
         own = Usage(input_tokens=tokens, cached_tokens=min(tokens, usage.cached_tokens), output_tokens=said)
         found.append((receipt(own, price).cost_nusd, tokens))
@@ -389,17 +390,5 @@ def seat_tokens(smalls: Sequence[Small], task: Task) -> list[int]:
     """Return each task's share of a common prompt, tokens."""
     if not smalls:
         return []
-    common = _size(smalls[0].prefix) + _schema_size(task)
+    common = prompt_size(smalls[0].prefix, schema_of(task.response_format))
     return [(common // len(smalls) + len(small.text)) // _CHARS_PER_TOKEN + 1 for small in smalls]
-
-
-def _size(messages: Sequence[Mapping[str, Any]]) -> int:
-    return sum(len(str(message.get("content"))) for message in messages)
-
-
-def _schema_size(task: Task) -> int:
-    return _dumped_size(schema_of(task.response_format))
-
-
-def _dumped_size(schema: Any) -> int:
-    return 0 if schema is None else len(orjson.dumps(schema))

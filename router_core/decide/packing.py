@@ -238,3 +238,9 @@ def _refs(schema: object) -> list[str]:
         for value in cast("Sequence[object]", schema):
             found += _refs(value)
     return found
+
+
+def prompt_size(messages: Sequence[Message], schema: Any) -> int:
+    """Return the size of a prompt, characters, with the schema that its answer is asked to follow; None = no schema."""
+    said = sum(len(str(message.get("content"))) for message in messages)
+    return said + (0 if schema is None else len(orjson.dumps(schema)))
