@@ -10,7 +10,7 @@ from dashboard.periods import Period
 from dashboard.queries import read_overview
 from dashboard.sums import Filters
 from optimizer.log_facts import read_facts
-from optimizer.traffic.rows import TargetName, read_calls, read_kinds
+from optimizer.traffic.rows import TargetName, needs_of, read_calls, read_kinds
 from router_core.call_log.home import Home
 from router_core.call_log.ingest import ingest_once
 from router_core.call_log.read import reading
@@ -61,8 +61,8 @@ def test_only_calls_that_took_their_whole_path_are_evidence(home: Home) -> None:
 
 def test_calls_that_asked_nobody_meet_no_limit(home: Home) -> None:
     with reading(home) as log:
-        kinds = read_kinds(log, WINDOW)
-        rows = sum(batch.num_rows for batch in read_calls(log, kinds, [TargetName("cheap", "a/small")], WINDOW))
+        kinds, targets = read_kinds(log, WINDOW), [TargetName("cheap", "a/small")]
+        rows = sum(batch.num_rows for batch in read_calls(log, kinds, targets, WINDOW, needs_of([])))
     assert {kind.tier_served for kind in kinds} == {"cheap", "mid", None}
     assert rows == 3
 
