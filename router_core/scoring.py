@@ -75,6 +75,7 @@ class Told:
             answered=self.status != "failed",
             confidence=self.confidence,
             facts=facts,
+            refused=action.role == "sample" and self.error_type == "content_policy",
         )
 
 

@@ -410,7 +410,7 @@ class Answer:
         call_id: The call's id in the log.
         degraded: True when a limit moved the call below its plan.
         reason: Why this answer was served, e.g. ``accepted``, ``last_step``, ``escalation_failed``, ``guard``,
-            ``pre_check``.
+            ``content_policy``, ``pre_check``.
         latency_ms: Wall time of the whole call.
         raw: The client's own response object of the served attempt; None of an answer that cost nothing.
         cache_hit: Whether an earlier run has paid for it.

@@ -353,9 +353,15 @@ def _show_call(home: "Home", call_id: str, *, as_json: bool) -> None:
 
 
 def _catch_up(home: "Home") -> None:
-    from router_core.watch import ensure_ingested
+    """Bring the log up to date; one that cannot be written now is shown as it is, and that is said."""
+    from router_core.watch import IngestFailedError, ensure_ingested
 
-    ensure_ingested(home)
+    try:
+        ensure_ingested(home)
+    except (IngestFailedError, OSError) as error:
+        if not home.log.exists():
+            raise
+        typer.echo(f"tierwise: shown without the newest lines, which cannot be taken in now: {error}", err=True)
 
 
 def _read_config(path: Path) -> bytes:

@@ -16,6 +16,7 @@ AcceptReason = Literal[
     "limits",  # the call's own limits forbid going on
     "streamed",  # its pieces were handed out as they came: it is served, whatever was found in it afterwards
     "breaker",  # so many calls of the type would go up that none does
+    "content_policy",  # asked the same once more, the provider declined the content: nobody else may be asked
 ]
 ExhaustedReason = Literal[
     "no_valid_answer",  # nobody is left to ask
@@ -159,6 +160,7 @@ class Scored:
         step: Index of the answer's step.
         target: Index of the answer's target.
         answered: Whether there was an answer; after a request that failed no other is made.
+        refused: Whether the answer's own target, asked the same once more, declined the content.
         confidence: How sure the answer is by now.
         facts: The world afterwards.
     """
@@ -170,6 +172,7 @@ class Scored:
     answered: bool
     confidence: Confidence
     facts: Facts
+    refused: bool = False
 
 
 Fact = Opened | Failed | Returned | Checked | Merged | Scored

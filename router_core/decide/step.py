@@ -134,6 +134,8 @@ def _after_answer(plan: Plan, trace: Trace, answered: Answered) -> Action:
         return Accept(n=n, reason="streamed")
     if isinstance(answered, Scored):
         n = answered.about
+        if answered.refused:
+            return Accept(n=n, reason="content_policy")
     elif not answered.valid:
         alone = _alone(plan, trace, answered) if isinstance(answered, Checked) and answered.packed else None
         return alone or _after_invalid(plan, trace, answered)

@@ -198,6 +198,7 @@ def _scored(row: Mapping[str, Any], attempts: Sequence[Mapping[str, Any]], earli
             answered=answered,
             confidence=confidence,
             facts=_load(_logged(row, "facts")),
+            refused=row["role"] == "sample" and row["error_type"] == "content_policy",
         )
     ]
 

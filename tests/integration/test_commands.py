@@ -4,6 +4,7 @@ import importlib.util
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -47,6 +48,21 @@ def log_lines(home: Home, *lines: dict[str, Any]) -> None:
 
 def spend_rows(tierwise: Tierwise, *arguments: str) -> dict[str | None, dict[str, Any]]:
     return {row["key"]: row for row in tierwise("spend", "--json", *arguments).json()}
+
+
+def test_log_that_cannot_be_written_now_is_shown_as_it_is(tierwise: Tierwise, home: Home) -> None:
+    log_lines(home, make_attempt_line(), make_call_line())
+    spool = Spool(home.spool)
+    spool.write(make_call_line(call_id="c-2"))
+    spool.close()
+    shutil.rmtree(home.root / "stage", ignore_errors=True)
+    # where lines are put on their way into the log, no folder can be
+    (home.root / "stage").write_bytes(b"")
+    shown = tierwise("calls", "--json", "--home", home.root)
+
+    assert [row["call_id"] for row in shown.json()] == ["c-1"]
+    assert shown.err.startswith("tierwise: shown without the newest lines, which cannot be taken in now: ")
+    assert tierwise("ingest", "--home", home.root).code == 1
 
 
 # --- spend

@@ -157,7 +157,9 @@ def drive(plan: Plan, data: st.DataObject) -> Run:
                 clock_us += data.draw(st.integers(0, action.timeout_us))
                 where = {"n": n, "about": about, **run.place(about)}
                 answered = data.draw(st.booleans())
-                run.trace.append(Scored(**where, answered=answered, confidence=confidence(), facts=facts()))
+                refused = action.role == "sample" and not answered and data.draw(st.booleans())
+                fact = Scored(**where, answered=answered, refused=refused, confidence=confidence(), facts=facts())
+                run.trace.append(fact)
             case Check(n=n):
                 last = run.trace[-1]
                 assert isinstance(last, Returned)
@@ -300,6 +302,8 @@ def test_refused_content_is_never_sent_to_another_provider(plan: Plan, data: st.
     for fact, action in zip(run.trace, run.actions, strict=True):
         if isinstance(fact, Failed) and fact.kind in ("content_policy", "bad_request"):
             assert isinstance(action, Accept | Exhausted)
+        if isinstance(fact, Scored) and fact.refused:
+            assert action == Accept(n=fact.about, reason="content_policy")
 
 
 @settings(max_examples=100, deadline=None)
