@@ -460,14 +460,6 @@ def test_run_that_died_between_two_samples_asks_for_all_of_them_again(tmp_path: 
     assert (answer.attempts[1].confidence.value, answer.tier) == (0.0, "mid")
 
 
-def test_sample_that_is_refused_for_its_content_keeps_the_task_from_other_providers(tmp_path: Path) -> None:
-    small = [reply("yes"), CallError("no", kind="content_policy")]
-    bench = open_bench(tmp_path, {"a/small": small}, SAMPLED)
-    answer = bench.ask()
-    assert roles(bench) == [("serve", "cheap"), ("sample", "cheap")]
-    assert (answer.parsed["answer"], answer.tier, answer.reason) == ("yes", "cheap", "content_policy")
-
-
 def test_verdict_that_is_withheld_is_none_and_was_paid_for(tmp_path: Path) -> None:
     withheld = replace(verdict(0.9), finish_reason="content_filter")
     bench = open_bench(tmp_path, {"b/large": judging(withheld, verdict(0.9))}, JUDGED)

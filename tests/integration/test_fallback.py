@@ -315,6 +315,15 @@ def test_withheld_answer_of_any_backend_is_a_refusal_that_nobody_else_gets_aroun
     assert caught.value.cost_nusd == bench.lines("call")[0]["cost_nusd"] == line["cost_nusd"]
 
 
+def test_sample_that_is_refused_for_its_content_keeps_the_task_from_other_providers(tmp_path: Path) -> None:
+    small = [reply("yes"), CallError("no", kind="content_policy")]
+    sampled = ROUTING.replace("error_cost_usd: 0.5}", "comparable: json, confidence: {source: agreement}}")
+    bench = open_bench(tmp_path, {"a/small": small}, sampled)
+    answer = bench.ask()
+    assert bench.asked == ["a/small", "a/small"]
+    assert (answer.parsed["answer"], answer.tier, answer.reason) == ("yes", "cheap", "content_policy")
+
+
 def test_same_model_at_another_address_is_another_target(tmp_path: Path) -> None:
     def world(request: Request) -> Any:
         return failure() if request.api_base == "http://one.test" else reply()
