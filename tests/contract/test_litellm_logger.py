@@ -18,6 +18,7 @@ from router_core.call_log.read import reading
 from router_core.integrations import litellm_logger
 from router_core.integrations.litellm_logger import TierwiseLogger
 from tests.openai_server import OpenAIServer, failing, ok, rate_limited, streamed
+from tests.timing import PATIENCE_S
 
 pytestmark = [
     pytest.mark.usefixtures("key"),
@@ -145,7 +146,7 @@ def test_failure_that_was_the_last_word_is_a_failed_call_when_the_logger_closes(
 
 
 def test_calls_of_an_event_loop_and_streams_are_logged_once(
-    logger: TierwiseLogger, server: OpenAIServer, tmp_path: Path
+    logger: TierwiseLogger, server: OpenAIServer, loop: asyncio.AbstractEventLoop, tmp_path: Path
 ) -> None:
     server.reset()
     usage = {"prompt_tokens": 50, "completion_tokens": 2, "total_tokens": 52}
@@ -160,29 +161,14 @@ def test_calls_of_an_event_loop_and_streams_are_logged_once(
         await asyncio.sleep(0)
 
     home = tmp_path / ".tierwise"
-    loop = asyncio.new_event_loop()
-    try:
-        loop.run_until_complete(main())
-        loop.run_until_complete(loop.run_in_executor(None, wait_for_loop, home, loop))
-    finally:
-        loop.close()
+    # the loop that all tests of the client share: its connections are closed with it
+    asyncio.run_coroutine_threadsafe(main(), loop).result(PATIENCE_S)
     wait_for(home, 4, server)
     found = rows(home, "SELECT request_model, tier, input_tokens, output_tokens, ttft_ms FROM attempts")
     assert sorted(row["request_model"] for row in found) == ["openai/gpt-5", *["openai/gpt-5-nano"] * 3]
     (whole,) = [row for row in found if row["request_model"] == "openai/gpt-5"]
     assert (whole["tier"], whole["input_tokens"], whole["output_tokens"]) == ("top", 50, 2)
     assert len(rows(home, "SELECT 1 AS one FROM calls")) == 4
-
-
-def wait_for_loop(home: Path, loop: asyncio.AbstractEventLoop) -> None:
-    """Wait, beside a running loop, for what LiteLLM tells from tasks of that loop."""
-    import time
-
-    for _ in range(6000):
-        lines = [line for path in (home / "spool").glob("*.jsonl") for line in path.read_text().splitlines()]
-        if sum(json.loads(line)["k"] == "attempt" for line in lines) >= 4:
-            return
-        time.sleep(0.01)
 
 
 def test_export_of_what_was_logged_is_known_when_it_is_imported(logger: TierwiseLogger, tmp_path: Path) -> None:
