@@ -148,8 +148,9 @@ def test_doctor_misses_the_segments_of_imports(home: Home) -> None:
 
 @pytest.mark.parametrize("how", ["no database", "damaged inside", "empty"])
 def test_doctor_reads_all_it_can_beside_a_spoilt_log_and_names_the_way_out(
-    home: Home, spool: Spool, tierwise: Tierwise, how: str
+    home: Home, spool: Spool, tierwise: Tierwise, how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("COLUMNS", "1000")  # however long the folder's name is, no line is broken
     fill(home, spool)
     ingest_once(home)
     data = bytearray(home.log.read_bytes())
