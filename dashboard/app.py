@@ -15,6 +15,7 @@ import streamlit as st
 
 from dashboard import format as fmt
 from dashboard import identity, jobs
+from dashboard.components.filters import PAGE
 from dashboard.components.links import Links
 from dashboard.desk import Place, Workshop
 from dashboard.drilldown import MOST_CALLS, CallLine, CallWish, Reliability
@@ -258,6 +259,7 @@ def main() -> None:
     with st.sidebar:
         _choose_data(own)
         _signing_in(place.who())
+    st.session_state[PAGE] = page.url_path
     page.run()
 
 

@@ -11,6 +11,8 @@ from dashboard import format as fmt
 from dashboard.periods import PRESET_DAYS, Period, local_day, preset
 from dashboard.sums import NO_NAME, Filters, LogState, Span
 
+# where the session keeps which page is shown
+PAGE = "page"
 EVALUATION = "evaluation"
 CUSTOM = "custom"
 ALL = "all"
@@ -102,9 +104,10 @@ def _choose_period(periods: Sequence[str], span: Span, state: LogState) -> Perio
 def bring_back(key: str, options: Sequence[str] = ()) -> None:
     """Give a filter what it was set to on another page, unless this page's address says otherwise.
 
-    Streamlit forgets a widget that the page in between does not draw.
+    Streamlit forgets a widget that the page in between does not draw, and sets back the one of the same key on the page
+    that follows at once, though what the last page had set is still to be seen.
     """
-    if key in st.session_state:
+    if key in st.session_state and st.session_state.get(f"kept_on_{key}") == st.session_state.get(PAGE):
         return
     kept = st.session_state.get(f"kept_{key}")
     # what the address says comes first; of the page before it may still say the same, and is about to be forgotten
@@ -122,6 +125,7 @@ def bring_back(key: str, options: Sequence[str] = ()) -> None:
 def keep(key: str, value: str | float | list[str] | None) -> None:
     """Remember what a filter is set to, for the other pages."""
     st.session_state[f"kept_{key}"] = value
+    st.session_state[f"kept_on_{key}"] = st.session_state.get(PAGE)
 
 
 def clear() -> None:

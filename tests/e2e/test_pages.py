@@ -1,5 +1,6 @@
 """Journeys over all pages in a browser, on one log: from a number to the call behind it, and calls brought in."""
 
+import contextlib
 import csv
 import datetime as dt
 import io
@@ -11,6 +12,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 from playwright.sync_api import Page, expect
+from playwright.sync_api import TimeoutError as PlaywrightTimeoutError
 
 from dashboard import format as fmt
 from dashboard.drilldown import CallWish
@@ -52,6 +54,18 @@ def pick_row(page: Page, key: str, row: int) -> None:
     page.mouse.click(box["x"] + 16, box["y"] + 35 + row * 35 + 17)
 
 
+def open_list(page: Page, label: str, first: str) -> None:
+    """Open a list by the keyboard, again if the page was drawn anew at that moment, until its first entry is there."""
+    for _ in range(30):
+        page.get_by_role("combobox", name=label).focus()
+        page.keyboard.press("ArrowDown")
+        with contextlib.suppress(PlaywrightTimeoutError):
+            page.get_by_role("option").filter(has_text=first).wait_for(timeout=2000)
+            return
+        page.keyboard.press("Escape")
+    raise AssertionError(f"the list {label} did not stay open")
+
+
 def test_from_a_payload_type_to_the_receipt_of_a_wrong_call(page: Page, server: Served, home: Home) -> None:
     visit(page, f"{server.address}/types?period=30d")
     dearest = HomeSource(home).overview(Filters(period=MONTH)).by_type[0].name
@@ -67,10 +81,7 @@ def test_from_a_payload_type_to_the_receipt_of_a_wrong_call(page: Page, server: 
     expect(page.get_by_text(f"{fmt.plural(len(wrong), 'call')}, newest first")).to_be_visible()
     settled(page)
     assert "calls=wrong" in page.url
-    receipts = page.get_by_role("combobox", name="Open a receipt")
-    receipts.focus()
-    page.keyboard.press("ArrowDown")
-    expect(page.get_by_role("option").filter(has_text=newest.call_id)).to_be_visible()
+    open_list(page, "Open a receipt", newest.call_id)
     page.keyboard.press("Enter")
     expect(page.get_by_text("Receipt, to the nano-dollar")).to_be_visible()
     settled(page)
