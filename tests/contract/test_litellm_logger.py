@@ -44,8 +44,12 @@ def logger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Tierwise
     for name in ("input", "success", "failure", "_async_input", "_async_success", "_async_failure"):
         monkeypatch.setattr(litellm, f"{name}_callback", [])
     monkeypatch.setattr(litellm, "callbacks", [made])
-    yield made
-    made.close()
+    # its blocking calls ask for this thread's loop, which would be made for them and closed by nobody
+    with asyncio.Runner() as runner:
+        asyncio.set_event_loop(runner.get_loop())
+        yield made
+        made.close()
+    asyncio.set_event_loop(None)
 
 
 def rows(home: Path, query: str) -> list[dict[str, Any]]:
