@@ -88,6 +88,11 @@ class Span:
     payload_types: tuple[str, ...]
     tiers: tuple[str, ...]
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing, dated or not."""
+        return self.last_hour is None and not self.has_undated
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sums:

@@ -143,16 +143,3 @@ def log_odds_ratio(worse: float, better: float) -> Measured:
     """
     a, b = worse + 0.5, better + 0.5
     return Measured(mean=float(np.log(a / b)), variance=1.0 / a + 1.0 / b)
-
-
-def is_ripe(age_days: Floats, delay_days: Floats, share: float = 0.9) -> Flags:
-    """Return which calls are old enough for their label to be there: older than most labels take.
-
-    Args:
-        age_days: Age of each call.
-        delay_days: How long labels took that are there.
-        share: Share of labels that must have come by then.
-    """
-    if not delay_days.size:
-        return np.ones(age_days.shape, dtype=np.bool_)
-    return age_days >= float(np.quantile(delay_days, share))

@@ -11,6 +11,7 @@ import streamlit as st
 from dashboard import format as fmt
 from dashboard.components.links import Links
 from dashboard.library import SlowQuestionError
+from dashboard.sums import LogState, Span
 from router_core.call_log.access import LogBusyError, LogUnavailableError, NoLogError
 from router_core.errors import ConfigError
 
@@ -59,6 +60,15 @@ class Guarded(contextlib.AbstractContextManager[None]):
             st.error(f"This page could not be drawn. Error id {error_id}; the details are in the server's log.")
         st.button("Try again", key=self._key)
         return True
+
+
+def span_or_no_log(state: LogState, ask: Callable[[], Span], links: Links | None = None) -> Span | None:
+    """Return what there is to choose from; where that is nothing, say how a log comes into being and return None."""
+    span = ask() if state.exists else None
+    if span is None or span.is_empty:
+        no_log(links)
+        return None
+    return span
 
 
 def no_log(links: Links | None = None) -> None:

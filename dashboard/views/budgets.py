@@ -28,9 +28,8 @@ def render(library: Library, links: Links) -> None:
         state = library.state()
         with badge:
             bar.demo_badge(state)
-        span = library.span() if state.exists else None
-        if span is None or (span.last_hour is None and not span.has_undated):
-            states.no_log(links)
+        span = states.span_or_no_log(state, library.span, links)
+        if span is None:
             return
         guard.draw(library, state)
         _body(library, links, state, span)

@@ -27,9 +27,8 @@ def render(source: CapSource) -> None:
         state = source.state()
         with badge:
             bar.demo_badge(state)
-        span = source.span() if state.exists else None
-        if span is None or (span.last_hour is None and not span.has_undated):
-            states.no_log()
+        span = states.span_or_no_log(state, source.span)
+        if span is None:
             return
         _body(source, state, span)
 

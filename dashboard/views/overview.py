@@ -44,9 +44,8 @@ def render(
         state = source.state()
         with badge:
             bar.demo_badge(state)
-        span = source.span() if state.exists else None
-        if span is None or (span.last_hour is None and not span.has_undated):
-            states.no_log(links)
+        span = states.span_or_no_log(state, source.span, links)
+        if span is None:
             return
         if library is not None:
             guard.draw(library, state)

@@ -36,9 +36,8 @@ def render(place: Place, library: Library, links: Links) -> None:
         state = library.state()
         with badge:
             bar.demo_badge(state)
-        span = library.span() if state.exists else None
-        if span is None or (span.last_hour is None and not span.has_undated):
-            states.no_log(links)
+        span = states.span_or_no_log(state, library.span, links)
+        if span is None:
             return
         _body(place, library, links, state, span)
 

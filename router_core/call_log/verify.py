@@ -181,29 +181,37 @@ def proofs(verified: list[Verified], missing: int) -> list[Finding]:
 
 
 def _receipts(requests: list[str]) -> Finding:
-    if not requests:
-        text = "every computed cost follows from its own tokens and prices"
-        return Finding(name="receipts", state="ok", text=text)
-    many = "at least " if len(requests) == _MOST_UNEXPLAINED else ""
-    shown = ", ".join(safe(request) for request in requests[:_SHOWN])
-    text = f"{many}{counted(len(requests), 'request costs', 'requests cost')} something else than"
-    text += f" {'its' if len(requests) == 1 else 'their'} tokens and prices say: {shown}"
-    text += ", ..." if len(requests) > _SHOWN else ""
-    mend = "they were changed, or another program wrote them; tierwise calls ID shows the arithmetic of their calls"
-    return Finding(name="receipts", state="wrong", text=text, mend=mend)
+    return _listed(
+        "receipts",
+        requests,
+        well="every computed cost follows from its own tokens and prices",
+        says=("request costs", "requests cost"),
+        what="tokens and prices say",
+        mend="they were changed, or another program wrote them; tierwise calls ID shows the arithmetic of their calls",
+    )
 
 
 def _calls(calls: list[str]) -> Finding:
-    if not calls:
-        text = "every call's cost and number of attempts are those of its attempts"
-        return Finding(name="calls", state="ok", text=text)
-    many = "at least " if len(calls) == _MOST_UNEXPLAINED else ""
-    shown = ", ".join(safe(call_id) for call_id in calls[:_SHOWN])
-    text = f"{many}{counted(len(calls), 'call says', 'calls say')} something else than"
-    text += f" {'its' if len(calls) == 1 else 'their'} attempts add up to: {shown}"
-    text += ", ..." if len(calls) > _SHOWN else ""
-    mend = "spend, the sum over attempts, counts; attempts may have been lost: see dropped and quarantine, above"
-    return Finding(name="calls", state="wrong", text=text, mend=mend)
+    return _listed(
+        "calls",
+        calls,
+        well="every call's cost and number of attempts are those of its attempts",
+        says=("call says", "calls say"),
+        what="attempts add up to",
+        mend="spend, the sum over attempts, counts; attempts may have been lost: see dropped and quarantine, above",
+    )
+
+
+def _listed(name: str, found: list[str], *, well: str, says: tuple[str, str], what: str, mend: str) -> Finding:
+    """Return that nothing was found wrong, or the first of what was."""
+    if not found:
+        return Finding(name=name, state="ok", text=well)
+    many = "at least " if len(found) == _MOST_UNEXPLAINED else ""
+    shown = ", ".join(safe(each) for each in found[:_SHOWN])
+    whose = "its" if len(found) == 1 else "their"
+    text = f"{many}{counted(len(found), *says)} something else than {whose} {what}: {shown}"
+    text += ", ..." if len(found) > _SHOWN else ""
+    return Finding(name=name, state="wrong", text=text, mend=mend)
 
 
 def _proof(result: Verified) -> Finding:

@@ -392,16 +392,10 @@ class Guardrail:
         def tell(store: sqlite3.Connection) -> None:
             worker = self._worker or self._claim()
             is_louder = self._worker is None or self._most_in_flight > self._known_in_flight
-            store.execute("BEGIN IMMEDIATE")
-            try:
+            with ledger.transaction(store):
                 if is_louder:
                     ledger.register(store, worker, at_us, self._most_in_flight)
                 ledger.book(store, worker, [account.booking() for account in dirty])
-                store.execute("COMMIT")
-            except BaseException:
-                if store.in_transaction:
-                    store.execute("ROLLBACK")
-                raise
             self._worker, self._known_in_flight = worker, self._most_in_flight
             for account in dirty:
                 account.told()

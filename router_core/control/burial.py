@@ -110,19 +110,12 @@ def bury_dead(control: Path, spool: Path) -> int:
 
 def _bury(store: sqlite3.Connection, spool: Path, worker: str) -> bool:
     spent, is_whole = spent_by_log(spool, worker)
-    store.execute("BEGIN IMMEDIATE")
-    try:
+    with ledger.transaction(store):
         if worker not in ledger.workers(store):  # another process was quicker
-            store.execute("ROLLBACK")
             return False
         if not is_whole:  # money that has been told of is not forgotten because its lines are gone
             spent = _larger(spent, ledger.posted(store, worker))
         ledger.bury(store, worker, spent)
-        store.execute("COMMIT")
-    except BaseException:
-        if store.in_transaction:
-            store.execute("ROLLBACK")
-        raise
     return True
 
 

@@ -6,7 +6,8 @@ in the transactions that change the rows; they may be deleted at any time.
 """
 
 import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
@@ -164,6 +165,19 @@ def connect(path: Path, wait_s: float) -> sqlite3.Connection:
         store.close()
         raise
     return store
+
+
+@contextmanager
+def transaction(store: sqlite3.Connection) -> Generator[None]:
+    """Hold the write lock to the end of the block; commit there, or roll back what an error broke off."""
+    store.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        store.execute("COMMIT")
+    except BaseException:
+        if store.in_transaction:
+            store.execute("ROLLBACK")
+        raise
 
 
 def anchor_us(period: Period, *, is_rolling: bool) -> int:

@@ -38,7 +38,6 @@ from tests.openai_server import (
 
 KEY_HEADERS = ("authorization", "api-key", "x-api-key", "x-goog-api-key")
 # litellm's own modules warn when some of them are first used
-litellms_own_warnings = pytest.mark.filterwarnings("ignore:Items? .* using the `ReadOnly` qualifier")
 pytestmark = pytest.mark.usefixtures("key")
 
 
@@ -194,7 +193,6 @@ def every_key(monkeypatch: pytest.MonkeyPatch) -> str:
     return secret
 
 
-@litellms_own_warnings
 @pytest.mark.parametrize("provider", ADDRESSED)
 def test_no_providers_key_goes_to_an_address_that_is_not_its_own(
     provider: str, backend: LiteLLMBackend, server: OpenAIServer, every_key: str
@@ -301,7 +299,6 @@ def test_anthropics_own_words_for_caches_and_batches_are_charged_by_class(send: 
     assert receipt(response.usage, price).cost_nusd == 15_875_000
 
 
-@litellms_own_warnings
 def test_usage_of_a_streams_last_chunk_reads_like_that_of_a_whole_answer(server: OpenAIServer) -> None:
     # a last chunk that also carries choices must not lose the cached tokens
     import litellm

@@ -22,7 +22,6 @@ from tests.timing import PATIENCE_S
 
 pytestmark = [
     pytest.mark.usefixtures("key"),
-    pytest.mark.filterwarnings("ignore:Items? .* using the `ReadOnly` qualifier"),
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
     pytest.mark.filterwarnings("ignore:Pydantic serializer warnings"),
 ]

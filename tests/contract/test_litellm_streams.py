@@ -45,7 +45,6 @@ REPORTED = Usage(input_tokens=1000, cached_tokens=800, output_tokens=60, reasoni
 pytestmark = [
     pytest.mark.usefixtures("key"),
     pytest.mark.filterwarnings("ignore:Accessing the 'model_(computed_)?fields' attribute on the instance"),
-    pytest.mark.filterwarnings("ignore:Items? .* using the `ReadOnly` qualifier"),
 ]
 
 

@@ -18,7 +18,6 @@ NOW_US = 1_795_392_000_000_000
 pytestmark = [
     pytest.mark.usefixtures("key"),
     pytest.mark.filterwarnings("ignore:Accessing the 'model_(computed_)?fields' attribute on the instance"),
-    pytest.mark.filterwarnings("ignore:Items? .* using the `ReadOnly` qualifier"),
 ]
 
 

@@ -43,7 +43,6 @@ from tests.openai_server import (
 # litellm's own modules warn when some of them are first used
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Accessing the 'model_(computed_)?fields' attribute on the instance"),
-    pytest.mark.filterwarnings("ignore:Items? .* using the `ReadOnly` qualifier"),
 ]
 
 MESSAGES = [{"role": "user", "content": "Extract the total."}]

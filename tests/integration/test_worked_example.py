@@ -13,7 +13,6 @@ from tests.job_server import JobServer
 from tests.worked import block, documents, run_killed_and_again
 
 COUNT = 24
-pytestmark = pytest.mark.filterwarnings("ignore:Items? .* using the `ReadOnly` qualifier")
 
 
 @pytest.fixture
